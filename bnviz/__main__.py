@@ -1,0 +1,5 @@
+"""``python -m bnviz``."""
+
+from bnviz.cli import main
+
+main()

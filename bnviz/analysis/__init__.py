@@ -1,0 +1,1 @@
+"""Numbers before pictures: pure functions from models, images and recorded arrays to results."""

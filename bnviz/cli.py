@@ -1,0 +1,226 @@
+"""The command line: ``python -m bnviz run`` and ``python -m bnviz data``.
+
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 2 bad input, 1 anything
+else that went wrong.
+"""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from bnviz import __version__, data
+from bnviz.config import PRESETS, RunConfig
+from bnviz.errors import BnvizError, ConfigError
+from bnviz.i18n import _
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Watch Batch Normalization work. The app itself: streamlit run app.py",
+)
+
+
+def _refuse(error: BnvizError) -> NoReturn:
+    typer.echo(_("Error: {error}").format(error=error), err=True)
+    raise typer.Exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bnviz {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Watch Batch Normalization work."""
+
+
+@app.command("data")
+def show_data(
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the 70,000 images into the cache folder.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Print which images are in use, their counts and checksum."""
+    try:
+        dataset = data.fetch() if download else data.load()
+    except BnvizError as error:
+        _refuse(error)
+    document = {
+        "name": dataset.name,
+        "origin": dataset.origin,
+        "folder": str(dataset.folder),
+        "train": len(dataset.train_labels),
+        "test": len(dataset.test_labels),
+        "sha256": dataset.sha256,
+        "refused": list(dataset.refused),
+    }
+    if as_json:
+        typer.echo(json.dumps(document, indent=1))
+        return
+    typer.echo(data.describe(dataset))
+    typer.echo(_("folder  {folder}").format(folder=dataset.folder))
+    typer.echo(_("sha256  {sum} (over the checksums of the four files)").format(sum=dataset.sha256))
+    for reason in dataset.refused:
+        typer.echo(_("refused {reason}").format(reason=reason), err=True)
+
+
+@app.command()
+def run(
+    preset: Annotated[
+        str | None, typer.Option(help=f"Start from one of: {', '.join(PRESETS)}.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Start from a config.json.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="fashion-mnist or fashion-mnist-sample.")
+    ] = None,
+    variants: Annotated[
+        str | None, typer.Option(help="Comma-separated: note, composite, fused, builtin, none.")
+    ] = None,
+    activation: Annotated[str | None, typer.Option(help="sigmoid or relu.")] = None,
+    batch_size: Annotated[str | None, typer.Option(help="1 to 4096.")] = None,
+    epochs: Annotated[str | None, typer.Option(help="Passes over the training images.")] = None,
+    steps: Annotated[str | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,
+    lr: Annotated[str | None, typer.Option(help="Learning rate.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
+    momentum: Annotated[
+        str | None, typer.Option(help="Weight of the new batch, 0 to 1, or none.")
+    ] = None,
+    eps: Annotated[str | None, typer.Option(help="Added to the variance.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Of weights and batches.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    memory_limit_mib: Annotated[
+        str | None, typer.Option(help="Stop a variant that keeps more alive.")
+    ] = None,
+    eval_every: Annotated[str | None, typer.Option(help="Steps between evaluations.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Store the run in this new folder.")] = None,
+) -> None:
+    """Train the variants in lock-step and print what they came to. Ctrl-C stops cleanly."""
+    names = (
+        "dataset variants activation batch_size epochs steps lr optimizer momentum eps seed device "
+        "dtype memory_limit_mib eval_every"
+    )
+    given = {name: value for name in names.split() if (value := locals()[name]) is not None}
+    try:
+        document = _train(_configure(preset, config, given), save)
+    except BnvizError as error:
+        _refuse(error)
+    typer.echo(json.dumps(document, indent=1) if as_json else _table(document))
+
+
+def _configure(preset: str | None, file: Path | None, given: dict[str, Any]) -> RunConfig:
+    """The config that the options describe: preset or file first, single options on top."""
+    if preset is not None and file is not None:
+        raise ConfigError(_("preset, config: got both; allowed: one of them."))
+    base: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(
+                _("preset: got {value!r}; allowed: {allowed}.").format(
+                    value=preset, allowed=", ".join(PRESETS)
+                )
+            )
+        base = dict(PRESETS[preset].settings)
+    if file is not None:
+        try:
+            base = RunConfig.from_json(file.read_bytes()).model_dump()
+        except OSError as error:
+            raise ConfigError(
+                _("config: {file} cannot be read ({reason}). Give a JSON file.").format(
+                    file=file, reason=error.strerror
+                )
+            ) from error
+    if given.get("momentum") == "none":
+        given["momentum"] = None
+    for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        if one in given and other not in given:
+            base.pop(other, None)
+    return RunConfig.parse(**{**base, **given})
+
+
+def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
+    """Run to the end, or to Ctrl-C, with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from bnviz.train.store import RunWriter
+    from bnviz.train.trainer import Trainer, check
+
+    dataset = data.load(config.dataset, download=True)
+    if dataset.is_sample and config.dataset == "fashion-mnist":
+        typer.echo(data.describe(dataset), err=True)
+    with Interruptible() as interrupt:
+        began = time.monotonic()
+        check(config, dataset)
+        writer = None if save is None else RunWriter(save.parent, save.name, config)
+        with Trainer(config, dataset, history=writer and writer.history) as trainer:
+            if writer is not None:
+                trainer.on_checkpoint = writer.checkpoint
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                       TimeRemainingColumn())  # fmt: skip
+            with Progress(*columns, console=Console(stderr=True)) as bar:
+                task = bar.add_task(_("steps"), total=trainer.total_steps)
+                while not trainer.done and not interrupt.asked:
+                    trainer.step()
+                    bar.update(task, completed=trainer.step_count)
+            trainer.finish()
+            trainer.checkpoint()
+            for name, one in trainer.runs.items():
+                if one.stopped:
+                    typer.echo(f"{name}: {one.stopped}", err=True)
+            document = trainer.summary(time.monotonic() - began)
+            if writer is not None:
+                writer.finish(document)
+    return document
+
+
+class Interruptible:
+    """While it lasts, Ctrl-C sets `asked` instead of raising; a second one raises."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "Interruptible":
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def _table(document: dict[str, Any]) -> str:
+    """The document as a small table for people."""
+    head = f"{'variant':<10} {'steps':>7} {'ms/step':>8} {'train mode':>11} {'eval mode':>10} {'kept MiB':>9}"
+    lines = [head]
+    for name, entry in document["variants"].items():
+        modes = [entry[mode] and f"{entry[mode]['accuracy']:.4f}" for mode in ("train_mode", "eval_mode")]
+        lines.append(
+            f"{name:<10} {entry['steps']:>7} {entry['ms_per_step'] or 0:>8.2f} {modes[0] or '-':>11} "
+            f"{modes[1] or '-':>10} {entry['kept_bytes'] / 2**20:>9.1f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry point of the ``bnviz`` script."""
+    sys.exit(app())

@@ -1,0 +1,322 @@
+"""The whole run as a value: `RunConfig`, to and from JSON, URL and command line.
+
+>>> RunConfig(momentum=0.9).to_query()
+{'momentum': '0.9'}
+>>> RunConfig.from_query({"momentum": "0.9"}) == RunConfig(momentum=0.9)
+True
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bnviz.errors import ConfigError
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+
+TRAIN_IMAGES = {"fashion-mnist": 60_000, "fashion-mnist-sample": 6_000}
+
+
+class Quirks(BaseModel):
+    """The oddities of the note's layer and loop, each a switch; they act on the variant `note`.
+
+    On is what the note wrote, off is the correct behaviour.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_graph: bool = True
+    """The running statistics keep their autograd graph."""
+    zero_running_var: bool = True
+    """`running_var` starts at 0 instead of 1."""
+    conv_shift_one: bool = True
+    """The shift (beta) of the convolutional layers starts at 1 instead of 0."""
+    plain_attributes: bool = True
+    """The running statistics are attributes instead of buffers."""
+    biased_running_var: bool = True
+    """`running_var` averages the biased instead of the unbiased variance."""
+    chained_mean: bool = True
+    """Means are taken one dimension after the other."""
+    test_in_train_mode: bool = True
+    """`test()` never calls `eval()`: it normalises by the batch and overwrites the statistics."""
+    test_with_grad: bool = True
+    """`test()` never uses `no_grad()`: each test batch builds a graph."""
+    loss_divided_twice: bool = True
+    """The printed loss is divided by the batch size once too often."""
+
+    def layer_options(self) -> dict[str, Any]:
+        """The keyword arguments that these switches give to `bnviz.nn.NoteBatchNorm`."""
+        return {
+            "keep_graph": self.keep_graph,
+            "running_var_init": 0.0 if self.zero_running_var else 1.0,
+            "shift_init": None if self.conv_shift_one else 0.0,
+            "buffers": not self.plain_attributes,
+            "unbiased": not self.biased_running_var,
+            "chained_mean": self.chained_mean,
+        }
+
+
+class RunConfig(BaseModel):
+    """One run: data, variants, training, what is observed and how often.
+
+    Every field has a default; give `steps` or `epochs`, not both. Raises ConfigError through
+    `parse`, `from_query` and `from_json`, naming the field, the value and what is allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
+    variants: tuple[str, ...] = ("composite", "builtin")
+    activation: Literal["sigmoid", "relu"] = "sigmoid"
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    lr: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 0.01
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = 0.1
+    """Weight of the new batch's statistics, as in PyTorch; None is the cumulative average."""
+    eps: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1e-5
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    stages_every: Annotated[int, Field(ge=1)] = 10
+    memory_every: Annotated[int, Field(ge=1)] = 10
+    eval_every: Annotated[int, Field(ge=1)] = 500
+    eval_images: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    checkpoint_every: Annotated[int, Field(ge=1)] = 500
+    observe_budget: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Share of the time that observing may take before cadences stretch."""
+    memory_limit_mib: Annotated[int, Field(ge=1)] = 1024
+    quirks: Quirks = Quirks()
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(v.strip() for v in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("variants")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [v for v in value if v not in VARIANTS]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], VARIANTS, n=1)
+            hint = _("; did you mean {near!r}?").format(near=near[0]) if near else "."
+            raise ValueError(
+                _("got {value!r}; allowed: {allowed}{hint}").format(
+                    value=unknown[0], allowed=", ".join(VARIANTS), hint=hint
+                )
+            )
+        if not value or len(set(value)) < len(value):
+            raise ValueError(
+                _("got {value!r}; allowed: one or more of {allowed}, each once.").format(
+                    value=",".join(value), allowed=", ".join(VARIANTS)
+                )
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(
+                _("epochs, steps: got both ({epochs} and {steps}); allowed: one of them.").format(
+                    epochs=self.epochs, steps=self.steps
+                )
+            )
+        refuses = [v for v in self.variants if v in ("composite", "fused", "builtin")]
+        if self.batch_size == 1 and refuses:
+            raise ValueError(
+                _(
+                    "batch_size: got 1, which gives the fully connected layers one value per "
+                    "channel: its variance is 0 and {variant} refuses it in train mode. "
+                    "Allowed: 2 to 4096, or only the variants note and none."
+                ).format(variant=refuses[0])
+            )
+        if self.momentum is None and "note" in self.variants:
+            raise ValueError(
+                _(
+                    "momentum: got none (cumulative average), which the note's layer does not "
+                    "know; allowed: 0 to 1, or leave the variant note out."
+                )
+            )
+        return self
+
+    def total_steps(self, train_images: int) -> int:
+        """Optimizer steps of the run on `train_images` images; partial last batches are left out.
+
+        Raises ConfigError when a single batch is larger than the data set.
+        """
+        if self.batch_size > train_images:
+            raise ConfigError(
+                _(
+                    "batch_size: got {batch}, but the data set has {images} training images; "
+                    "allowed: up to {images}."
+                ).format(batch=self.batch_size, images=train_images)
+            )
+        return self.steps or (self.epochs or 1) * (train_images // self.batch_size)
+
+    @classmethod
+    def parse(cls, **fields: Any) -> Self:
+        """Validate `fields`. Raises ConfigError with one line that names field, value, remedy."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error)) from None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `model_dump_json` wrote. Raises ConfigError for anything else."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error)) from None
+
+    def to_query(self) -> dict[str, str]:
+        """The fields that differ from the defaults, as strings for a URL query."""
+        default = RunConfig()
+        query = {
+            name: _to_text(getattr(self, name))
+            for name in type(self).model_fields
+            if name != "quirks" and getattr(self, name) != getattr(default, name)
+        }
+        off = [name for name in Quirks.model_fields if not getattr(self.quirks, name)]
+        if off:
+            query["quirks_off"] = ",".join(off)
+        return query
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """The inverse of `to_query`; parameters that are no field are left alone.
+
+        Raises ConfigError for a value that is not allowed.
+        """
+        return cls.parse(**_fields_of_query(query))
+
+
+def _fields_of_query(query: Mapping[str, str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        name: None if value == "none" and name in ("momentum", "epochs", "steps") else value
+        for name, value in query.items()
+        if name in RunConfig.model_fields and name != "quirks"
+    }
+    if "quirks_off" in query:
+        fields["quirks"] = dict.fromkeys(query["quirks_off"].split(","), False)
+    return fields
+
+
+def lenient_from_query(query: Mapping[str, str]) -> tuple[RunConfig, list[str]]:
+    """A config from a link that may be wrong: bad values fall back to their defaults.
+
+    Returns the config and a message for each value that was not taken.
+    """
+    fields, notes = _fields_of_query(query), []
+    for name in list(fields):
+        try:
+            RunConfig.parse(**{name: fields[name]})
+        except ConfigError as error:
+            notes.append(str(error))
+            del fields[name]
+    try:
+        return RunConfig.parse(**fields), notes
+    except ConfigError as error:
+        return RunConfig(), [*notes, str(error)]
+
+
+def _to_text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    """The first problem of `error` as one line: field, value, what is allowed."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"] if isinstance(part, str)]
+    if problem["type"] == "value_error":
+        text = str(problem["ctx"]["error"])
+        return f"{path[0]}: {text}" if path else text
+    if problem["type"] == "json_invalid":
+        return _("The configuration is not JSON: {reason}.").format(reason=problem["msg"])
+    name = path[0] if path else "config"
+    if problem["type"] == "extra_forbidden":
+        known = list((Quirks if name == "quirks" else model).model_fields)
+        near = difflib.get_close_matches(path[-1], known, n=1)
+        return _("{name}: no such setting; allowed: {allowed}{hint}").format(
+            name=path[-1],
+            allowed=", ".join(known),
+            hint=_("; did you mean {near!r}?").format(near=near[0]) if near else ".",
+        )
+    return _("{name}: got {value!r}; allowed: {allowed}.").format(
+        name=name, value=problem["input"], allowed=allowed(name) if path else problem["msg"]
+    )
+
+
+def allowed(name: str) -> str:
+    """What the field `name` of RunConfig takes, in words, read from its own constraints."""
+    field = RunConfig.model_fields[name]
+    parts, optional = [], type(None) in get_args(field.annotation)
+    annotation, metadata = field.annotation, list(field.metadata)
+    if optional:
+        annotation = get_args(field.annotation)[0]
+        if get_args(annotation):
+            annotation, *metadata = get_args(annotation)
+            metadata = [m for info in metadata for m in getattr(info, "metadata", [info])]
+    choices = get_args(annotation)
+    if choices and all(isinstance(c, str) for c in choices):
+        return ", ".join(choices)
+    bounds = {key: getattr(m, key) for m in metadata for key in ("ge", "gt", "le", "lt") if hasattr(m, key)}
+    words = {"ge": _("at least"), "gt": _("more than"), "le": _("at most"), "lt": _("less than")}
+    parts = [f"{words[key]} {value:g}" if isinstance(value, float) else f"{words[key]} {value}"
+             for key, value in bounds.items()]  # fmt: skip
+    kind = {int: _("a whole number"), float: _("a number")}.get(annotation, str(annotation))  # type: ignore[arg-type]
+    text = " ".join([kind, _(" and ").join(parts)]).strip()
+    return text + (_(", or none") if optional else "")
+
+
+class Preset(BaseModel):
+    """A named starting point: what it is called, what it shows, which settings it changes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    sentence: str
+    settings: dict[str, Any]
+
+    def config(self, **changes: Any) -> RunConfig:
+        """The preset's RunConfig with `changes` on top. Raises ConfigError as `RunConfig.parse`."""
+        return RunConfig.parse(**{**self.settings, **changes})
+
+
+PRESETS: dict[str, Preset] = {
+    "corrected": Preset(
+        label=N_("Hand-written and built-in, corrected"),
+        sentence=N_("BatchNorm written out in torch operations beside nn.BatchNorm, same batches."),
+        settings={"variants": ("composite", "builtin"), "epochs": 1},
+    ),
+    "note": Preset(
+        label=N_("As the note wrote it"),
+        sentence=N_(
+            "The learner's layer and test loop with all their quirks beside nn.BatchNorm: "
+            "watch the memory."
+        ),
+        settings={
+            "variants": ("note", "builtin"),
+            "momentum": 0.9,
+            "epochs": 1,
+            "eval_every": 250,
+        },
+    ),
+    "without": Preset(
+        label=N_("With and without BN"),
+        sentence=N_("nn.BatchNorm beside the same LeNet without any normalization."),
+        settings={"variants": ("builtin", "none"), "epochs": 1},
+    ),
+}
+# New-value weights with a name, for marks on the momentum slider.
+NAMED_MOMENTA: Sequence[tuple[str, float]] = (
+    (N_("TensorFlow"), 0.01),
+    (N_("PyTorch"), 0.1),
+    (N_("the note"), 0.9),
+)
+NAMED_EPS: Sequence[tuple[str, float]] = ((N_("PyTorch"), 1e-5), (N_("TensorFlow"), 1e-3))

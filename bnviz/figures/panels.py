@@ -1,0 +1,123 @@
+"""Small multiples: where several panels of one figure stand, and the marks they share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from bnviz.figures.theme import colour
+from bnviz.i18n import _
+
+
+def domains(count: int, gap: float) -> list[list[float]]:
+    """`count` equal stretches of the unit interval with `gap` between them, first one first."""
+    width = (1 - gap * (count - 1)) / count
+    starts = [k * (width + gap) for k in range(count)]
+    return [[start, min(start + width, 1.0)] for start in starts]
+
+
+def suffix(k: int) -> str:
+    """Plotly's number of the k-th axis: '' for the first, then 2, 3, …"""
+    return "" if k == 0 else str(k + 1)
+
+
+def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], gap: float = 0.1) -> dict[str, Any]:
+    """Layout of panels above each other that share their x axis; `rows` are the y axes."""
+    layout: dict[str, Any] = {}
+    for k, (y, domain) in enumerate(zip(rows, reversed(domains(len(rows), gap)), strict=True)):
+        layout[f"yaxis{suffix(k)}"] = {**y, "domain": domain, "anchor": f"x{suffix(k)}"}
+        last = k == len(rows) - 1
+        layout[f"xaxis{suffix(k)}"] = {
+            **(x if last else {}),
+            "anchor": f"y{suffix(k)}",
+            "showticklabels": last,
+            **({} if k == 0 else {"matches": "x"}),
+        }
+    return layout
+
+
+def grid(
+    xs: Sequence[dict[str, Any]], ys: Sequence[dict[str, Any]], titles: Sequence[str], columns: int
+) -> dict[str, Any]:
+    """Layout of panels in a grid, each with its own axes and a small title above it."""
+    rows = -(-len(xs) // columns)
+    across, down = domains(columns, 0.13), list(reversed(domains(rows, 0.24)))
+    layout: dict[str, Any] = {"annotations": []}
+    for k, (x, y, title) in enumerate(zip(xs, ys, titles, strict=True)):
+        column, row = across[k % columns], down[k // columns]
+        layout[f"xaxis{suffix(k)}"] = {**x, "domain": column, "anchor": f"y{suffix(k)}"}
+        layout[f"yaxis{suffix(k)}"] = {**y, "domain": row, "anchor": f"x{suffix(k)}"}
+        layout["annotations"].append(
+            {
+                "text": title,
+                "x": column[0],
+                "y": row[1],
+                "xref": "paper",
+                "yref": "paper",
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "align": "left",
+            }
+        )
+    return layout
+
+
+def event_marks(events: Sequence[Mapping[str, Any]], panels: int) -> dict[str, Any]:
+    """Vertical lines at the steps where a setting was changed or a variant stopped."""
+    shapes, notes = [], []
+    for event in events:
+        if event["kind"] not in ("set", "variant_stopped"):
+            continue
+        for k in range(panels):
+            shapes.append(
+                {
+                    "type": "line",
+                    "x0": event["step"],
+                    "x1": event["step"],
+                    "xref": f"x{suffix(k)}",
+                    "y0": 0,
+                    "y1": 1,
+                    "yref": f"y{suffix(k)} domain",
+                    "line": {"color": colour("event"), "width": 1, "dash": "dot"},
+                }
+            )
+        notes.append(
+            {
+                "text": event_text(event),
+                "x": event["step"],
+                "y": 1,
+                "xref": "x",
+                "yref": "y domain",
+                "xanchor": "left",
+                "yanchor": "top",
+                "showarrow": False,
+                "font": {"color": colour("event")},
+            }
+        )
+    return {"shapes": shapes, "annotations": notes[-6:]}
+
+
+def event_text(event: Mapping[str, Any]) -> str:
+    """A few words beside an event's mark."""
+    if event["kind"] == "set":
+        return _("{name} {old} → {new}").format(
+            name=event["name"], old=_value(event["old"]), new=_value(event["new"])
+        )
+    return _("{variant} stopped").format(variant=event["variant"])
+
+
+def _value(value: float | None) -> str:
+    return _("cumulative") if value is None else f"{value:g}"
+
+
+def figure(data: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
+    """A Figure from plain traces, with the legend above the panels."""
+    return go.Figure(
+        data=data,
+        layout={
+            "hovermode": "closest",
+            "legend": {"orientation": "h", "x": 0, "y": 1.04, "yanchor": "bottom"},
+            **layout,
+        },
+    )

@@ -1,0 +1,98 @@
+"""Colours, labels and units: one table that every figure and page reads.
+
+A colour in a figure is a name (``var(--builtin)``, ``var(--note/0.25)`` for 25 % opacity); the page
+looks it up in PALETTE for the reader's theme, so one figure serves light and dark.
+"""
+
+from typing import NamedTuple
+
+from bnviz.i18n import N_, _
+
+# One meaning a colour, on every page. Okabe and Ito's colour-blind safe set, brighter in the dark.
+PALETTE: dict[str, dict[str, str]] = {
+    "light": {
+        "builtin": "#0072B2",
+        "composite": "#D55E00",
+        "fused": "#00805D",
+        "note": "#B0478A",
+        "none": "#6B7280",
+        "batch": "#8A94A6",
+        "truth": "#1F2937",
+        "replay": "#1F2937",
+        "event": "#9A6700",
+        "right": "#00805D",
+        "wrong": "#C2410C",
+    },
+    "dark": {
+        "builtin": "#56B4E9",
+        "composite": "#FF9A52",
+        "fused": "#2FC79A",
+        "note": "#E79CC6",
+        "none": "#A0A7B4",
+        "batch": "#7C8798",
+        "truth": "#F3F4F6",
+        "replay": "#F3F4F6",
+        "event": "#E3B341",
+        "right": "#2FC79A",
+        "wrong": "#FF9A52",
+    },
+}
+# Never colour alone: each variant has its dash too.
+DASH = {"builtin": "solid", "composite": "dash", "fused": "dot", "note": "dashdot", "none": "longdash"}
+
+
+class Quantity(NamedTuple):
+    """What an axis shows: its name and unit, and how a hover writes a value."""
+
+    label: str
+    unit: str
+    format: str
+
+    def axis(self) -> str:
+        """Axis title with the unit in brackets."""
+        return f"{_(self.label)} ({_(self.unit)})" if self.unit else _(self.label)
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "step": Quantity(N_("training step"), "", "d"),
+    "loss": Quantity(N_("loss"), N_("nats"), ".3f"),
+    "accuracy": Quantity(N_("accuracy"), "%", ".1f"),
+    "value": Quantity(N_("value"), "", ".3g"),
+    "density": Quantity(N_("share of values"), N_("% a bin"), ".2f"),
+    "mean": Quantity(N_("mean"), "", ".3g"),
+    "var": Quantity(N_("variance"), "", ".3g"),
+    "kept_bytes": Quantity(N_("tensors kept"), "MiB", ",.2f"),
+    "graph_nodes": Quantity(N_("graph nodes"), N_("thousands"), ",.2f"),
+    "rss": Quantity(N_("process memory"), "MiB", ",.0f"),
+    "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
+    "probability": Quantity(N_("probability"), "%", ".1f"),
+}
+STAGE_LABELS = {
+    "input": N_("before BN: the layer's input"),
+    "normalized": N_("normalized: x̂"),
+    "scaled": N_("after BN: scaled and shifted"),
+    "activation": N_("after the activation"),
+}
+LAYER_LABELS = {
+    "conv1": N_("conv1, 6 channels"),
+    "conv2": N_("conv2, 16 channels"),
+    "fc1": N_("fc1, 120 features"),
+    "fc2": N_("fc2, 84 features"),
+}
+
+
+def colour(name: str, opacity: float | None = None) -> str:
+    """The name of a colour of PALETTE for plotly, with an opacity from 0 to 1 if given."""
+    return f"var(--{name})" if opacity is None else f"var(--{name}/{opacity:g})"
+
+
+def axis(quantity: str, **extra: object) -> dict:
+    """A plotly axis for one of QUANTITIES."""
+    return {"title": {"text": QUANTITIES[quantity].axis()}, **extra}
+
+
+def hover(x: str, y: str) -> str:
+    """A hover template that names both quantities with their units."""
+    qx, qy = QUANTITIES[x], QUANTITIES[y]
+    unit = f" {_(qy.unit)}" if qy.unit else ""
+    return f"{_(qx.label)} %{{x:{qx.format}}}<br>{_(qy.label)} %{{y:{qy.format}}}{unit}"

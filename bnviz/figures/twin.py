@@ -1,0 +1,97 @@
+"""Train mode against eval mode on the same images."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from bnviz.figures.panels import figure
+from bnviz.figures.theme import axis, colour
+from bnviz.i18n import _
+
+
+def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> go.Figure:
+    """Each image's probability of its true class: train mode across, eval mode up.
+
+    `frame` is what `bnviz.analysis.modes.compare_modes` returns.
+    """
+    groups = (
+        (_("same answer"), ~frame["differ"], "batch", "circle", 5),
+        (_("only eval mode right"), frame["differ"] & frame["eval_right"], "right", "triangle-up", 9),
+        (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
+        (
+            _("both wrong, differently"),
+            frame["differ"] & ~frame["eval_right"] & ~frame["train_right"],
+            "note",
+            "x",
+            8,
+        ),
+    )
+    data = [
+        {
+            "type": "scatter",
+            "x": [0, 100],
+            "y": [0, 100],
+            "mode": "lines",
+            "line": {"color": colour("batch", 0.6), "dash": "dot", "width": 1},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    ]
+    for name, mask, shade, symbol, size in groups:
+        rows = frame[mask]
+        data.append(
+            {
+                "type": "scatter",
+                "x": (100 * rows["train_true"]).to_numpy(np.float32),
+                "y": (100 * rows["eval_true"]).to_numpy(np.float32),
+                "mode": "markers",
+                "marker": {"color": colour(shade, 0.8), "symbol": symbol, "size": size},
+                "name": f"{name} ({len(rows)})",
+                "customdata": rows.index.to_numpy(np.int32),
+                "text": [class_names[label] for label in rows["label"]],
+                "hovertemplate": _("image %{customdata}: %{text}")
+                + "<br>"
+                + _("train %{x:.1f} %, eval %{y:.1f} %"),
+            }
+        )
+    label = axis("probability")["title"]["text"]
+    return figure(
+        data,
+        {
+            "xaxis": {"title": {"text": _("train mode: {axis}").format(axis=label)}, "range": [-3, 103]},
+            "yaxis": {"title": {"text": _("eval mode: {axis}").format(axis=label)}, "range": [-3, 103]},
+        },
+    )
+
+
+def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> go.Figure:
+    """Accuracy of both modes for each class; `frame` as in `probability_of_truth`."""
+    by_class = 100 * frame.groupby("label")[["train_right", "eval_right"]].mean()
+    names = [class_names[label] for label in by_class.index]
+    data = [
+        {
+            "type": "bar",
+            "y": names,
+            "x": by_class[f"{side}_right"].to_numpy(np.float32),
+            "orientation": "h",
+            "name": name,
+            "marker": {
+                "color": colour(shade, 0.9 if side == "eval" else 0.35),
+                "line": {"color": colour(shade), "width": 1.5},
+            },
+            "hovertemplate": "%{y}: %{x:.1f} %",
+        }
+        for side, name, shade in (
+            ("train", _("train mode"), "builtin"),
+            ("eval", _("eval mode"), "builtin"),
+        )
+    ]
+    return figure(
+        data,
+        {
+            "barmode": "group",
+            "bargap": 0.3,
+            "xaxis": axis("accuracy", range=[0, 100]),
+            "yaxis": {"autorange": "reversed", "automargin": True},
+        },
+    )

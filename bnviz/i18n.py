@@ -1,0 +1,36 @@
+"""Every sentence a person reads goes through `_`, standard gettext, English in the code.
+
+A catalogue is a file ``bnviz/locale/<language>/LC_MESSAGES/bnviz.mo``; languages without one
+fall back to English. Sentences with numbers are templates with named fields:
+``_("step {step} of {total}").format(step=3, total=10)``.
+"""
+
+import gettext
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+LOCALE_DIR = Path(__file__).parent / "locale"
+
+_source: Callable[[], str] = lambda: "en"  # noqa: E731
+
+
+def set_language_source(source: Callable[[], str]) -> None:
+    """Register the function that names the reader's language (the app reads it from the URL)."""
+    global _source
+    _source = source
+
+
+@cache
+def _catalogue(language: str) -> gettext.NullTranslations:
+    return gettext.translation("bnviz", LOCALE_DIR, languages=[language], fallback=True)
+
+
+def _(message: str) -> str:
+    """Translate `message` into the reader's language; English where there is no translation."""
+    return _catalogue(_source()).gettext(message)
+
+
+def N_(message: str) -> str:
+    """Mark `message` for translation without translating it yet (for constants)."""
+    return message

@@ -1,0 +1,112 @@
+"""The note's LeNet for 28 x 28 images of one channel, with any kind of normalization."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnviz.nn.variants import VARIANTS
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
+
+
+class LeNet(nn.Module):
+    """Two convolutions and three linear layers, the norm between each and its activation.
+
+    `norm` is a key of VARIANTS, `activation` one of ACTIVATIONS; `norm_options` go to the
+    variant's factory (switches of the note's layer). With ``norm="none"`` an `nn.Identity` stands
+    in the norm's place, so module names and shared weights are the same for all variants.
+
+    Raises ValueError for an unknown norm or activation, TypeError for options that the variant
+    does not take.
+    """
+
+    def __init__(
+        self,
+        norm: str = "builtin",
+        activation: str = "sigmoid",
+        *,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+        norm_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        _check_choice("norm", norm, VARIANTS)
+        _check_choice("activation", activation, ACTIVATIONS)
+        self.norm = norm
+        self.activation = activation
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+        act = ACTIVATIONS[activation]
+
+        def bn(channels: int, num_dims: int) -> nn.Module:
+            return VARIANTS[norm].factory(
+                channels, num_dims, eps=eps, momentum=momentum, **place, **(norm_options or {})
+            )
+
+        self.conv = nn.Sequential(  # (N, 1, 28, 28)
+            nn.Conv2d(1, 6, 5, **place),  # (N, 6, 24, 24)
+            bn(6, 4),
+            act(),
+            nn.MaxPool2d(2, 2),  # (N, 6, 12, 12)
+            nn.Conv2d(6, 16, 5, **place),  # (N, 16, 8, 8)
+            bn(16, 4),
+            act(),
+            nn.MaxPool2d(2, 2),  # (N, 16, 4, 4)
+        )
+        self.fc = nn.Sequential(  # (N, 256)
+            nn.Linear(16 * 4 * 4, 120, **place),
+            bn(120, 2),
+            act(),
+            nn.Linear(120, 84, **place),
+            bn(84, 2),
+            act(),
+            nn.Linear(84, 10, **place),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, 10) of images (N, 1, 28, 28)."""
+        return self.fc(self.conv(images).flatten(1))  # type: ignore[no-any-return]
+
+    def norm_layers(self) -> dict[str, nn.Module]:
+        """The norm layers (or what stands in their place) in order, by the layer they follow."""
+        return {
+            "conv1": self.conv[1],
+            "conv2": self.conv[5],
+            "fc1": self.fc[1],
+            "fc2": self.fc[4],
+        }
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw all weights of the convolutions and linear layers anew from `generator`.
+
+        The same distributions in the same order as torch's constructors, so a generator with
+        seed s gives what ``torch.manual_seed(s)`` before building would give, whatever the norm.
+        The global generator is not used. Numbers are drawn where the generator lives, then
+        copied, so a GPU starts from the same weights. The norm layers are left alone.
+        """
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                assert layer.bias is not None
+                # kaiming_uniform_ with a = sqrt(5) is U(-1/sqrt(fan_in), 1/sqrt(fan_in)); see
+                # torch.nn.Linear.reset_parameters.
+                weight = torch.empty_like(layer.weight, device=generator.device)
+                bias = torch.empty_like(layer.bias, device=generator.device)
+                nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+                bound = 1 / math.sqrt(weight[0].numel())
+                nn.init.uniform_(bias, -bound, bound, generator=generator)
+                layer.weight.copy_(weight)
+                layer.bias.copy_(bias)
+
+
+def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    choices = list(allowed)
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name}: got {value!r}; allowed: {', '.join(choices)}{hint}")

@@ -1,0 +1,54 @@
+"""Take and give back the whole state of a model, statistics in plain attributes included.
+
+`torch.nn.Module.state_dict` misses the note's running statistics, which are attributes and not
+buffers; a snapshot has them under the names they would have as buffers.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+STATISTICS = ("running_mean", "running_var")
+
+
+def statistics(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """The running mean and variance of a norm layer, detached, of shape (C,); None without."""
+    mean, var = (getattr(layer, name, None) for name in STATISTICS)
+    if mean is None or var is None:
+        return None
+    return mean.detach().reshape(-1), var.detach().reshape(-1)
+
+
+def set_statistics(layer: nn.Module, mean: Tensor, var: Tensor) -> None:
+    """Overwrite the running statistics of a norm layer with values of shape (C,)."""
+    for name, value in zip(STATISTICS, (mean, var), strict=True):
+        old = getattr(layer, name)
+        new = value.detach().to(old.dtype).reshape(old.shape).to(old.device).clone()
+        setattr(layer, name, new)
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters, buffers and attribute statistics of `model`, detached copies by name."""
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    for path, layer in model.named_modules():
+        for name in STATISTICS:
+            value = getattr(layer, name, None)
+            if isinstance(value, Tensor):
+                state[f"{path}.{name}"] = value.detach().clone()
+    return state
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put a snapshot into `model`, in place.
+
+    Raises KeyError for a tensor that is missing in `state`.
+    """
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            value.copy_(state[name])
+    for path, layer in model.named_modules():
+        for name in STATISTICS:
+            value = getattr(layer, name, None)
+            if isinstance(value, Tensor) and name not in layer._buffers:
+                setattr(layer, name, state[f"{path}.{name}"].to(value.device).clone())

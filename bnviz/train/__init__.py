@@ -1,0 +1,1 @@
+"""Training: one clock for all variants, observers, history, background jobs, stored runs."""

@@ -1,0 +1,364 @@
+"""Runs in the background: a `Job` is a thread, `Jobs` is the queue of a process.
+
+    queued → preparing → running ⇄ paused → done | stopped | failed
+
+The thread never touches the page: it writes the history and the few fields of its job, which the
+page reads. Commands (pause, step, set, stop) wait in the job and are obeyed between two steps.
+"""
+
+import atexit
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from bnviz import data
+from bnviz.config import RunConfig
+from bnviz.errors import BnvizError, RunError
+from bnviz.i18n import _
+from bnviz.train.history import History
+from bnviz.train.schema import schemas
+from bnviz.train.store import RunWriter, checkpoint_steps, new_run_id, read_checkpoint
+
+UNWATCHED_S = 600.0  # a run that nobody looks at ends after this long, with its results kept
+RATE_WINDOW_S = 5.0
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+ENDED = (State.DONE, State.STOPPED, State.FAILED)
+
+
+class Job:
+    """One run in a thread of its own."""
+
+    def __init__(self, config: RunConfig, root: Path | None, run_id: str | None = None):
+        self.id = run_id or new_run_id()
+        self.config = config
+        self.state = State.QUEUED
+        self.error: str | None = None
+        """Why the job failed, in one line for the page."""
+        self.warning: str | None = None
+        """What does not stop the run but must be said (nothing is stored, say)."""
+        self.summary: dict[str, Any] | None = None
+        self.folder: Path | None = None
+        self.history = History(schemas(config.variants))
+        self.steps_done = 0
+        self.total_steps = 0
+        self.observing_share = 0.0
+        self.stopped_variants: dict[str, str] = {}
+        self.dataset_line = ""
+        self.seconds = 0.0
+        self._root = root
+        self._wake = threading.Condition()
+        self._commands: deque[tuple[str, Any]] = deque()
+        self._allowance: int | None = None  # steps still allowed before pausing; None = no limit
+        self._stop = False
+        self._watched = time.monotonic()
+        self._rate: deque[tuple[float, int]] = deque(maxlen=256)
+        self._on_end: Callable[[Job], None] = lambda job: None
+        self._thread = threading.Thread(target=self._main, name=f"bnviz-{self.id}", daemon=True)
+
+    # -- what the page reads ------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in ENDED
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that is done, 0 to 1."""
+        return min(self.steps_done / self.total_steps, 1.0) if self.total_steps else 0.0
+
+    @property
+    def steps_per_second(self) -> float:
+        """Lock-step rate over the last seconds, 0 while it is not known."""
+        rate = list(self._rate)
+        if len(rate) < 2 or rate[-1][0] == rate[0][0]:
+            return 0.0
+        return (rate[-1][1] - rate[0][1]) / (rate[-1][0] - rate[0][0])
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time to the end, or None while it is not known."""
+        rate = self.steps_per_second
+        return (self.total_steps - self.steps_done) / rate if rate else None
+
+    def checkpoints(self, variant: str) -> list[int]:
+        """Steps at which weights of `variant` were stored, ascending."""
+        return checkpoint_steps(self.folder, variant) if self.folder else []
+
+    def checkpoint(self, step: int, variant: str) -> dict[str, Any]:
+        """The tensors of a checkpoint. Raises RunError when there is none."""
+        if self.folder is None:
+            raise RunError(_("This run is not stored, so it has no checkpoints."))
+        return read_checkpoint(self.folder, step, variant)
+
+    # -- what the page asks for ---------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Somebody looks: do not end for lack of interest."""
+        self._watched = time.monotonic()
+
+    def pause(self) -> None:
+        """Stop between two steps until `resume` or `step`."""
+        self._command("allow", 0)
+
+    def resume(self) -> None:
+        """Go on to the end."""
+        self._command("allow", None)
+
+    def step(self, count: int) -> None:
+        """Make `count` more steps, then pause."""
+        self._command("allow", count)
+
+    def stop(self) -> None:
+        """End after the present step, with what was recorded."""
+        with self._wake:
+            self._stop = True
+            self._wake.notify_all()
+
+    def set(self, **values: float | None) -> None:
+        """Change `lr`, `momentum` or `eps` before the next step.
+
+        Raises ConfigError for a value that the config would refuse.
+        """
+        RunConfig.parse(**{**self.config.model_dump(), **values})
+        self._command("set", values)
+
+    def _command(self, name: str, value: Any) -> None:
+        self.watch()
+        with self._wake:
+            self._commands.append((name, value))
+            self._wake.notify_all()
+
+    # -- the thread ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run in the background."""
+        self._thread.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _main(self) -> None:
+        try:
+            if not self._stop:
+                self._run()
+            self.state = State.STOPPED if self._stop else State.DONE
+        except BnvizError as error:
+            self._fail(str(error))
+        except Exception as error:  # the page must hear of anything that ends the thread
+            traceback.print_exc(file=sys.stderr)
+            self._fail(
+                _(
+                    "The training thread failed: {kind}: {error}. What was recorded is kept; the "
+                    "full trace is in the terminal. Start again or change the settings."
+                ).format(kind=type(error).__name__, error=error)
+            )
+        finally:
+            self._on_end(self)
+
+    def _fail(self, message: str) -> None:
+        self.error = message
+        self.state = State.FAILED
+
+    def _run(self) -> None:
+        from bnviz.train.steps import leave_one_core_free
+        from bnviz.train.trainer import Trainer, check
+
+        self.state = State.PREPARING
+        leave_one_core_free()
+        dataset = data.load(self.config.dataset, download=True)
+        self.dataset_line = data.describe(dataset)
+        check(self.config, dataset)
+        writer = self._open_writer()
+        began = time.monotonic()
+        with Trainer(self.config, dataset, history=self.history) as trainer:
+            self.total_steps = trainer.total_steps
+            if writer is not None:
+                trainer.on_checkpoint = self._guarded(writer.checkpoint)
+            self.state = State.RUNNING
+            try:
+                self._loop(trainer)
+                self.state = State.FINISHING
+                trainer.finish()
+                trainer.checkpoint()
+            finally:
+                trainer.flush()
+                self.seconds = time.monotonic() - began
+                self.summary = trainer.summary(self.seconds)
+                if writer is not None:
+                    self._guarded(writer.finish)(self.summary)
+
+    def _open_writer(self) -> RunWriter | None:
+        if self._root is None:
+            return None
+        try:
+            writer = RunWriter(self._root, self.id, self.config)
+        except RunError as error:
+            self.warning = str(error)
+            return None
+        self.folder, self.history = writer.folder, writer.history
+        return writer
+
+    def _guarded(self, write: Callable[..., None]) -> Callable[..., None]:
+        """`write`, but a full disk becomes a warning and the run goes on in memory."""
+
+        def guarded(*args: Any) -> None:
+            try:
+                write(*args)
+            except OSError as error:
+                self._warn_disk(error.strerror or str(error))
+
+        return guarded
+
+    def _warn_disk(self, reason: str) -> None:
+        self.warning = _(
+            "The run can no longer be stored ({reason}). It goes on in memory, and what was stored "
+            "before stays readable. Free some space and start again to keep all of it."
+        ).format(reason=reason)
+
+    def _loop(self, trainer: Any) -> None:
+        while not trainer.done and not self._stop:
+            self._obey(trainer)
+            if self._allowance == 0:
+                self._wait(trainer)
+                continue
+            trainer.step()
+            if self._allowance is not None:
+                self._allowance -= 1
+            self.steps_done = trainer.step_count
+            if self.steps_done % 5 == 0 or self._allowance == 0:
+                self._report(trainer)
+        self._report(trainer)
+
+    def _report(self, trainer: Any) -> None:
+        now = time.monotonic()
+        self._rate.append((now, self.steps_done))
+        while now - self._rate[0][0] > RATE_WINDOW_S and len(self._rate) > 2:
+            self._rate.popleft()
+        self.observing_share = trainer.observing_share
+        self.stopped_variants = {k: r.stopped for k, r in trainer.runs.items() if r.stopped}
+        if self.history.error and self.warning is None:
+            self._warn_disk(self.history.error)
+        if now - self._watched > UNWATCHED_S:
+            self.warning = _("Nobody looked at this run for {minutes} minutes, so it ended.").format(
+                minutes=round(UNWATCHED_S / 60)
+            )
+            self._stop = True
+
+    def _wait(self, trainer: Any) -> None:
+        """Pause: show all that was recorded, then sleep until a command comes."""
+        trainer.flush()
+        self._report(trainer)
+        self._rate.clear()
+        self.state = State.PAUSED
+        with self._wake:
+            while not self._commands and not self._stop:
+                if not self._wake.wait(timeout=10.0):
+                    self._report(trainer)
+        self._rate.clear()
+        self.state = State.RUNNING
+
+    def _obey(self, trainer: Any) -> None:
+        while self._commands:
+            name, value = self._commands.popleft()
+            if name == "allow":
+                self._allowance = value
+            else:
+                trainer.set(**value)
+
+
+class Jobs:
+    """The jobs of a process: so many at a time, the rest in a queue in order of starting."""
+
+    def __init__(self, at_once: int = 1):
+        self._at_once = at_once
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._waiting: list[Job] = []
+        self._running: list[Job] = []
+        atexit.register(self.stop_all)
+
+    def start(self, config: RunConfig, root: Path | None) -> Job:
+        """Start a run, or put it into the queue behind those that are running."""
+        job = Job(config, root)
+        job._on_end = self._ended
+        with self._lock:
+            self._jobs[job.id] = job
+            self._waiting.append(job)
+        self._next()
+        return job
+
+    def get(self, run_id: str) -> Job | None:
+        """The job of that id, or None."""
+        return self._jobs.get(run_id)
+
+    def all(self) -> list[Job]:
+        """All jobs of this process, newest first."""
+        return list(self._jobs.values())[::-1]
+
+    def place(self, job: Job) -> int:
+        """How many runs must end before this one begins; 0 when it has begun."""
+        with self._lock:
+            return self._waiting.index(job) + 1 if job in self._waiting else 0
+
+    def forget(self, run_id: str) -> None:
+        """Drop an ended job (its stored run stays)."""
+        job = self._jobs.get(run_id)
+        if job is not None and job.ended:
+            del self._jobs[run_id]
+
+    def stop(self, job: Job) -> None:
+        """Stop a job, also one that still waits."""
+        job.stop()
+        with self._lock:
+            if job not in self._waiting:
+                return
+            self._waiting.remove(job)
+        job.state = State.STOPPED
+
+    def stop_all(self) -> None:
+        """Stop every job and wait: a thread inside torch must not outlive the interpreter."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            running = list(self._running)
+        for job in waiting:
+            job.state = State.STOPPED
+        for job in running:
+            job.stop()
+        for job in running:
+            job.join(timeout=20.0)
+
+    def _ended(self, job: Job) -> None:
+        with self._lock:
+            if job in self._running:
+                self._running.remove(job)
+        self._next()
+
+    def _next(self) -> None:
+        with self._lock:
+            while self._waiting and len(self._running) < self._at_once:
+                job = self._waiting.pop(0)
+                self._running.append(job)
+                job.start()

@@ -1,0 +1,280 @@
+"""What charts read from a history: at most some hundreds of points, whatever the run's length.
+
+No torch: a stored run is drawn without it.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bnviz.analysis.estimators import replay
+from bnviz.config import RunConfig
+from bnviz.train.history import History, Table
+from bnviz.train.schema import (
+    LAYERS,
+    LEVELS,
+    MODES,
+    RECORDED_STAGES,
+    STAGES,
+    layer_slice,
+    memory_table,
+    stages_table,
+    steps_table,
+)
+
+POINTS = 150
+ACTIVATIONS = {"sigmoid": lambda v: 1 / (1 + np.exp(-v)), "relu": lambda v: np.maximum(v, 0)}
+
+
+def loss_curve(history: History, variant: str, points: int = POINTS) -> pd.DataFrame:
+    """Training loss thinned so that extremes survive: step, mean, low, high of each bucket."""
+    table = history[steps_table(variant)]
+    steps, loss = table.column("step"), table.column("loss")
+    if not len(steps):
+        return pd.DataFrame({"step": [], "mean": [], "low": [], "high": []})
+    width = -(-len(steps) // points)
+    edges = np.arange(0, len(steps), width)
+    counts = np.diff(np.append(edges, len(steps)))
+    return pd.DataFrame(
+        {
+            "step": steps[edges] + (counts - 1) / 2,
+            "mean": np.add.reduceat(loss, edges) / counts,
+            "low": np.minimum.reduceat(loss, edges),
+            "high": np.maximum.reduceat(loss, edges),
+        }
+    )
+
+
+def accuracy_curves(config: RunConfig, history: History) -> pd.DataFrame:
+    """Evaluations in long form: step, variant, mode, images, batch_size, accuracy, loss."""
+    table = history["evaluations"]
+    rows = len(table)
+    frame = pd.DataFrame(
+        {name: table.column(name, stop=rows) for name in table.schema.columns}
+    )
+    return frame.assign(
+        variant=np.array([*config.variants, ""])[frame["variant"]],
+        mode=np.array(MODES)[frame["mode"]],
+    )
+
+
+def latest_step(history: History, variant: str) -> int:
+    """The last recorded step of `variant`, 0 before the first."""
+    table = history[steps_table(variant)]
+    return int(table.column("step", start=len(table) - 1)[-1]) if len(table) else 0
+
+
+def stage_quantiles(
+    config: RunConfig, history: History, variant: str, layer: str, step: int | None = None
+) -> tuple[int, dict[str, np.ndarray]] | None:
+    """Quantiles (at LEVELS) of the four stages of `layer` at the last probe up to `step`.
+
+    Returns the probe's step and the stages that the variant has, or None before the first probe.
+    """
+    table = history[stages_table(variant)]
+    steps = table.column("step")
+    if not len(steps):
+        return None
+    at = len(steps) - 1 if step is None else max(int(np.searchsorted(steps, step, "right")) - 1, 0)
+    row = table.column("quantiles", start=at, stop=at + 1)[0, list(LAYERS).index(layer)]
+    stages = {
+        name: row[k] for k, name in enumerate(RECORDED_STAGES) if not np.isnan(row[k]).any()
+    }
+    stages["activation"] = ACTIVATIONS[config.activation](stages.get("scaled", stages["input"]))
+    return int(steps[at]), {name: stages[name] for name in STAGES if name in stages}
+
+
+def stage_range(config: RunConfig, history: History, layer: str, stage: str) -> tuple[float, float]:
+    """A range that holds nearly all values of a stage at every probe of every variant so far.
+
+    Rounded outwards to 1, 2 or 5 times a power of ten, so that axes rarely move while a run grows.
+    """
+    if stage == "activation" and config.activation == "sigmoid":
+        return 0.0, 1.0
+    source = "scaled" if stage == "activation" else stage
+    low = high = 0.0
+    for variant in config.variants:
+        table = history[stages_table(variant)]
+        stride = max(1, len(table) // 64)
+        rows = table.column("quantiles", step=stride)[:, list(LAYERS).index(layer)]
+        k = RECORDED_STAGES.index(source)
+        values = rows[:, k]
+        if source == "scaled" and len(rows) and np.isnan(values).any():
+            values = rows[:, 0]
+        values = values[np.isfinite(values).all(axis=1)] if len(values) else values
+        if len(values):
+            low = min(low, float(values[:, 0].min()))
+            high = max(high, float(values[:, -1].max()))
+    if stage == "activation":
+        low = 0.0
+    return -_round_up(-low), _round_up(high)
+
+
+def _round_up(value: float) -> float:
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(next(m * power for m in (1, 2, 5, 10) if m * power >= value * (1 - 1e-9)))
+
+
+def density(quantiles: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of values (0 to 1) in each bin, from quantiles at LEVELS; edges are shared by callers.
+
+    The distribution function between two quantiles is taken as straight.
+    """
+    if quantiles[0] == quantiles[-1]:
+        return np.histogram(quantiles[:1], edges)[0].astype(float)
+    # A tiny ramp keeps equal quantiles (zeros of a ReLU) in order.
+    ramp = np.arange(len(quantiles)) * 1e-9 * (quantiles[-1] - quantiles[0])
+    return np.diff(np.interp(edges, quantiles + ramp, LEVELS, left=0.0, right=1.0))
+
+
+def values_per_channel(config: RunConfig, layer: str) -> int:
+    """How many values of a batch share one mean: batch size times the positions of a map."""
+    return config.batch_size * {"conv1": 24 * 24, "conv2": 8 * 8}.get(layer, 1)
+
+
+def momentum_schedule(config: RunConfig, history: History, steps: np.ndarray) -> np.ndarray:
+    """The momentum that each of `steps` was made with, changes in mid-run respected."""
+    schedule = np.full(len(steps), config.momentum, float)
+    for event in history.events:
+        if event["kind"] == "set" and event["name"] == "momentum":
+            schedule[steps > event["step"]] = event["new"]
+    return schedule
+
+
+def starting_statistics(config: RunConfig, variant: str) -> tuple[float, float, bool]:
+    """Initial running mean and variance of a variant, and whether its variance is unbiased."""
+    if variant != "note":
+        return 0.0, 1.0, True
+    quirks = config.quirks
+    return 0.0, 0.0 if quirks.zero_running_var else 1.0, not quirks.biased_running_var
+
+
+def replay_layer(
+    config: RunConfig,
+    history: History,
+    variant: str,
+    layer: str,
+    momentum: float | np.ndarray | None,
+    channels: list[int] | None = None,
+    stop: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, and running mean and variance (steps, channels) as `momentum` would have made them."""
+    table = history[steps_table(variant)]
+    rows = len(table) if stop is None else min(stop, len(table))
+    where = layer_slice(layer)
+    picked = np.arange(where.start, where.stop)[channels if channels is not None else slice(None)]
+    mean, var, unbiased = starting_statistics(config, variant)
+    means, variances = replay(
+        table.column("batch_mean", stop=rows)[:, picked],
+        table.column("batch_var", stop=rows)[:, picked],
+        momentum=momentum,
+        initial_mean=mean,
+        initial_var=var,
+        count=values_per_channel(config, layer) if unbiased else None,
+    )
+    return table.column("step", stop=rows), means, variances
+
+
+def replayed_statistics(
+    config: RunConfig, history: History, variant: str, momentum: float | None, step: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Running mean and variance of every layer after `step`, at another momentum."""
+    result = {}
+    for layer in LAYERS:
+        _steps, means, variances = replay_layer(
+            config, history, variant, layer, momentum, stop=step
+        )
+        result[layer] = (means[-1], variances[-1])
+    return result
+
+
+class RunningView:
+    """Batch values, the layer's own running values and a replay, for a few channels of a layer.
+
+    Keeps what it has read, so a tick of a live page reads only what is new. `frame` gives at most
+    some hundreds of evenly spaced steps.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        history: History,
+        variant: str,
+        layer: str,
+        channels: list[int],
+        momentum: float | None,
+    ):
+        self._config, self._table = config, history[steps_table(variant)]
+        where = layer_slice(layer)
+        self._channels = np.arange(where.start, where.stop)[channels]
+        self._momentum = momentum
+        self._mean0, self._var0, self._unbiased = starting_statistics(config, variant)
+        self._count = values_per_channel(config, layer)
+        self._rows = 0
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._parts: dict[str, list[np.ndarray]] = {}
+
+    @property
+    def rows(self) -> int:
+        """How many steps have been read."""
+        return self._rows
+
+    def update(self) -> None:
+        """Read the steps that came since the last call."""
+        rows = len(self._table)
+        if rows == self._rows:
+            return
+        new = {
+            name: self._table.column(name, start=self._rows, stop=rows)[:, self._channels]
+            for name in ("batch_mean", "batch_var", "running_mean", "running_var")
+        }
+        first = (self._mean0, self._var0) if self._last is None else self._last
+        means, variances = replay(
+            new["batch_mean"],
+            new["batch_var"],
+            momentum=self._momentum,
+            initial_mean=first[0],
+            initial_var=first[1],
+            count=self._count if self._unbiased else None,
+            seen=self._rows,
+        )
+        self._last = (means[-1], variances[-1])
+        new |= {"replay_mean": means, "replay_var": variances}
+        for name, values in new.items():
+            self._parts.setdefault(name, []).append(values)
+        self._rows = rows
+        if len(next(iter(self._parts.values()))) > 32:
+            self._parts = {k: [np.concatenate(v)] for k, v in self._parts.items()}
+
+    def series(self, points: int = 300) -> dict[str, Any]:
+        """Steps and arrays (points, channels) by name, thinned to at most about `points` rows."""
+        self.update()
+        stride = max(1, -(-self._rows // points))
+        keep = slice((self._rows - 1) % stride, None, stride)  # the newest step is always there
+        result: dict[str, Any] = {
+            name: np.concatenate(parts)[keep] for name, parts in self._parts.items()
+        }
+        result["step"] = self._table.column("step", stop=self._rows)[keep]
+        return result
+
+
+def memory_curves(history: History, variant: str, points: int = 200) -> pd.DataFrame:
+    """Step, kept_bytes and graph_nodes of a variant, thinned with the newest row kept."""
+    return _thinned(history[memory_table(variant)], points)
+
+
+def process_curve(history: History, points: int = 200) -> pd.DataFrame:
+    """Step, rss, device_allocated and device_reserved in bytes."""
+    return _thinned(history["process"], points)
+
+
+def _thinned(table: Table, points: int) -> pd.DataFrame:
+    rows = len(table)
+    stride = max(1, -(-rows // points))
+    start = (rows - 1) % stride if rows else 0
+    return pd.DataFrame(
+        {name: table.column(name, start, rows, stride) for name in table.schema.columns}
+    )

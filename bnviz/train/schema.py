@@ -1,0 +1,104 @@
+"""What a run records: layers, stages and the tables of its history.
+
+Without torch, so that a stored run can be read and drawn before torch is loaded.
+"""
+
+import numpy as np
+
+from bnviz.train.history import Schema
+
+# The BN layers of LeNet in order, with their channels.
+LAYERS = {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}
+CHANNELS = sum(LAYERS.values())
+
+# A BN layer from its input to what the next layer sees.
+STAGES = ("input", "normalized", "scaled", "activation")
+RECORDED_STAGES = STAGES[:3]
+QUANTILES = 128
+LEVELS = (np.arange(QUANTILES) + 0.5) / QUANTILES
+
+MODES = ("train", "eval", "note")
+"""How an evaluation was made: train mode, eval mode, or the note's own `test()`."""
+
+
+def layer_slice(layer: str) -> slice:
+    """Where the channels of `layer` are among the 226 of a recorded row."""
+    start = 0
+    for name, channels in LAYERS.items():
+        if name == layer:
+            return slice(start, start + channels)
+        start += channels
+    raise KeyError(layer)
+
+
+def steps_table(variant: str) -> str:
+    """Name of the table with one row a step of `variant`."""
+    return f"steps-{variant}"
+
+
+def stages_table(variant: str) -> str:
+    """Name of the table with the quantiles of each stage of `variant`."""
+    return f"stages-{variant}"
+
+
+def memory_table(variant: str) -> str:
+    """Name of the table with what the statistics of `variant` keep alive."""
+    return f"memory-{variant}"
+
+
+def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
+    """The tables of a run over `variants`.
+
+    ``steps-*``: loss in nats, milliseconds of the step, batch and running statistics per channel
+    (biased batch variance; NaN where a variant has none). ``stages-*``: quantiles at LEVELS, shape
+    (layers, recorded stages, QUANTILES). ``memory-*``: bytes and nodes kept alive. ``process``:
+    bytes of the whole process and, on CUDA, of the device. ``evaluations``: mode as an index into
+    MODES, accuracy from 0 to 1, loss in nats.
+    """
+    tables: dict[str, Schema] = {
+        "process": Schema(
+            {
+                "step": ("int32", ()),
+                "rss": ("int64", ()),
+                "device_allocated": ("int64", ()),
+                "device_reserved": ("int64", ()),
+            }
+        ),
+        "evaluations": Schema(
+            {
+                "step": ("int32", ()),
+                "variant": ("int8", ()),
+                "mode": ("int8", ()),
+                "images": ("int32", ()),
+                "batch_size": ("int32", ()),
+                "accuracy": ("float32", ()),
+                "loss": ("float32", ()),
+            },
+            chunk=32,
+        ),
+    }
+    statistics = ("batch_mean", "batch_var", "running_mean", "running_var")
+    for variant in variants:
+        tables[steps_table(variant)] = Schema(
+            {
+                "step": ("int32", ()),
+                "loss": ("float64", ()),
+                "ms": ("float32", ()),
+                **{name: ("float32", (CHANNELS,)) for name in statistics},
+            }
+        )
+        tables[stages_table(variant)] = Schema(
+            {
+                "step": ("int32", ()),
+                "quantiles": ("float32", (len(LAYERS), len(RECORDED_STAGES), QUANTILES)),
+            },
+            chunk=32,
+        )
+        tables[memory_table(variant)] = Schema(
+            {
+                "step": ("int32", ()),
+                "kept_bytes": ("int64", ()),
+                "graph_nodes": ("int64", ()),
+            }
+        )
+    return tables

@@ -1,0 +1,334 @@
+"""`Trainer`: all variants in lock-step, same initial weights, same batches in the same order."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+
+from bnviz.analysis.memory import release
+from bnviz.config import RunConfig
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.nn.state import snapshot
+from bnviz.train.history import History
+from bnviz.train.observers import (
+    Cadence,
+    Evaluator,
+    MemoryObserver,
+    NormTap,
+    ProcessObserver,
+    StageSampler,
+    StepRecorder,
+    set_hyperparameter,
+)
+from bnviz.train.schema import memory_table, schemas, stages_table, steps_table
+from bnviz.train.summary import summarize
+from bnviz.train.steps import (
+    Images,
+    StepTimer,
+    batches,
+    build_model,
+    build_optimizer,
+    check_layers,
+    note_test,
+    resolve_device,
+    train_step,
+)
+
+LIVE_SETTINGS = ("lr", "momentum", "eps")
+MIB = 2**20
+EARLY_EVALUATIONS = (20, 100)  # a first point on the curve soon after the start
+
+
+def check(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse what cannot run here, before anything is made.
+
+    Raises ConfigError when the device is not there or a batch is larger than the data.
+    """
+    resolve_device(config.device)
+    config.total_steps(len(dataset.train_labels))
+
+
+class VariantRun:
+    """One variant inside a Trainer: model, optimizer and its observers."""
+
+    def __init__(
+        self, config: RunConfig, variant: str, device: torch.device, history: History | None
+    ):
+        self.variant = variant
+        self.model = build_model(config, variant, device)
+        check_layers(self.model)
+        self.optimizer = build_optimizer(config, self.model, device)
+        self.stopped: str | None = None
+        self.memory: MemoryObserver | None = None
+        if history is None:
+            return
+        self.timer = StepTimer(device)
+        self.tap = NormTap(self.model)
+        dtype = getattr(torch, config.dtype)
+        self.recorder = StepRecorder(self.tap, history[steps_table(variant)], device, dtype)
+        self.stages = StageSampler(self.tap, history[stages_table(variant)])
+        self.memory = MemoryObserver(self.model, history[memory_table(variant)])
+        self.evaluator = Evaluator(
+            build_model(config, variant, device),
+            history["evaluations"],
+            config.variants.index(variant),
+            config.batch_size,
+        )
+
+
+class Trainer:
+    """Steps every variant of `config` on `dataset` and lets the observers look.
+
+    ``observe=False`` is the bare run: the same weights, nothing recorded. Use as a context manager
+    or call `close`, which takes the hooks off the models. Raises ConfigError when the device is
+    not there or the batch is larger than the data.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        *,
+        history: History | None = None,
+        observe: bool = True,
+    ):
+        self.config = config
+        self.device = resolve_device(config.device)
+        self.total_steps = config.total_steps(len(dataset.train_labels))
+        self.step_count = 0
+        self.settings: dict[str, float | None] = {k: getattr(config, k) for k in LIVE_SETTINGS}
+        self.history = (history or History(schemas(config.variants))) if observe else History({})
+        self.observing_s = self.training_s = 0.0
+        self._images = Images(dataset, self.device)
+        self._batches = batches(self._images, config)
+        self._observe = observe
+        self._dataset = {
+            "name": dataset.name,
+            "origin": dataset.origin,
+            "train": len(dataset.train_labels),
+            "test": len(dataset.test_labels),
+        }
+        self._resources = ExitStack()
+        self.runs = {
+            v: VariantRun(config, v, self.device, self.history if observe else None)
+            for v in config.variants
+        }
+        self._stages = Cadence(config.stages_every)
+        self._memory = Cadence(config.memory_every)
+        self._evaluate = Cadence(config.eval_every, EARLY_EVALUATIONS)
+        if observe:
+            self._process = ProcessObserver(self.device, self.history["process"])
+            for run in self.runs.values():
+                self._resources.enter_context(run.tap)
+        self.on_checkpoint: Callable[[int, str, dict[str, torch.Tensor]], None] | None = None
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    @property
+    def active(self) -> list[VariantRun]:
+        """The variants that still train."""
+        return [run for run in self.runs.values() if run.stopped is None]
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to step."""
+        return self.step_count >= self.total_steps or not self.active
+
+    @property
+    def observing_share(self) -> float:
+        """Share of the time that went into observing, 0 to 1 (evaluation included)."""
+        return self.observing_s / max(self.observing_s + self.training_s, 1e-9)
+
+    def set(self, **values: float | None) -> None:
+        """Change `lr`, `momentum` or `eps` of all variants from the next step on.
+
+        Recorded as an event each. Raises ConfigError for a value that the config would refuse.
+        """
+        for name, value in values.items():
+            if name not in LIVE_SETTINGS:
+                raise ConfigError(
+                    _("{name}: cannot be changed in a run; allowed: {allowed}.").format(
+                        name=name, allowed=", ".join(LIVE_SETTINGS)
+                    )
+                )
+            RunConfig.parse(**{**self.config.model_dump(), name: value})
+            if value == self.settings[name]:
+                continue
+            for run in self.active:
+                set_hyperparameter(run.model, run.optimizer, {name: value})
+            self._event("set", name=name, old=self.settings[name], new=value)
+            self.settings[name] = value
+
+    def _event(self, kind: str, **details: Any) -> None:
+        self.history.events.append({"step": self.step_count, "kind": kind, **details})
+
+    def step(self) -> None:
+        """One optimizer step of every active variant on the same batch."""
+        began = time.perf_counter()
+        inputs, labels = next(self._batches)
+        self.step_count += 1
+        step, observing = self.step_count, 0.0
+        sample = self._observe and self._stages.due(step)
+        for run in self.active:
+            if not self._observe:
+                train_step(run.model, run.optimizer, inputs, labels)
+                continue
+            run.tap.armed = sample
+            run.timer.start()
+            loss = train_step(run.model, run.optimizer, inputs, labels)
+            run.timer.stop()
+            looking = time.perf_counter()
+            run.recorder.record(step, loss)
+            if sample:
+                run.stages.observe(step)
+            observing += time.perf_counter() - looking
+        looking = time.perf_counter()
+        if self._observe:
+            self._look(step)
+        now = time.perf_counter()
+        observing += now - looking
+        note_test_s = self._note_tests(step)
+        self.observing_s += observing
+        self.training_s += now - began - observing + note_test_s
+        if self._observe and step % 10 == 0:
+            for cadence in (self._stages, self._memory, self._evaluate):
+                cadence.adapt(self.observing_share, self.config.observe_budget)
+
+    def _look(self, step: int) -> None:
+        """What is observed after all variants have stepped."""
+        if any(run.recorder.full for run in self.active):
+            self.flush()
+        if self._memory.due(step):
+            self._process.observe(step)
+            for run in self.active:
+                self._count_memory(run)
+        if self._evaluate.due(step):
+            self.evaluate(self.config.eval_images)
+        if self.on_checkpoint is not None and step % self.config.checkpoint_every == 0:
+            self.checkpoint()
+
+    def flush(self) -> None:
+        """Bring all recorded steps into the history; a variant with a loss of NaN or inf stops."""
+        for run in self.runs.values():
+            if not self._observe:
+                return
+            losses = run.recorder.flush(run.timer.read())
+            if run.stopped is None and not np.isfinite(losses).all():
+                self._stop_variant(
+                    run,
+                    _(
+                        "The loss became {value} near step {step}: training has diverged. "
+                        "Lower lr (now {lr:g})."
+                    ).format(
+                        value=losses[~np.isfinite(losses)][0],
+                        step=self.step_count,
+                        lr=self.settings["lr"],
+                    ),
+                )
+
+    def _count_memory(self, run: VariantRun) -> bool:
+        """Count what `run` keeps; past the limit, stop it. Returns whether it may go on."""
+        assert run.memory is not None
+        run.memory.observe(self.step_count)
+        kept, limit = run.memory.census.bytes, self.config.memory_limit_mib * MIB
+        if kept <= limit:
+            return True
+        self._stop_variant(
+            run,
+            _(
+                "{variant} keeps {kept:,.0f} MiB of tensors alive at step {step}, more than the "
+                "limit of {limit:,} MiB: its running statistics hold the graph of every batch that "
+                "was tested with gradients on. Detach them, or test in eval mode or with no_grad."
+            ).format(
+                variant=run.variant,
+                kept=kept / MIB,
+                step=self.step_count,
+                limit=self.config.memory_limit_mib,
+            ),
+        )
+        return False
+
+    def _stop_variant(self, run: VariantRun, reason: str) -> None:
+        run.stopped = reason
+        self._event("variant_stopped", variant=run.variant, reason=reason)
+        release(run.model)
+
+    def _note_tests(self, step: int) -> float:
+        """The note's own test pass for the variant `note`; part of the run, not an observer.
+
+        Returns the seconds it took.
+        """
+        run = self.runs.get("note")
+        if run is None or run.stopped or step % self.config.eval_every:
+            return 0.0
+        began, last_count = time.perf_counter(), 0
+
+        def go_on() -> bool:
+            nonlocal last_count
+            last_count += 1
+            return run.memory is None or self._count_memory(run)
+
+        images = self._images.test[: self.config.eval_images]
+        labels = self._images.test_labels[: self.config.eval_images]
+        accuracy, seen = note_test(
+            run.model,
+            images,
+            labels,
+            batch_size=self.config.batch_size,
+            quirks=self.config.quirks,
+            go_on=go_on,
+        )
+        if self._observe:
+            run.evaluator.write(step, "note", seen, accuracy, float("nan"))
+            self._event("note_test", images=seen, batches=last_count)
+        return time.perf_counter() - began
+
+    def evaluate(self, images: int | None = None) -> None:
+        """Evaluate the active variants in both modes on the first `images` test images (all)."""
+        count = len(self._images.test) if images is None else images
+        for run in self.active:
+            run.evaluator.observe(
+                self.step_count,
+                run.model,
+                self._images.test[:count],
+                self._images.test_labels[:count],
+            )
+
+    def checkpoint(self) -> None:
+        """Hand the state of each active variant to `on_checkpoint`."""
+        if self.on_checkpoint is not None:
+            for run in self.active:
+                self.on_checkpoint(self.step_count, run.variant, snapshot(run.model))
+
+    def finish(self) -> None:
+        """Write what still waits and evaluate on all test images."""
+        if self._observe and self.step_count:
+            self.flush()
+            self.evaluate()
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """What the run came to so far, as plain JSON values: the document of ``bnviz run --json``."""
+        return summarize(
+            config=self.config,
+            history=self.history,
+            device=str(self.device),
+            dataset=self._dataset,
+            seconds=seconds,
+            stopped={name: run.stopped for name, run in self.runs.items()},
+        )
+
+    def close(self) -> None:
+        """Take the hooks off the models and free what their statistics still hold."""
+        self._resources.close()
+        for run in self.runs.values():
+            release(run.model)
+

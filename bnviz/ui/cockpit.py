@@ -1,0 +1,269 @@
+"""The cockpit of the Train page: set up, start, pause, step, stop, progress."""
+
+import streamlit as st
+
+from bnviz.config import PRESETS, RunConfig
+from bnviz.data import CLASSES
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.jobs import Job, State
+from bnviz.train.store import RECORDED_ID, runs_folder
+from bnviz.ui.registry import jobs
+from bnviz.ui.runs import RUN_KEY, RunView
+from bnviz.ui.state import config_from_controls, eps_slider, momentum_slider, take_preset
+
+STEP_SIZES = (1, 25, 100)
+BADGES = {
+    State.QUEUED: ("gray", ":material/hourglass_empty:"),
+    State.PREPARING: ("gray", ":material/hourglass_top:"),
+    State.RUNNING: ("green", ":material/play_arrow:"),
+    State.PAUSED: ("orange", ":material/pause:"),
+    State.FINISHING: ("blue", ":material/flag:"),
+    State.DONE: ("blue", ":material/check:"),
+    State.STOPPED: ("gray", ":material/stop:"),
+    State.FAILED: ("red", ":material/error:"),
+}
+
+
+def state_name(state: State) -> str:
+    """The state of a job in the reader's language."""
+    return {
+        State.QUEUED: _("queued"),
+        State.PREPARING: _("getting ready"),
+        State.RUNNING: _("running"),
+        State.PAUSED: _("paused"),
+        State.FINISHING: _("final evaluation"),
+        State.DONE: _("done"),
+        State.STOPPED: _("stopped"),
+        State.FAILED: _("failed"),
+    }[state]
+
+
+def sidebar(run: RunView) -> None:
+    """Sliders that act on the run on show, and the set-up of the next run."""
+    live = run.live
+    with st.sidebar:
+
+        def apply() -> None:
+            if run.job is not None and not run.job.ended:
+                run.job.set(
+                    momentum=st.session_state["momentum"],
+                    eps=st.session_state["eps"],
+                )
+
+        momentum_slider(
+            _(
+                "PyTorch's convention: running = (1 − m)·running + m·batch. While a run trains, a "
+                "move acts on its layers from the next step; the dotted replay line always shows "
+                "this value from the first step on."
+            ),
+            apply,
+        )
+        eps_slider(
+            _(
+                "Keeps the division by the standard deviation safe. While a run trains, a move "
+                "acts from the next step."
+            ),
+            apply,
+        )
+        st.caption(
+            _("Moves act on the running network from its next step.")
+            if live
+            else _("Momentum replays the recorded batches at once; both start the next run.")
+        )
+        st.divider()
+        st.markdown(_("**Set up the next run**"))
+        _setup()
+
+
+def _setup() -> None:
+    st.pills(
+        _("Preset"),
+        list(PRESETS),
+        key="preset",
+        bind="query-params",
+        format_func=lambda name: _(PRESETS[name].label),
+        on_change=take_preset,
+        help=_("A starting point; every setting can be changed afterwards."),
+    )
+    default = RunConfig()
+    st.multiselect(
+        _("Variants"),
+        list(VARIANTS),
+        default=list(default.variants),
+        key="variants",
+        bind="query-params",
+        format_func=lambda v: _(VARIANTS[v].label),
+        help="  \n".join(f"**{_(v.label)}**: {_(v.sentence)}" for v in VARIANTS.values()),
+    )
+    st.number_input(
+        _("Batch size"),
+        1,
+        4096,
+        default.batch_size,
+        key="batch_size",
+        bind="query-params",
+        help=_("Images that share one mean and variance. Needs a new run."),
+    )
+    with st.expander(_("More settings")):
+        st.number_input(
+            _("Epochs"), 1, 1000, 1, key="epochs", bind="query-params",
+            help=_("Passes over the training images."),
+        )  # fmt: skip
+        st.number_input(
+            _("Stop after steps (0 = whole epochs)"), 0, 10_000_000, 0, 100,
+            key="steps", bind="query-params", help=_("Optimizer steps instead of epochs."),
+        )  # fmt: skip
+        st.number_input(
+            _("Learning rate"), 1e-6, 100.0, default.lr, 0.001, format="%g",
+            key="lr", bind="query-params", help=_("The note uses 0.01 with Adam."),
+        )  # fmt: skip
+        for name, label, options, help_text in (
+            ("optimizer", _("Optimizer"), ("adam", "sgd"), _("Fused where torch has it.")),
+            ("activation", _("Activation"), ("sigmoid", "relu"), _("The note uses sigmoid.")),
+            ("device", _("Device"), ("auto", "cpu", "cuda", "mps"), _("auto takes a GPU if found.")),
+            (
+                "dataset",
+                _("Images"),
+                ("fashion-mnist", "fashion-mnist-sample"),
+                _("The sample has 6,000 training images and is in the package."),
+            ),
+        ):
+            st.selectbox(label, options, key=name, bind="query-params", help=help_text)
+        st.number_input(
+            _("Seed"), 0, 2**32 - 1, 0, key="seed", bind="query-params",
+            help=_("Of the weights and of the order of the batches."),
+        )  # fmt: skip
+        st.number_input(
+            _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
+            key="eval_every", bind="query-params",
+            help=_("Each evaluation takes 1,000 test images through both modes."),
+        )  # fmt: skip
+        st.number_input(
+            _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,
+            key="memory_limit_mib", bind="query-params",
+            help=_("A variant whose statistics keep more than this alive is stopped."),
+        )  # fmt: skip
+
+
+def start() -> None:
+    """Start a run with the settings of the controls and show it."""
+    try:
+        config = config_from_controls()
+    except ConfigError as error:
+        st.session_state["start_error"] = str(error)
+        return
+    st.session_state[RUN_KEY] = jobs().start(config, runs_folder()).id
+
+
+def reset() -> None:
+    """Stop what runs and go back to the recorded run; a stored run stays in the list."""
+    job = jobs().get(st.session_state.get(RUN_KEY, RECORDED_ID))
+    if job is not None:
+        jobs().stop(job)
+    st.session_state[RUN_KEY] = RECORDED_ID
+
+
+def controls(run: RunView) -> None:
+    """Start, pause, step, stop, reset in one fixed place, with the state beside them."""
+    job = run.job
+    live = run.live
+    can_step = live and job is not None and job.state in (State.RUNNING, State.PAUSED)
+    paused = job is not None and job.state is State.PAUSED
+    with st.container(horizontal=True, gap="small", vertical_alignment="center", key="controls"):
+        st.button(
+            _("Start"), key="start", type="primary", icon=":material/play_arrow:",
+            on_click=start, help=_("Start a run with the settings in the sidebar."),
+        )  # fmt: skip
+        st.button(
+            _("Resume") if paused else _("Pause"), key="pause", disabled=not can_step,
+            icon=":material/resume:" if paused else ":material/pause:",
+            on_click=_toggle, args=(job,), help=_("Pause between two steps, or go on."),
+        )  # fmt: skip
+        for count in STEP_SIZES:
+            st.button(
+                f"+{count}", key=f"step_{count}", disabled=not can_step,
+                on_click=_step, args=(job, count),
+                help=_("Make {count} more steps, then pause.").format(count=count),
+            )  # fmt: skip
+        st.button(
+            _("Stop"), key="stop", icon=":material/stop:", disabled=not live,
+            on_click=_stop, args=(job,), help=_("End the run here; what was recorded stays."),
+        )  # fmt: skip
+        st.button(
+            _("Reset"), key="reset", icon=":material/restart_alt:", disabled=run.recorded,
+            on_click=reset, help=_("Stop, and show the recorded run again."),
+        )  # fmt: skip
+        if job is not None:
+            colour, icon = BADGES[job.state]
+            st.badge(state_name(job.state), color=colour, icon=icon)
+
+
+def _toggle(job: Job | None) -> None:
+    if job is not None:
+        job.resume() if job.state is State.PAUSED else job.pause()
+
+
+def _step(job: Job | None, count: int) -> None:
+    if job is not None:
+        job.step(count)
+
+
+def _stop(job: Job | None) -> None:
+    if job is not None:
+        jobs().stop(job)
+
+
+def messages(run: RunView) -> None:
+    """Errors and warnings of the start and of the run on show, each in one line."""
+    if error := st.session_state.pop("start_error", None):
+        st.error(error, icon=":material/error:")
+    job = run.job
+    stopped = dict(job.stopped_variants) if job is not None else {}
+    if run.summary is not None:
+        stopped = {v: e["stopped"] for v, e in run.summary["variants"].items() if e["stopped"]}
+    for reason in stopped.values():
+        st.warning(reason, icon=":material/warning:")
+    if job is None:
+        return
+    if job.error:
+        st.error(job.error, icon=":material/error:")
+    if job.warning:
+        st.warning(job.warning, icon=":material/warning:")
+    if job.state is State.QUEUED:
+        st.info(
+            _("Waiting: {place} in the queue. One run trains at a time; this one starts by itself.")
+            .format(place=jobs().place(job)),
+            icon=":material/hourglass_empty:",
+        )  # fmt: skip
+
+
+def progress(run: RunView) -> None:
+    """Progress bar with steps, time left, speed and the price of watching."""
+    job = run.job
+    if job is None:
+        return
+    left = job.seconds_left
+    text = _("step {done:,} of {total:,}").format(done=job.steps_done, total=job.total_steps)
+    if job.state is State.RUNNING and left is not None:
+        text += " · " + _("{left} left").format(left=duration(left))
+        text += " · " + _("{rate:,.0f} images/s for each variant").format(
+            rate=job.steps_per_second * run.config.batch_size
+        )
+    if job.ended and job.summary:
+        text += " · " + _("took {time}").format(time=duration(job.summary["seconds"]))
+    text += " · " + _("watching takes {share:.1%} of the time").format(share=job.observing_share)
+    st.progress(job.progress, text=text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return _("{seconds:.0f} s").format(seconds=seconds)
+    return _("{minutes:.0f} min").format(minutes=seconds / 60)
+
+
+def class_name(label: int) -> str:
+    """The English name of a Fashion-MNIST class."""
+    return _(CLASSES[label])

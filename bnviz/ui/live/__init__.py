@@ -1,0 +1,109 @@
+"""Figures that change in place: one component for all charts of a page.
+
+`st.plotly_chart` destroys and rebuilds a chart whenever its numbers change, and zoom, hover and
+legend choices go with it. Here each card keeps its chart for as long as its key is on the page,
+and `Plotly.react` moves the new numbers in. Colours are named in the figure and chosen in the
+browser, so one figure serves the light and the dark theme::
+
+    figure = go.Figure(go.Scatter(y=losses, line={"color": color("note")}))
+    live_figures(
+        [Card("loss", "Both losses fall", figure, sentence="Mean of 20 batches.")],
+        key="training",
+        revision=run_id,
+        palette={"light": {"note": "#0072B2"}, "dark": {"note": "#56B4E9"}},
+    )
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import streamlit as st
+
+from bnviz.ui.live.assets import PLOTLY_URL
+from bnviz.ui.live.wire import Figure, encode_figure
+
+__all__ = ["TEXTS", "Card", "color", "live_figures"]
+
+_FOLDER = Path(__file__).parent
+_component = st.components.v2.component(
+    "bnviz_live_figures",
+    css=(_FOLDER / "live.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "live.js").read_text(encoding="utf-8"),
+)
+
+TEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        "group": "Figures",
+        "csv": "CSV",
+        "csv_hint": "Download the data as CSV",
+        "zoom": "Zoom",
+        "pan": "Pan",
+        "reset": "Reset view",
+        "png": "Download as PNG",
+        "failed": "The drawing library did not load. Reload the page to try again.",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure with its title, and one plain sentence that says what it shows."""
+
+    key: str
+    """Stable name: the chart lives as long as a card of this key is shown."""
+    title: str
+    figure: Figure
+    """A Figure, or a dict ``{"data": [...], "layout": {...}}``, which skips plotly's checks."""
+    sentence: str = ""
+    alt: str = ""
+    """What a screen reader says about the chart, instead of the title; best kept constant."""
+    height: int = 320
+    """Of the plot, in pixels."""
+
+
+def color(name: str, alpha: float = 1.0) -> str:
+    """Return a colour for plotly that the browser looks up in the palette of the present theme.
+
+    Names that the palette lacks are Streamlit's CSS variables: ``color("st-text-color")``.
+    """
+    return f"var(--{name})" if alpha == 1 else f"var(--{name}/{alpha:g})"
+
+
+def live_figures(
+    cards: Sequence[Card],
+    *,
+    key: str,
+    revision: str,
+    palette: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    texts: Mapping[str, str] = MappingProxyType({}),
+    card_width: int = 420,
+) -> None:
+    """Show `cards` in a grid, updating in place the charts that are already there.
+
+    A change of `revision` gives up the reader's zoom and legend choices (a new run, say).
+    `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}`` and feeds `color`. `texts`
+    replaces entries of `TEXTS`. As many columns as fit at `card_width` pixels, at least one.
+    """
+    _component(
+        key=key,
+        data={
+            "plotly": PLOTLY_URL,
+            "revision": revision,
+            "palette": {theme: dict(colors) for theme, colors in palette.items()},
+            "texts": {**TEXTS, **texts},
+            "card_width": card_width,
+            "cards": [
+                {
+                    "key": card.key,
+                    "title": card.title,
+                    "sentence": card.sentence,
+                    "alt": card.alt or card.title,
+                    "height": card.height,
+                    "figure": encode_figure(card.figure),
+                }
+                for card in cards
+            ],
+        },
+    )

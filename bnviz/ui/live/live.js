@@ -1,0 +1,428 @@
+// Cards with plotly charts that change in place. Python sends titles, sentences and figures;
+// the charts' DOM nodes, and with them zoom, hover and legend choices, stay as long as their
+// keys do. Streamlit calls the default export again with each message and each theme change.
+
+const mounts = new WeakMap();
+
+export default function ({ data, parentElement }) {
+  let mount = mounts.get(parentElement);
+  if (!mount) mounts.set(parentElement, (mount = new Mount(parentElement)));
+  mount.update(data);
+  return () => {
+    mount.remove();
+    mounts.delete(parentElement);
+  };
+}
+
+class Mount {
+  constructor(parent) {
+    this.parent = parent;
+    this.root = element("div", "figures", { role: "group" });
+    this.cards = new Map();
+    parent.appendChild(this.root);
+    this.resized = new ResizeObserver((entries) => {
+      for (const { target } of entries) this.cards.get(target.dataset.chart)?.resize();
+    });
+    // A chart out of sight waits: drawing costs time that the training could use.
+    this.seen = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          const card = this.cards.get(target.dataset.chart);
+          if (card) card.visible = isIntersecting;
+        }
+        this.draw();
+      },
+      { rootMargin: "300px" },
+    );
+  }
+
+  update(message) {
+    const theme = readTheme(this.parent.host ?? this.parent, message.palette);
+    const { revision, texts } = message;
+    this.root.setAttribute("aria-label", texts.group);
+    this.root.style.setProperty("--card-width", `${message.card_width}px`);
+    const keys = new Set(message.cards.map((card) => card.key));
+    for (const [key, card] of this.cards) {
+      if (!keys.has(key)) this.drop(key, card);
+    }
+    message.cards.forEach((content, index) => {
+      const card = this.cards.get(content.key) ?? this.add(content.key);
+      if (this.root.children[index] !== card.node) {
+        this.root.insertBefore(card.node, this.root.children[index] ?? null);
+      }
+      card.update(content, { theme, revision, texts });
+    });
+    loadPlotly(message.plotly).then(
+      () => {
+        this.adoptStyle();
+        this.draw();
+      },
+      () => this.cards.forEach((card) => card.fail()),
+    );
+  }
+
+  add(key) {
+    const card = new Card(key, () => this.draw());
+    this.cards.set(key, card);
+    this.resized.observe(card.plot);
+    this.seen.observe(card.plot);
+    return card;
+  }
+
+  drop(key, card) {
+    this.cards.delete(key);
+    this.resized.unobserve(card.plot);
+    this.seen.unobserve(card.plot);
+    card.remove();
+  }
+
+  // One chart a frame, so that a slider moved meanwhile is heard between two charts. No frames
+  // come while the tab is hidden, and nothing is drawn then.
+  draw() {
+    if (this.frame || !window.Plotly) return;
+    const card = [...this.cards.values()].find((each) => each.ready());
+    if (!card) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      if (this.cards.has(card.key)) card.draw();
+      this.draw();
+    });
+  }
+
+  // plotly.js writes its style sheet into the document, where a shadow root does not see it.
+  adoptStyle() {
+    if (this.styled || !(this.parent instanceof ShadowRoot)) return;
+    const source = document.getElementById("plotly.js-style-global");
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(Array.from(source?.sheet.cssRules ?? [], (rule) => rule.cssText).join("\n"));
+    this.parent.adoptedStyleSheets = [...this.parent.adoptedStyleSheets, sheet];
+    this.styled = true;
+  }
+
+  remove() {
+    cancelAnimationFrame(this.frame);
+    this.frame = -1;
+    this.resized.disconnect();
+    this.seen.disconnect();
+    this.cards.forEach((card) => card.remove());
+    this.cards.clear();
+    this.root.remove();
+  }
+}
+
+class Card {
+  constructor(key, redraw) {
+    this.key = key;
+    this.visible = true;
+    this.title = element("h3", "", { id: `title-${key}` });
+    this.csv = element("button", "csv", { type: "button" });
+    this.csv.disabled = true;
+    this.csv.onclick = () => save(`${key}.csv`, toCsv(this.figure.data));
+    this.plot = element("div", "plot", { role: "group", "data-chart": key });
+    this.stage = element("div", "stage waiting");
+    this.sentence = element("figcaption");
+    this.node = element("figure", "card", { "aria-labelledby": `title-${key}` });
+    this.node.dataset.card = key;
+    const header = element("header");
+    header.append(this.title, this.csv);
+    this.stage.append(this.plot);
+    this.node.append(header, this.stage, this.sentence);
+    this.plot.addEventListener("pointermove", ({ target, clientX, clientY }) => {
+      this.pointer = { target, clientX, clientY };
+    });
+    this.plot.addEventListener("pointerleave", () => (this.pointer = null));
+    // New numbers wait until a drag has ended, or the box being drawn would lose its chart.
+    this.release = () => {
+      this.dragged = false;
+      setTimeout(redraw);
+    };
+    this.plot.addEventListener("pointerdown", () => {
+      this.dragged = true;
+      for (const end of ["pointerup", "pointercancel"]) {
+        window.addEventListener(end, this.release, { once: true, capture: true });
+      }
+    });
+  }
+
+  update(content, { theme, revision, texts }) {
+    setText(this.title, content.title);
+    setText(this.sentence, content.sentence);
+    setText(this.csv, texts.csv);
+    this.csv.title = texts.csv_hint;
+    this.csv.setAttribute("aria-label", `${texts.csv_hint}: ${content.title}`);
+    this.plot.setAttribute("aria-label", content.alt);
+    this.stage.style.height = `${content.height}px`;
+    this.texts = texts;
+    const wire = JSON.stringify([content.figure, revision, theme, texts]);
+    if (wire === this.wire) return;
+    this.wire = wire;
+    this.theme = theme;
+    this.revision = revision;
+    this.figure = decode(content.figure);
+    this.stale = true;
+  }
+
+  ready() {
+    return this.stale && !this.dragged && (this.visible || !this.drawn);
+  }
+
+  draw() {
+    const { data, layout } = resolve(this.figure, this.theme);
+    nameTraces(data);
+    // The same object each time: plotly rebuilds the chart when its configuration changes.
+    if (this.config?.texts !== JSON.stringify(this.texts)) this.config = makeConfig(this);
+    window.Plotly.react(
+      this.plot,
+      data,
+      { template: template(this.theme), ...layout, uirevision: this.revision, autosize: true },
+      this.config,
+    );
+    this.hover();
+    this.stale = false;
+    this.drawn = true;
+    this.csv.disabled = false;
+    this.stage.className = "stage";
+  }
+
+  // plotly repeats the last mouse event itself, but inside a shadow root that one has lost its
+  // target by now, and the label under a resting pointer would vanish.
+  hover() {
+    if (!this.pointer?.target.isConnected) return;
+    const { target, clientX, clientY } = this.pointer;
+    target.dispatchEvent(new MouseEvent("mousemove", { clientX, clientY }));
+  }
+
+  resize() {
+    if (this.drawn && this.plot.offsetWidth) window.Plotly.Plots.resize(this.plot);
+  }
+
+  fail() {
+    this.stage.className = "stage failed";
+    setText(this.plot, this.texts.failed);
+  }
+
+  remove() {
+    if (this.drawn) window.Plotly.purge(this.plot);
+    this.node.remove();
+  }
+}
+
+function element(tag, className = "", attributes = {}) {
+  const node = document.createElement(tag);
+  node.className = className;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// Once in a browser tab, however many pages and components ask.
+function loadPlotly(url) {
+  window.bnvizPlotly ??= new Promise((resolve, reject) => {
+    const script = element("script", "", { src: new URL(url, document.baseURI) });
+    script.onload = () => (window.Plotly ? resolve() : reject());
+    script.onerror = reject;
+    document.head.appendChild(script);
+  });
+  return window.bnvizPlotly;
+}
+
+// ---- theme -------------------------------------------------------------------------------
+
+function readTheme(host, palette) {
+  const style = getComputedStyle(host);
+  const css = (name) => style.getPropertyValue(`--${name}`).trim();
+  const background = rgb(css("st-background-color"));
+  const luminance = 0.2126 * background[0] + 0.7152 * background[1] + 0.0722 * background[2];
+  const names = { ...palette[luminance < 128 ? "dark" : "light"] };
+  for (const name of ["text", "border", "background", "secondary-background", "primary"]) {
+    names[`st-${name}-color`] = css(`st-${name}-color`);
+  }
+  return { names, font: css("st-font"), colorway: css("st-chart-categorical-colors").split(",") };
+}
+
+let canvas;
+function rgb(color) {
+  canvas ??= element("canvas", "", { width: 1, height: 1 }).getContext("2d", {
+    willReadFrequently: true,
+  });
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = color;
+  canvas.fillRect(0, 0, 1, 1);
+  return canvas.getImageData(0, 0, 1, 1).data;
+}
+
+function paint(theme, name, alpha) {
+  const color = theme.names[name] ?? theme.names["st-text-color"];
+  if (!(name in theme.names)) console.warn(`No colour named "${name}" in the palette.`);
+  return alpha ? `rgba(${rgb(color).slice(0, 3).join(",")},${alpha})` : color;
+}
+
+// A copy of the figure with every "var(--name)" or "var(--name/0.25)" turned into a colour.
+function resolve(value, theme) {
+  if (typeof value === "string") {
+    const match = /^var\(--([\w-]+)(?:\/([\d.]+))?\)$/.exec(value);
+    return match ? paint(theme, match[1], match[2]) : value;
+  }
+  if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+  if (Array.isArray(value)) return value.map((item) => resolve(item, theme));
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolve(v, theme)]));
+}
+
+// What all figures share. As a template it reaches every axis, and a figure's own words win.
+function template(theme) {
+  const { names, font: family } = theme;
+  const text = names["st-text-color"];
+  const border = names["st-border-color"];
+  const grid = paint(theme, "st-text-color", 0.12);
+  const axis = {
+    automargin: true,
+    gridcolor: grid,
+    linecolor: grid,
+    tickcolor: grid,
+    zeroline: false,
+    zerolinecolor: paint(theme, "st-text-color", 0.35),
+    tickfont: { size: 12 },
+    title: { font: { size: 12 }, standoff: 8 },
+  };
+  const colorbar = { outlinewidth: 0, thickness: 12, tickfont: { size: 12 } };
+  return {
+    layout: {
+      font: { family, size: 13, color: text },
+      colorway: theme.colorway,
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: 48, r: 10, t: 6, b: 40 },
+      xaxis: axis,
+      yaxis: axis,
+      coloraxis: { colorbar },
+      hovermode: "closest",
+      hoverlabel: {
+        bgcolor: names["st-secondary-background-color"],
+        bordercolor: border,
+        font: { family, size: 12, color: text },
+      },
+      legend: {
+        orientation: "h",
+        x: 0,
+        xanchor: "left",
+        y: 1.02,
+        yanchor: "bottom",
+        font: { size: 12 },
+      },
+      modebar: {
+        bgcolor: names["st-background-color"],
+        color: paint(theme, "st-text-color", 0.65),
+        activecolor: text,
+      },
+      annotationdefaults: {
+        font: { size: 12, color: text },
+        arrowcolor: text,
+        arrowwidth: 1,
+        arrowhead: 6,
+      },
+      shapedefaults: { line: { color: text } },
+      // On a touch screen a swipe over a chart scrolls the page; the mode bar turns zoom on.
+      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    },
+    data: { heatmap: [{ colorbar }], contour: [{ colorbar }] },
+  };
+}
+
+// ---- plotly ------------------------------------------------------------------------------
+
+function makeConfig(card) {
+  const { zoom, pan, reset, png } = card.texts;
+  const dictionary = { Zoom: zoom, Pan: pan, "Reset axes": reset };
+  const picture = {
+    name: "toImage",
+    title: png,
+    icon: window.Plotly.Icons.camera,
+    click: (plot) => savePicture(plot, card),
+  };
+  return {
+    texts: JSON.stringify(card.texts),
+    displaylogo: false,
+    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", picture]],
+    locale: "page",
+    locales: { page: { dictionary, format: {} } },
+  };
+}
+
+function savePicture(plot, { key, theme, title }) {
+  const layout = {
+    ...plot.layout,
+    paper_bgcolor: theme.names["st-background-color"],
+    title: { text: title.textContent, x: 0.02, y: 0.97, yref: "container", automargin: true },
+  };
+  const size = { width: plot.offsetWidth, height: plot.offsetHeight + 50, scale: 2 };
+  window.Plotly.downloadImage({ data: plot.data, layout }, { format: "png", filename: key, ...size });
+}
+
+// A hidden series is remembered by its uid: by its name, so that others may come and go. The
+// name is spelt in letters and digits, for plotly puts the uid into CSS selectors.
+function nameTraces(traces) {
+  const count = {};
+  for (const trace of traces) {
+    const letters = Array.from(trace.name ?? "", (letter) => letter.codePointAt(0).toString(36));
+    const name = [trace.type, ...letters].join("-");
+    count[name] = (count[name] ?? 0) + 1;
+    trace.uid ??= `${name}-${count[name]}`;
+  }
+}
+
+// ---- data --------------------------------------------------------------------------------
+
+const ARRAYS = {
+  f4: Float32Array,
+  f8: Float64Array,
+  i1: Int8Array,
+  u1: Uint8Array,
+  i2: Int16Array,
+  u2: Uint16Array,
+  i4: Int32Array,
+};
+
+// Typed arrays are decoded here, once: plotly would do so again at each redraw.
+function decode(value) {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(decode);
+  if (typeof value.bdata !== "string") {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, decode(v)]));
+  }
+  const bytes = Uint8Array.from(atob(value.bdata), (letter) => letter.charCodeAt(0));
+  const flat = new ARRAYS[value.dtype](bytes.buffer);
+  if (!value.shape) return flat;
+  const [rows, columns] = value.shape.split(",").map(Number);
+  return Array.from({ length: rows }, (_, row) => flat.subarray(row * columns, (row + 1) * columns));
+}
+
+// One line a point: series, x, y and, for a heatmap, z.
+function toCsv(traces) {
+  const cell = (value) => {
+    const text = String(value ?? "");
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const at = (array, index) => {
+    const value = array ? array[index] : index;
+    return array instanceof Float32Array ? Number(value.toPrecision(7)) : value;
+  };
+  const lines = [["series", "x", "y", "z"]];
+  for (const { name = "", x, y, z } of traces) {
+    const series = name.replaceAll(/<[^>]*>/g, "");
+    if (z) {
+      z.forEach((row, j) => row.forEach((_, i) => lines.push([series, at(x, i), at(y, j), at(row, i)])));
+    } else {
+      for (let i = 0; i < (y ?? x ?? []).length; i++) lines.push([series, at(x, i), at(y, i)]);
+    }
+  }
+  return lines.map((line) => line.map(cell).join(",")).join("\n");
+}
+
+function save(filename, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  element("a", "", { href: url, download: filename }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}

@@ -1,0 +1,92 @@
+"""A plotly figure as a small JSON-ready dict: what the browser needs and nothing else.
+
+Arrays travel as plotly's typed arrays, ``{"dtype": "f4", "bdata": base64, "shape": "60,64"}``,
+in the narrowest type that draws the same picture. `plotly.io` could write the figure too, but it
+copies the default template (7 kB) and keeps 64-bit numbers.
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import plotly.graph_objects as go
+
+Figure: TypeAlias = go.Figure | Mapping[str, Any]
+
+# The card decides these: its own title, the height of its stage, the colours of the theme.
+_NOT_SENT = frozenset({"template", "title", "width", "height"})
+_EXACT_IN_FLOAT32 = 2.0**24
+_SHORTEST_ARRAY = 16
+
+
+def encode_figure(figure: Figure) -> dict[str, Any]:
+    """Return ``{"data": [...], "layout": {...}}`` of a Figure or of a dict of the same form."""
+    if isinstance(figure, Mapping):
+        traces, layout = figure.get("data", ()), figure.get("layout", {})
+    else:
+        # Part by part: the whole figure's `to_plotly_json` encodes the arrays, all 64 bits of them.
+        traces = [trace.to_plotly_json() for trace in figure.data]
+        layout = figure.layout.to_plotly_json()
+    return {
+        "data": [_encode(trace) for trace in traces],
+        "layout": _encode({name: v for name, v in layout.items() if name not in _NOT_SENT}),
+    }
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, str | bool | int | None):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        # plotly.js 4 ignores a title that is a bare string.
+        return {
+            name: {"text": item} if name == "title" and isinstance(item, str) else _encode(item)
+            for name, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, list | tuple):
+        if len(value) >= _SHORTEST_ARRAY and isinstance(value[0], float | int):
+            return encode_array(np.asarray(value))
+        return [_encode(item) for item in value]
+    if isinstance(value, np.generic):
+        return _encode(value.item())
+    return encode_array(np.asarray(value))
+
+
+def encode_array(array: np.ndarray) -> Any:
+    """Return `array` as a plotly typed array, or as a list where it is short or not of numbers.
+
+    float64 becomes float32 and wide integers become int32, unless the values are so large that
+    whole numbers would no longer be exact (bytes, nanoseconds): those stay float64.
+    """
+    if array.dtype.kind in "Mm":
+        array = np.datetime_as_string(array) if array.dtype.kind == "M" else array.astype("f8")
+    if array.dtype.kind not in "fiu" or not 1 <= array.ndim <= 2 or array.size < _SHORTEST_ARRAY:
+        return [_encode(item) for item in array.tolist()]
+    narrow = np.ascontiguousarray(_narrowed(array))
+    encoded = {
+        "dtype": narrow.dtype.str[1:],
+        "bdata": base64.b64encode(narrow.data.cast("B")).decode("ascii"),
+    }
+    if array.ndim == 2:
+        encoded["shape"] = "{},{}".format(*array.shape)
+    return encoded
+
+
+def _narrowed(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "f":
+        if array.dtype.itemsize == 8:
+            largest = np.abs(array).max(initial=0, where=np.isfinite(array))
+            return array if largest > _EXACT_IN_FLOAT32 else array.astype("<f4")
+        return array.astype("<f4")
+    if array.dtype.itemsize <= 2:
+        return array
+    low, high = array.min(), array.max()
+    for dtype in ("<i2", "<i4"):
+        info = np.iinfo(dtype)
+        if info.min <= low and high <= info.max:
+            return array.astype(dtype)
+    return array.astype("<f8")

@@ -1,0 +1,138 @@
+"""The run that the pages show: recorded, live or stored, behind one face."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from bnviz.config import RunConfig
+from bnviz.errors import RunError
+from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.history import History
+from bnviz.train.jobs import Job
+from bnviz.train.reading import latest_step
+from bnviz.train.store import (
+    RECORDED_ID,
+    StoredRun,
+    list_runs,
+    open_run,
+    recorded_run,
+    runs_folder,
+)
+from bnviz.ui.registry import jobs
+
+RUN_KEY = "run"
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as the pages see it."""
+
+    id: str
+    source: Job | StoredRun
+
+    @property
+    def job(self) -> Job | None:
+        """The job behind it, if it belongs to this process."""
+        return self.source if isinstance(self.source, Job) else None
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that the run was started with."""
+        return self.source.config
+
+    @property
+    def history(self) -> History:
+        """What was recorded so far."""
+        return self.source.history
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What it came to; None while it runs and when it was cut off."""
+        return self.source.summary
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this is the run shipped in the package."""
+        return self.id == RECORDED_ID
+
+    @property
+    def live(self) -> bool:
+        """Whether more may still come."""
+        return self.job is not None and not self.job.ended
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names of the variants for legends."""
+        return {v: _(VARIANTS[v].label) for v in self.config.variants}
+
+    @property
+    def steps(self) -> int:
+        """The last step that any variant has recorded."""
+        return max(latest_step(self.history, v) for v in self.config.variants)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps that the run has or will have."""
+        return self.job.total_steps if self.job is not None and self.live else self.steps
+
+    def origin(self) -> str:
+        """One line that says what is on show: recorded, measured here and now, or reopened."""
+        if self.recorded:
+            return _(
+                "Recorded run, shipped with bnviz so that no page is empty: {steps} steps at batch "
+                "{batch}. Made with: {command}"
+            ).format(
+                steps=self.steps,
+                batch=self.config.batch_size,
+                command="`python scripts/record_run.py`",
+            )
+        if self.live:
+            return _("Measured on this run, live.")
+        if self.summary is None:
+            return _("Reopened run that was cut off; shown up to its last whole record.")
+        return _("Measured on this run: {steps} steps in {seconds:.0f} s.").format(
+            steps=self.steps, seconds=self.summary["seconds"]
+        )
+
+
+@st.cache_resource(max_entries=8)
+def _reopen(run_id: str) -> StoredRun:
+    return open_run(runs_folder() / run_id)
+
+
+def view(run_id: str) -> RunView:
+    """The run of that id. Raises RunError when there is none."""
+    if run_id == RECORDED_ID:
+        return RunView(run_id, recorded_run())
+    return RunView(run_id, jobs().get(run_id) or _reopen(run_id))
+
+
+def run_ids() -> list[str]:
+    """Runs to choose from: of this process, stored ones, the recorded one."""
+    here = [job.id for job in jobs().all()]
+    stored = [info.id for info in list_runs(runs_folder()) if info.id not in here]
+    return [RECORDED_ID, *here, *stored]
+
+
+def choose_run() -> RunView:
+    """The selector of runs in the sidebar; falls back to the recorded run with a message."""
+    options = run_ids()
+    if st.session_state.get(RUN_KEY) not in options:
+        st.session_state.pop(RUN_KEY, None)
+    chosen = st.sidebar.selectbox(
+        _("Run on show"),
+        options,
+        key=RUN_KEY,
+        bind="query-params",
+        help=_(
+            "Every page shows this run: the recorded one, one that trains now, or a stored one. "
+            "It is part of the link."
+        ),
+    )
+    try:
+        return view(chosen)
+    except RunError as error:
+        st.error(str(error))
+        return view(RECORDED_ID)

@@ -1,0 +1,222 @@
+"""The four views of a run as cards: read, draw, say in one sentence what the figure shows."""
+
+import numpy as np
+import streamlit as st
+
+from bnviz.config import RunConfig
+from bnviz.figures.curves import loss_and_accuracy
+from bnviz.figures.memory import memory_over_steps
+from bnviz.figures.running import running_statistics
+from bnviz.figures.stages import bin_edges, four_stages
+from bnviz.i18n import _
+from bnviz.train.reading import (
+    RunningView,
+    accuracy_curves,
+    density,
+    loss_curve,
+    memory_curves,
+    process_curve,
+    stage_quantiles,
+    stage_range,
+)
+from bnviz.train.schema import LEVELS, STAGES
+from bnviz.ui.live import Card
+from bnviz.ui.runs import RunView
+
+MIB = 2**20
+HEIGHT = 430
+
+
+def curves_card(run: RunView) -> Card:
+    """Loss and accuracy in both modes."""
+    accuracy = accuracy_curves(run.config, run.history)
+    losses = {v: loss_curve(run.history, v) for v in run.config.variants}
+    parts = []
+    for variant, label in run.labels.items():
+        newest = {
+            mode: rows.iloc[-1]
+            for mode, rows in accuracy[accuracy["variant"] == variant].groupby("mode")
+        }
+        if {"train", "eval"} <= set(newest):
+            parts.append(
+                _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
+                    label=label,
+                    eval=newest["eval"]["accuracy"],
+                    train=newest["train"]["accuracy"],
+                )
+            )
+    sentence = (
+        "; ".join(parts) + " " + _("on {n:,} test images at step {step:,}.").format(
+            n=int(accuracy["images"].iloc[-1]), step=int(accuracy["step"].iloc[-1])
+        )
+        if parts
+        else _("The first evaluation comes after 20 steps.")
+    )
+    return Card(
+        key="curves",
+        title=_("Loss falls, accuracy rises: eval mode ● against train mode ○"),
+        figure=loss_and_accuracy(
+            losses, accuracy, run.labels, run.history.events, run.total_steps
+        ),
+        sentence=sentence,
+        alt=_("Training loss and test accuracy over the steps, one colour a variant"),
+        height=HEIGHT,
+    )
+
+
+def stages_card(run: RunView, layer: str, step: int | None, *, columns: int = 2) -> Card:
+    """Activations before and after BN at a probe."""
+    probes = {
+        v: found
+        for v in run.config.variants
+        if (found := stage_quantiles(run.config, run.history, v, layer, step)) is not None
+    }
+    densities = {}
+    for stage in STAGES:
+        edges = bin_edges(*stage_range(run.config, run.history, layer, stage))
+        densities[stage] = {
+            v: (edges, density(stages[stage], edges))
+            for v, (_at, stages) in probes.items()
+            if stage in stages
+        }
+    if probes:
+        variant = next((v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes)))
+        at, stages = probes[variant]
+        before, after = stages["input"], stages.get("normalized")
+        sentence = (
+            _(
+                "At step {step:,} the inputs of {layer} have mean {mean:.2f} and standard "
+                "deviation {std:.2f} over all channels; normalized, {mean_n:.2f} and {std_n:.2f} "
+                "({label})."
+            ).format(
+                step=at,
+                layer=layer,
+                mean=before.mean(),
+                std=before.std(),
+                mean_n=after.mean(),
+                std_n=after.std(),
+                label=run.labels[variant],
+            )
+            if after is not None
+            else _("At step {step:,} the inputs of {layer} have mean {mean:.2f}.").format(
+                step=at, layer=layer, mean=before.mean()
+            )
+        )
+    else:
+        sentence = _("The first probe comes after {every} steps.").format(
+            every=run.config.stages_every
+        )
+    return Card(
+        key="stages",
+        title=_("BN moves every distribution to the same place: {layer}").format(layer=layer),
+        figure=four_stages(densities, run.labels, columns=columns),
+        sentence=sentence,
+        alt=_("Histograms of the four stages of a BN layer on shared bins"),
+        height=HEIGHT,
+    )
+
+
+def running_card(run: RunView, layer: str, channel: int, momentum: float | None) -> Card:
+    """Running statistics of one channel: batches, the layer's own line, a replay."""
+    series = {}
+    for variant in run.config.variants:
+        if variant == "none":
+            continue
+        kept = _running_view(run, variant, layer, channel, momentum)
+        kept.update()
+        if kept.rows:
+            series[variant] = {
+                name: values[:, 0] if values.ndim == 2 else values
+                for name, values in kept.series().items()
+            }
+    sentence = _("Batch statistics come with the first ten steps.")
+    if series:
+        variant, values = list(series.items())[-1]
+        recent = values["batch_mean"][-100:]
+        sentence = _(
+            "{label}, channel {channel}: the last batch means spread by ±{spread:.3f}; the running "
+            "mean is {own:.3f}, at momentum {m:g} from the first step it would be {replay:.3f}."
+        ).format(
+            label=run.labels[variant],
+            channel=channel,
+            spread=float(np.std(recent)),
+            own=values["running_mean"][-1],
+            m=momentum if momentum is not None else float("nan"),
+            replay=values["replay_mean"][-1],
+        )
+    elif run.config.variants == ("none",):
+        sentence = _("This run has no BN, so there are no running statistics.")
+    return Card(
+        key="running",
+        title=_("Running statistics follow the batches: {layer}, channel {channel}").format(
+            layer=layer, channel=channel
+        ),
+        figure=running_statistics(
+            series,
+            run.labels,
+            _("replay at m = {m:g}").format(m=momentum),
+            run.history.events,
+            run.total_steps,
+        ),
+        sentence=sentence,
+        alt=_("Running mean and variance of a channel over the steps with each batch's values"),
+        height=HEIGHT,
+    )
+
+
+def _running_view(
+    run: RunView, variant: str, layer: str, channel: int, momentum: float | None
+) -> RunningView:
+    """The reader's view of a channel, kept between ticks so that each reads only what is new."""
+    views: dict[tuple, RunningView] = st.session_state.setdefault("running_views", {})
+    key = (run.id, variant, layer, channel, momentum)
+    if key not in views:
+        if len(views) > 24:
+            views.clear()
+        views[key] = RunningView(run.config, run.history, variant, layer, [channel], momentum)
+    return views[key]
+
+
+def memory_card(run: RunView) -> Card:
+    """What running statistics keep alive, and the process."""
+    kept = {v: memory_curves(run.history, v) for v in run.config.variants}
+    parts = [
+        _("{label} keeps {bytes:,.1f} MiB and {nodes:,} graph nodes alive").format(
+            label=run.labels[v],
+            bytes=frame["kept_bytes"].iloc[-1] / MIB,
+            nodes=int(frame["graph_nodes"].iloc[-1]),
+        )
+        for v, frame in kept.items()
+        if len(frame)
+    ]
+    return Card(
+        key="memory",
+        title=_("What the running statistics keep alive"),
+        figure=memory_over_steps(
+            kept,
+            process_curve(run.history),
+            run.labels,
+            run.history.events,
+            run.total_steps,
+            run.config.memory_limit_mib,
+        ),
+        sentence="; ".join(parts) + "." if parts else _("The first count comes after ten steps."),
+        alt=_("Tensor bytes kept, graph nodes and process memory over the steps"),
+        height=HEIGHT,
+    )
+
+
+def difference_note(config: RunConfig) -> str:
+    """Why two right layers part all the same, for runs that show two of them."""
+    right = [v for v in config.variants if v in ("composite", "fused", "builtin")]
+    if len(right) < 2 or config.dtype != "float32":
+        return ""
+    return _(
+        "These layers agree to rounding; training grows that rounding, so in float32 their curves "
+        "part after some hundred steps. It is no fault of either."
+    )
+
+
+def quantile_at(quantiles: np.ndarray, level: float) -> float:
+    """The value below which a share `level` of a stage lies."""
+    return float(np.interp(level, LEVELS, quantiles))

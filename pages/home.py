@@ -1,0 +1,38 @@
+"""Home: what BN does, one figure that answers to a slider, one button."""
+
+import streamlit as st
+
+from bnviz.figures.theme import PALETTE
+from bnviz.i18n import _
+from bnviz.ui import cockpit, intro, runs
+from bnviz.ui.live import live_figures
+from bnviz.ui.warm import warm_up
+
+st.title(_("See what Batch Normalization does"))
+st.markdown(
+    _(
+        "While a network trains, the numbers that reach each layer drift. **Batch Normalization** "
+        "subtracts the mean of the present batch and divides by its standard deviation, channel by "
+        "channel, then scales and shifts by two learned numbers. For use after training it keeps "
+        "running averages of both: **train mode** normalizes by the batch, **eval mode** by those "
+        "averages, and most trouble with BN begins where the two differ."
+    )
+)
+run = runs.view(runs.RECORDED_ID)
+with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    layer = intro.layer_control()
+    step = intro.step_slider(run)
+live_figures([intro.card(run, layer, step)], key="home", revision="home", palette=PALETTE)
+st.caption(run.origin())
+
+st.subheader(_("Now with your own eyes"))
+st.markdown(
+    _(
+        "Train a LeNet with a hand-written BatchNorm and with `nn.BatchNorm` on Fashion-MNIST: "
+        "loss, activations, running statistics and memory, live, in about two minutes."
+    )
+)
+if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"):
+    cockpit.start()
+    st.switch_page("pages/train.py")
+warm_up()

@@ -1,0 +1,52 @@
+"""Train vs eval: the same test images through both modes of the same weights."""
+
+import streamlit as st
+
+from bnviz.errors import BnvizError
+from bnviz.figures.theme import PALETTE
+from bnviz.i18n import _
+from bnviz.ui import runs, twin
+from bnviz.ui.live import live_figures
+from bnviz.ui.state import eps_slider, momentum_slider
+
+run = runs.choose_run()
+st.title(_("Train mode against eval mode"))
+st.caption(
+    _(
+        "In train mode BN normalizes an image by the batch that it stands in, in eval mode by the "
+        "running statistics. Same weights, same images: what differs is the mode alone."
+    )
+)
+with st.sidebar:
+    momentum = momentum_slider(
+        _("Rebuilds the running statistics from the recorded batches; acts on the eval side.")
+    )
+    eps = eps_slider(
+        _("Acts on the eval side. It is exact there; training itself saw the run's own eps.")
+    )
+    st.caption(
+        _("The run itself had momentum {m} and eps {eps:g}.").format(
+            m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
+            eps=run.config.eps,
+        )
+    )
+choice = twin.controls(run)
+st.caption(run.origin())
+
+
+@st.fragment(run_every=1.5 if run.live else None)
+def both_modes() -> None:
+    """Both sides at the chosen checkpoint; a live run brings new ones."""
+    if run.job is not None:
+        run.job.watch()
+    try:
+        pair = twin.compare(run, choice, momentum, eps)
+    except BnvizError as error:
+        st.info(str(error), icon=":material/hourglass_empty:")
+        return
+    twin.metrics(pair)
+    live_figures(twin.cards(run, pair), key="twin", revision=run.id, palette=PALETTE)
+    twin.image_table(pair)
+
+
+both_modes()

@@ -1,0 +1,43 @@
+"""Record the short run that is shipped in bnviz/assets/recorded.
+
+    python scripts/record_run.py
+
+A real run on the real Fashion-MNIST, so that no page is ever empty; every page labels it.
+"""
+
+import shutil
+import time
+
+from bnviz import data
+from bnviz.config import RunConfig
+from bnviz.train.store import RECORDED_FOLDER, RunWriter
+from bnviz.train.trainer import Trainer
+
+CONFIG = RunConfig(
+    variants=("note", "composite", "builtin"),
+    steps=400,
+    eval_every=100,
+    eval_images=1000,
+    checkpoint_every=400,
+    observe_budget=1.0,
+)
+
+
+def main() -> None:
+    dataset = data.load("fashion-mnist", download=True)
+    if dataset.is_sample:
+        raise SystemExit("The full data set is needed: " + " ".join(dataset.refused))
+    shutil.rmtree(RECORDED_FOLDER, ignore_errors=True)
+    writer = RunWriter(RECORDED_FOLDER.parent, RECORDED_FOLDER.name, CONFIG)
+    began = time.monotonic()
+    with Trainer(CONFIG, dataset, history=writer.history) as trainer:
+        trainer.on_checkpoint = writer.checkpoint
+        while not trainer.done:
+            trainer.step()
+        trainer.finish()
+        trainer.checkpoint()
+        writer.finish(trainer.summary(time.monotonic() - began))
+
+
+if __name__ == "__main__":
+    main()

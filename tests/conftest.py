@@ -1,0 +1,58 @@
+"""Shared by all tests: the real data set, no folder of the user touched."""
+
+import os
+import shutil
+
+import pytest
+
+from bnviz import data
+from bnviz.config import RunConfig
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Runs and downloads of a test go to its own folder."""
+    monkeypatch.setenv("BNVIZ_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """The real 70,000 images; under CI they must be there."""
+    loaded = data.load("fashion-mnist")
+    if loaded.is_sample and os.environ.get("CI"):
+        pytest.fail("The full Fashion-MNIST is missing: " + " ".join(loaded.refused))
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """The 7,000 images of the package."""
+    return data.load("fashion-mnist-sample")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The system's Chromium, or None for playwright's own."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+    if not found and os.environ.get("CI"):
+        pytest.fail("Chromium is missing: install it (Debian: apt-get install chromium).")
+    return found
+
+
+@pytest.fixture
+def short_config():
+    """A run of a few steps on the sample, on the CPU."""
+
+    def make(**changes):
+        settings = {
+            "dataset": "fashion-mnist-sample",
+            "device": "cpu",
+            "steps": 12,
+            "eval_images": 200,
+            "observe_budget": 1.0,
+        }
+        return RunConfig.parse(**{**settings, **changes})
+
+    return make

@@ -156,7 +156,13 @@ def _configure(preset: str | None, file: Path | None, given: dict[str, Any]) -> 
 def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
     """Run to the end, or to Ctrl-C, with a progress bar on stderr."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from bnviz.train.store import RunWriter
     from bnviz.train.trainer import Trainer, check
@@ -168,7 +174,9 @@ def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
         began = time.monotonic()
         check(config, dataset)
         writer = None if save is None else RunWriter(save.parent, save.name, config)
-        with Trainer(config, dataset, history=writer and writer.history) as trainer:
+        with Trainer(
+            config, dataset, history=None if writer is None else writer.history
+        ) as trainer:
             if writer is not None:
                 trainer.on_checkpoint = writer.checkpoint
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -213,7 +221,9 @@ def _table(document: dict[str, Any]) -> str:
     head = f"{'variant':<10} {'steps':>7} {'ms/step':>8} {'train mode':>11} {'eval mode':>10} {'kept MiB':>9}"
     lines = [head]
     for name, entry in document["variants"].items():
-        modes = [entry[mode] and f"{entry[mode]['accuracy']:.4f}" for mode in ("train_mode", "eval_mode")]
+        modes = [
+            entry[mode] and f"{entry[mode]['accuracy']:.4f}" for mode in ("train_mode", "eval_mode")
+        ]
         lines.append(
             f"{name:<10} {entry['steps']:>7} {entry['ms_per_step'] or 0:>8.2f} {modes[0] or '-':>11} "
             f"{modes[1] or '-':>10} {entry['kept_bytes'] / 2**20:>9.1f}"

@@ -84,7 +84,7 @@ class RunConfig(BaseModel):
     stages_every: Annotated[int, Field(ge=1)] = 10
     memory_every: Annotated[int, Field(ge=1)] = 10
     eval_every: Annotated[int, Field(ge=1)] = 500
-    eval_images: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    eval_images: Annotated[int, Field(ge=1, le=10_000)] = 500
     checkpoint_every: Annotated[int, Field(ge=1)] = 500
     observe_budget: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Share of the time that observing may take before cadences stretch."""
@@ -265,7 +265,12 @@ def allowed(name: str) -> str:
     choices = get_args(annotation)
     if choices and all(isinstance(c, str) for c in choices):
         return ", ".join(choices)
-    bounds = {key: getattr(m, key) for m in metadata for key in ("ge", "gt", "le", "lt") if hasattr(m, key)}
+    bounds = {
+        key: getattr(m, key)
+        for m in metadata
+        for key in ("ge", "gt", "le", "lt")
+        if hasattr(m, key)
+    }
     words = {"ge": _("at least"), "gt": _("more than"), "le": _("at most"), "lt": _("less than")}
     parts = [f"{words[key]} {value:g}" if isinstance(value, float) else f"{words[key]} {value}"
              for key, value in bounds.items()]  # fmt: skip

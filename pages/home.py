@@ -4,7 +4,7 @@ import streamlit as st
 
 from bnviz.figures.theme import PALETTE
 from bnviz.i18n import _
-from bnviz.ui import cockpit, intro, runs
+from bnviz.ui import cockpit, intro, router, runs
 from bnviz.ui.live import live_figures
 from bnviz.ui.warm import warm_up
 
@@ -34,5 +34,5 @@ st.markdown(
 )
 if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"):
     cockpit.start()
-    st.switch_page("pages/train.py")
+    st.switch_page(router.page("train"))
 warm_up()

@@ -33,7 +33,7 @@ def cockpit_bar() -> None:
     cockpit.messages(run)
     cockpit.progress(run)
     st.caption(run.origin())
-    if ticking and not run.live:
+    if run.live != ticking or st.session_state[runs.RUN_KEY] != run.id:
         st.rerun()
 
 
@@ -69,6 +69,7 @@ def four_views() -> None:
         key="train_views",
         revision=run.id,
         palette=PALETTE,
+        card_width=440,
     )
 
 

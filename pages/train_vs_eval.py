@@ -45,7 +45,9 @@ def both_modes() -> None:
         st.info(str(error), icon=":material/hourglass_empty:")
         return
     twin.metrics(pair)
-    live_figures(twin.cards(run, pair), key="twin", revision=run.id, palette=PALETTE)
+    live_figures(
+        twin.cards(run, pair), key="twin", revision=run.id, palette=PALETTE, card_width=440
+    )
     twin.image_table(pair)
 
 

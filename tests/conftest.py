@@ -35,7 +35,9 @@ def sample():
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The system's Chromium, or None for playwright's own."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+    )
     if not found and os.environ.get("CI"):
         pytest.fail("Chromium is missing: install it (Debian: apt-get install chromium).")
     return found

@@ -83,7 +83,7 @@ def test_batch_of_one_is_fine_where_nothing_normalizes_or_the_note_does():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ConfigError, match="batch_size: got 4096.*up to 100"):
+    with pytest.raises(ConfigError, match=r"batch_size: got 4096.*up to 100"):
         RunConfig(batch_size=4096).total_steps(100)
 
 
@@ -107,6 +107,8 @@ def test_presets_are_valid_and_named(name):
     assert RunConfig.from_json(json.dumps(preset.config().model_dump(mode="json")))
 
 
-@pytest.mark.parametrize("name", [n for n in RunConfig.model_fields if n not in ("variants", "quirks")])
+@pytest.mark.parametrize(
+    "name", [n for n in RunConfig.model_fields if n not in ("variants", "quirks")]
+)
 def test_every_field_says_what_is_allowed(name):
     assert allowed(name)

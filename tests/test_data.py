@@ -122,9 +122,7 @@ def test_a_download_ends_up_in_the_cache_and_is_used_from_there(dataset, no_syst
     import http.server
     import threading
 
-    handler = functools.partial(
-        http.server.SimpleHTTPRequestHandler, directory=str(dataset.folder)
-    )
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(dataset.folder))
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -144,5 +142,5 @@ def test_a_download_ends_up_in_the_cache_and_is_used_from_there(dataset, no_syst
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(DataError, match="'mnist'.*allowed"):
+    with pytest.raises(DataError, match=r"'mnist'.*allowed"):
         data.load("mnist")

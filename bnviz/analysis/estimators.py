@@ -39,7 +39,9 @@ def replay(
                 "shape (steps, channels)."
             ).format(means=batch_means.shape, variances=batch_vars.shape)
         )
-    if momentum is not None and not np.all((np.asarray(momentum) >= 0) & (np.asarray(momentum) <= 1)):
+    if momentum is not None and not np.all(
+        (np.asarray(momentum) >= 0) & (np.asarray(momentum) <= 1)
+    ):
         raise ConfigError(
             _("momentum: got {value}; allowed: 0 to 1, or none.").format(value=momentum)
         )
@@ -57,11 +59,11 @@ def _average(
         total = np.cumsum(values, axis=0, dtype=float) + np.asarray(initial) * seen
         return total / (seen + np.arange(1, len(values) + 1))[:, None]
     start = np.broadcast_to(np.asarray(initial, float), values.shape[1:])
-    if np.ndim(momentum) == 0:
-        first = pd.DataFrame(np.vstack([start, values]))
-        return first.ewm(alpha=momentum, adjust=False).mean().to_numpy()[1:] if momentum else (
-            np.broadcast_to(start, values.shape).copy()
-        )
+    if isinstance(momentum, int | float):
+        if momentum == 0:
+            return np.broadcast_to(start, values.shape).copy()
+        with_start = pd.DataFrame(np.vstack([start, values]))
+        return with_start.ewm(alpha=momentum, adjust=False).mean().to_numpy()[1:]
     result = np.empty(values.shape)
     running = start
     for k, weight in enumerate(np.asarray(momentum)):

@@ -7,7 +7,6 @@ tensors it saved for a backward pass, until that pass frees them
 """
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import torch
@@ -74,22 +73,31 @@ def _walk(roots: Iterable[Any], newer_than: int, skip: set[int]) -> tuple[int, i
     return len(seen), size, newest
 
 
-@cache
-def _saved_names(node_type: type) -> tuple[str, ...]:
-    return tuple(name for name in dir(node_type) if name.startswith("_saved_"))
+# Per type of node: the names under which it may hold tensors; numbers and shapes are weeded out
+# the first time they are seen.
+_names: dict[Any, list[str]] = {}
+_NUMBERS = (bool, int, float, str, torch.dtype, torch.device, torch.memory_format)
 
 
 def saved_tensors(node: Any) -> list[Tensor]:
     """The tensors that an autograd node holds for its backward pass; none once it was freed."""
+    kind = type(node)
+    if kind not in _names:
+        _names[kind] = [n for n in dir(kind) if n.startswith("_saved_") or n == "saved_tensors"]
     found: list[Tensor] = []
-    for name in (*_saved_names(type(node)), "saved_tensors"):
+    for name in list(_names[kind]):
         try:
-            value = getattr(node, name, None)
+            value = getattr(node, name)
         except RuntimeError:  # torch refuses access after backward has freed the tensors
             continue
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, Tensor):
-                found.append(item)
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, tuple | list) and value and isinstance(value[0], Tensor):
+            found.extend(item for item in value if isinstance(item, Tensor))
+        elif isinstance(value, _NUMBERS) or (
+            isinstance(value, tuple | list) and value and isinstance(value[0], _NUMBERS)
+        ):
+            _names[kind].remove(name)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,14 +134,14 @@ def eval_side(
     `statistics` maps the names of `LeNet.norm_layers` to mean and variance of shape (C,). The
     model is put back as it was.
     """
-    layers = model.norm_layers()  # type: ignore[operator]
-    before = {
-        name: (getattr(layer, "eps", None), get_statistics(layer)) for name, layer in layers.items()
-    }
-    before = {
-        name: (old_eps, pair and tuple(t.clone() for t in pair))
-        for name, (old_eps, pair) in before.items()
-    }
+    layers: dict[str, Any] = model.norm_layers()  # type: ignore[operator]
+    before: dict[str, tuple[float | None, list[Tensor] | None]] = {}
+    for name, layer in layers.items():
+        pair = get_statistics(layer)
+        before[name] = (
+            getattr(layer, "eps", None),
+            None if pair is None else [tensor.clone() for tensor in pair],
+        )
     try:
         for name, layer in layers.items():
             if statistics is not None and before[name][1] is not None:
@@ -150,9 +151,9 @@ def eval_side(
         return forward(model, images, mode="eval", batch_size=1).softmax(1).float().numpy()
     finally:
         for name, layer in layers.items():
-            old_eps, pair = before[name]
-            if pair is not None:
-                set_statistics(layer, *pair)
+            old_eps, old = before[name]
+            if old is not None:
+                set_statistics(layer, *old)
             if old_eps is not None:
                 layer.eps = old_eps
 

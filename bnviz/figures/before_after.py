@@ -18,8 +18,18 @@ def before_after(
         x = ((edges[1:] + edges[:-1]) / 2).astype(np.float32)
         place = {"xaxis": f"x{suffix(k)}", "yaxis": f"y{suffix(k)}"}
         for share, name, line, fill in (
-            (first, _("first probe"), {"color": colour("batch"), "dash": "dot", "width": 1.5}, None),
-            (now, _("chosen step"), {"color": colour("builtin"), "width": 2}, colour("builtin", 0.2)),
+            (
+                first,
+                _("first probe"),
+                {"color": colour("batch"), "dash": "dot", "width": 1.5},
+                None,
+            ),
+            (
+                now,
+                _("chosen step"),
+                {"color": colour("builtin"), "width": 2},
+                colour("builtin", 0.2),
+            ),
         ):
             data.append(
                 {
@@ -39,4 +49,4 @@ def before_after(
             )
         xs.append(axis("value", range=[float(edges[0]), float(edges[-1])]))
         ys.append({**(axis("density") if k == 0 else {}), "rangemode": "tozero"})
-    return figure(data, grid(xs, ys, [_("before BN"), _("after normalizing")], 2))
+    return figure(data, grid(xs, ys, [_("before BN"), _("after normalizing")], 2), legend_y=1.12)

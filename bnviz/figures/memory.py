@@ -51,7 +51,10 @@ def memory_over_steps(
                 }
             )
     on_device = bool(len(process)) and bool((process["device_allocated"] > 0).any())
-    for quantity, dash in (("rss", "solid"), *((("device_allocated", "dot"),) if on_device else ())):
+    for quantity, dash in (
+        ("rss", "solid"),
+        *((("device_allocated", "dot"),) if on_device else ()),
+    ):
         data.append(
             {
                 "type": "scatter",

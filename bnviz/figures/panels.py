@@ -65,23 +65,24 @@ def grid(
 
 def event_marks(events: Sequence[Mapping[str, Any]], panels: int) -> dict[str, Any]:
     """Vertical lines at the steps where a setting was changed or a variant stopped."""
-    shapes, notes = [], []
+    shapes: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
     for event in events:
         if event["kind"] not in ("set", "variant_stopped"):
             continue
-        for k in range(panels):
-            shapes.append(
-                {
-                    "type": "line",
-                    "x0": event["step"],
-                    "x1": event["step"],
-                    "xref": f"x{suffix(k)}",
-                    "y0": 0,
-                    "y1": 1,
-                    "yref": f"y{suffix(k)} domain",
-                    "line": {"color": colour("event"), "width": 1, "dash": "dot"},
-                }
-            )
+        shapes.extend(
+            {
+                "type": "line",
+                "x0": event["step"],
+                "x1": event["step"],
+                "xref": f"x{suffix(k)}",
+                "y0": 0,
+                "y1": 1,
+                "yref": f"y{suffix(k)} domain",
+                "line": {"color": colour("event"), "width": 1, "dash": "dot"},
+            }
+            for k in range(panels)
+        )
         notes.append(
             {
                 "text": event_text(event),
@@ -111,13 +112,13 @@ def _value(value: float | None) -> str:
     return _("cumulative") if value is None else f"{value:g}"
 
 
-def figure(data: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
+def figure(data: list[dict[str, Any]], layout: dict[str, Any], legend_y: float = 1.04) -> go.Figure:
     """A Figure from plain traces, with the legend above the panels."""
     return go.Figure(
         data=data,
         layout={
             "hovermode": "closest",
-            "legend": {"orientation": "h", "x": 0, "y": 1.04, "yanchor": "bottom"},
+            "legend": {"orientation": "h", "x": 0, "y": legend_y, "yanchor": "bottom"},
             **layout,
         },
     )

@@ -58,22 +58,21 @@ def running_statistics(
                     **place,
                 }
             )
-        last = list(series)[-1:]
-        for variant in last:
-            data.append(
-                {
-                    "type": "scatter",
-                    "x": series[variant]["step"].astype(np.float32),
-                    "y": series[variant][f"replay_{statistic}"].astype(np.float32),
-                    "mode": "lines",
-                    "line": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},
-                    "name": replay_label,
-                    "legendgroup": "replay",
-                    "showlegend": k == 0,
-                    "hovertemplate": hover("step", statistic),
-                    **place,
-                }
-            )
+        data.extend(
+            {
+                "type": "scatter",
+                "x": series[variant]["step"].astype(np.float32),
+                "y": series[variant][f"replay_{statistic}"].astype(np.float32),
+                "mode": "lines",
+                "line": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},
+                "name": replay_label,
+                "legendgroup": "replay",
+                "showlegend": k == 0,
+                "hovertemplate": hover("step", statistic),
+                **place,
+            }
+            for variant in list(series)[-1:]
+        )
     layout = stacked(
         [axis("mean"), axis("var", rangemode="tozero")],
         axis("step", range=[0, total_steps] if total_steps else None),

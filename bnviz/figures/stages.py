@@ -49,8 +49,8 @@ def four_stages(
                         "dash": DASH[variant],
                         "width": 1.8,
                     },
-                    "fill": "tozeroy",
-                    "fillcolor": colour(variant, 0.1),
+                    "fill": "tozeroy" if len(of_variant) == 1 else "none",
+                    "fillcolor": colour(variant, 0.15),
                     "name": labels[variant],
                     "legendgroup": variant,
                     "showlegend": variant not in shown,
@@ -63,4 +63,4 @@ def four_stages(
         xs.append({**x, "range": [float(edges[0]), float(edges[-1])], "zeroline": True})
         ys.append({**(axis("density") if k % columns == 0 else {}), "rangemode": "tozero"})
         titles.append(_(STAGE_LABELS[stage]))
-    return figure(data, grid(xs, ys, titles, columns))
+    return figure(data, grid(xs, ys, titles, columns), legend_y=1.1)

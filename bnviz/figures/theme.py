@@ -6,7 +6,12 @@ looks it up in PALETTE for the reader's theme, so one figure serves light and da
 
 from typing import NamedTuple
 
+import plotly.io
+
 from bnviz.i18n import N_, _
+
+# The page styles every figure; plotly's own template would only cost time to copy.
+plotly.io.templates.default = None
 
 # One meaning a colour, on every page. Okabe and Ito's colour-blind safe set, brighter in the dark.
 PALETTE: dict[str, dict[str, str]] = {
@@ -38,7 +43,13 @@ PALETTE: dict[str, dict[str, str]] = {
     },
 }
 # Never colour alone: each variant has its dash too.
-DASH = {"builtin": "solid", "composite": "dash", "fused": "dot", "note": "dashdot", "none": "longdash"}
+DASH = {
+    "builtin": "solid",
+    "composite": "dash",
+    "fused": "dot",
+    "note": "dashdot",
+    "none": "longdash",
+}
 
 
 class Quantity(NamedTuple):

@@ -16,7 +16,13 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> g
     """
     groups = (
         (_("same answer"), ~frame["differ"], "batch", "circle", 5),
-        (_("only eval mode right"), frame["differ"] & frame["eval_right"], "right", "triangle-up", 9),
+        (
+            _("only eval mode right"),
+            frame["differ"] & frame["eval_right"],
+            "right",
+            "triangle-up",
+            9,
+        ),
         (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
         (
             _("both wrong, differently"),
@@ -58,8 +64,14 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> g
     return figure(
         data,
         {
-            "xaxis": {"title": {"text": _("train mode: {axis}").format(axis=label)}, "range": [-3, 103]},
-            "yaxis": {"title": {"text": _("eval mode: {axis}").format(axis=label)}, "range": [-3, 103]},
+            "xaxis": {
+                "title": {"text": _("train mode: {axis}").format(axis=label)},
+                "range": [-3, 103],
+            },
+            "yaxis": {
+                "title": {"text": _("eval mode: {axis}").format(axis=label)},
+                "range": [-3, 103],
+            },
         },
     )
 

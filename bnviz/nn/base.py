@@ -67,11 +67,10 @@ class BatchNormBase(nn.Module):
 
     def reset_running_stats(self) -> None:
         """Forget all batches: mean 0, variance 1, count 0."""
-        if self.running_mean is not None and self.running_var is not None:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.zero_()
+        if not self.track_running_stats:
+            return
+        for name, start in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
+            getattr(self, name).fill_(start)
 
     def reset_parameters(self) -> None:
         """Forget all batches and start gamma at 1, beta at 0."""
@@ -120,8 +119,8 @@ class BatchNormBase(nn.Module):
         dtype, channels = x.dtype, x.shape[1]
         if not dtype.is_floating_point:
             raise NotImplementedError(f"batch_norm takes floating-point input, got {dtype}")
-        vectors = {"weight": self.weight, "bias": self.bias}
-        if self.track_running_stats or not self.training:
+        vectors: dict[str, Tensor | None] = {"weight": self.weight, "bias": self.bias}
+        if self.track_running_stats or not self.training:  # torch names these first
             running = {"running_mean": self.running_mean, "running_var": self.running_var}
             vectors = {**running, **vectors}
         for name, vector in vectors.items():
@@ -168,7 +167,7 @@ class BatchNormBase(nn.Module):
     ) -> None:
         """Read a checkpoint; one of version 1 has no count of batches and keeps ours."""
         key = prefix + "num_batches_tracked"
-        if local_metadata.get("version") in (None, 1) and self.num_batches_tracked is not None:
+        if (local_metadata.get("version") or 1) < 2 and self.num_batches_tracked is not None:
             on_meta = self.num_batches_tracked.is_meta
             state_dict.setdefault(key, torch.tensor(0) if on_meta else self.num_batches_tracked)
         super()._load_from_state_dict(state_dict, prefix, dict(local_metadata), *args)

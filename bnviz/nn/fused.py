@@ -110,7 +110,7 @@ class _Fused(BatchNormBase):
         if self._start(x):
             y, mean, var = _Normalize.apply(x, self.weight, self.bias, self.eps)
             self._finish(mean, var, values_per_channel(x))
-            return y  # type: ignore[no-any-return]
+            return y
         return self._with_running_statistics(x)
 
     def _with_running_statistics(self, x: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class LeNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, 10) of images (N, 1, 28, 28)."""
-        return self.fc(self.conv(images).flatten(1))  # type: ignore[no-any-return]
+        return self.fc(self.conv(images).flatten(1))
 
     def norm_layers(self) -> dict[str, nn.Module]:
         """The norm layers (or what stands in their place) in order, by the layer they follow."""

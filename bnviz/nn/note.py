@@ -61,7 +61,9 @@ class NoteBatchNorm(nn.Module):
         if num_dims not in (2, 4):
             raise ValueError(f"num_dims: got {num_dims}; allowed: 2 for (N, C), 4 for (N, C, H, W)")
         if momentum is None:
-            raise ValueError("momentum: got None, which the note's layer does not know; give 0 to 1")
+            raise ValueError(
+                "momentum: got None, which the note's layer does not know; give 0 to 1"
+            )
         self.num_features = num_features
         self.num_dims = num_dims
         self.eps = eps

@@ -48,8 +48,8 @@ ENDED = (State.DONE, State.STOPPED, State.FAILED)
 class Job:
     """One run in a thread of its own."""
 
-    def __init__(self, config: RunConfig, root: Path | None, run_id: str | None = None):
-        self.id = run_id or new_run_id()
+    def __init__(self, config: RunConfig, root: Path | None, run_id: str):
+        self.id = run_id
         self.config = config
         self.state = State.QUEUED
         self.error: str | None = None
@@ -262,9 +262,9 @@ class Job:
         if self.history.error and self.warning is None:
             self._warn_disk(self.history.error)
         if now - self._watched > UNWATCHED_S:
-            self.warning = _("Nobody looked at this run for {minutes} minutes, so it ended.").format(
-                minutes=round(UNWATCHED_S / 60)
-            )
+            self.warning = _(
+                "Nobody looked at this run for {minutes} minutes, so it ended."
+            ).format(minutes=round(UNWATCHED_S / 60))
             self._stop = True
 
     def _wait(self, trainer: Any) -> None:
@@ -302,9 +302,9 @@ class Jobs:
 
     def start(self, config: RunConfig, root: Path | None) -> Job:
         """Start a run, or put it into the queue behind those that are running."""
-        job = Job(config, root)
-        job._on_end = self._ended
         with self._lock:
+            job = Job(config, root, new_run_id(config, root, self._jobs))
+            job._on_end = self._ended
             self._jobs[job.id] = job
             self._waiting.append(job)
         self._next()

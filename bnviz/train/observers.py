@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 from bnviz.analysis.memory import GraphCensus, device_bytes
 from bnviz.analysis.modes import evaluate
 from bnviz.nn import LeNet
-from bnviz.nn.state import restore, snapshot, statistics
+from bnviz.nn.state import STATISTICS, restore, snapshot
 from bnviz.train.history import Table
 from bnviz.train.schema import LAYERS, MODES, QUANTILES, RECORDED_STAGES
 
@@ -26,25 +26,36 @@ FLUSH_EVERY = 10  # steps whose rows wait on the device
 
 
 class Cadence:
-    """Every so many steps, less often while observing takes more than its share of the time."""
+    """Every so many steps, less often while this observer takes more than its share of the time.
+
+    `early` steps are always observed, so that a chart has its first point soon.
+    """
 
     MAX_STRETCH = 64
 
-    def __init__(self, every: int, early: tuple[int, ...] = ()):
-        self.every = every
-        self.early = early
-        self.stretch = 1
+    def __init__(self, every: int, share: float, early: tuple[int, ...] = ()):
+        self.every, self.share, self.early = every, share, early
+        self._spent = self._total = 0.0
+        self._last = 0
 
     def due(self, step: int) -> bool:
         """Whether to observe after `step`."""
-        return step % (self.every * self.stretch) == 0 or step in self.early
+        if step in self.early:
+            return True
+        if step % self.every:
+            return False
+        dear = self._spent > self.share * self._total
+        return not dear or step - self._last >= self.MAX_STRETCH * self.every
 
-    def adapt(self, share: float, budget: float) -> None:
-        """Stretch when observing took a larger share of the time than `budget`, else recover."""
-        if share > budget:
-            self.stretch = min(2 * self.stretch, self.MAX_STRETCH)
-        elif share < budget / 2 and self.stretch > 1:
-            self.stretch //= 2
+    def spent(self, step: int, seconds: float, total: float) -> None:
+        """Take note that observing after `step` took `seconds`, of `total` so far in the run."""
+        self._last = step
+        self._spent += seconds
+        self._total = total
+
+    def clock(self, total: float) -> None:
+        """Take note of the time that the run has taken so far."""
+        self._total = total
 
 
 class NormTap:
@@ -56,25 +67,25 @@ class NormTap:
     """
 
     def __init__(self, model: LeNet):
-        self.layers = model.norm_layers()
+        self.layers: dict[str, Any] = dict(model.norm_layers())
         self.armed = False
         self.tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        self._builtin = all(isinstance(layer, TorchBatchNorm) for layer in self.layers.values())
         self._saved: dict[str, tuple[Tensor, Tensor]] = {}
         self._handles = [
-            layer.register_forward_hook(self._hook(name, isinstance(layer, TorchBatchNorm)))
-            for name, layer in self.layers.items()
+            layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()
         ]
 
-    def _hook(self, name: str, builtin: bool) -> Any:
-        def hook(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if builtin and output.grad_fn is not None:
+    def _hook(self, name: str) -> Any:
+        def hook(layer: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
+            if self._builtin and output.grad_fn is not None:
                 node: Any = output.grad_fn
                 if hasattr(node, "_saved_result2"):
                     self._saved[name] = (node._saved_result1, node._saved_result2)
                 else:  # a backend whose node does not say: compute them
                     dims = [d for d in range(args[0].dim()) if d != 1]
                     var, mean = torch.var_mean(args[0].detach(), dims, correction=0)
-                    self._saved[name] = (mean, (var + _module.eps).rsqrt())
+                    self._saved[name] = (mean, (var + layer.eps).rsqrt())
             if self.armed:
                 self.tensors[name] = (args[0].detach(), output.detach())
 
@@ -82,11 +93,34 @@ class NormTap:
 
     def batch_statistics(self, name: str) -> tuple[Tensor, Tensor] | None:
         """Mean and biased variance of the last train-mode batch, shape (C,); None without BN."""
-        if name in self._saved:
+        layer = self.layers[name]
+        if self._builtin:
             mean, rstd = self._saved[name]
-            return mean, rstd.pow(-2).sub_(self.layers[name].eps).clamp_(min=0)
-        mean = getattr(self.layers[name], "batch_mean", None)
-        return None if mean is None else (mean.reshape(-1), self.layers[name].batch_var.reshape(-1))
+            return mean, rstd.pow(-2).sub_(layer.eps).clamp_(min=0)
+        own: Tensor | None = getattr(layer, "batch_mean", None)
+        return None if own is None else (own.view(-1), layer.batch_var.view(-1))
+
+    def raw_statistics(self) -> list[Tensor] | None:
+        """Means of all layers, then their variances, without any arithmetic; None without BN.
+
+        `nn.BatchNorm` has 1/std instead of the variance: `finish_variances` puts that right for
+        many steps at once.
+        """
+        if self._builtin:
+            return [self._saved[name][k] for k in (0, 1) for name in self.layers]
+        if not hasattr(next(iter(self.layers.values())), "batch_mean"):
+            return None
+        return [
+            getattr(layer, name).view(-1)
+            for name in ("batch_mean", "batch_var")
+            for layer in self.layers.values()
+        ]
+
+    def finish_variances(self, rows: Tensor) -> None:
+        """Make biased variances of what `raw_statistics` gave, in place; rows are (steps, C)."""
+        if self._builtin:
+            eps = next(iter(self.layers.values())).eps
+            rows.pow_(-2).sub_(eps).clamp_(min=0)
 
     def close(self) -> None:
         """Take the hooks away."""
@@ -98,7 +132,10 @@ class NormTap:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -112,8 +149,14 @@ class StepRecorder:
 
     def __init__(self, tap: NormTap, table: Table, device: torch.device, dtype: torch.dtype):
         self._tap, self._table = tap, table
-        width = 4 * sum(LAYERS.values())
-        self._rows = torch.full((FLUSH_EVERY, width), torch.nan, device=device, dtype=dtype)
+        self._rows = torch.full(
+            (FLUSH_EVERY, 4, sum(LAYERS.values())), torch.nan, device=device, dtype=dtype
+        )
+        # For each row, where the four statistics of each layer go.
+        self._places = [
+            [part for kind in row for part in kind.split(list(LAYERS.values()))]
+            for row in self._rows
+        ]
         self._loss = torch.empty(FLUSH_EVERY, device=device, dtype=torch.float64)
         self._steps: list[int] = []
 
@@ -127,11 +170,14 @@ class StepRecorder:
         """Take note of the step that has just been made."""
         at = len(self._steps)
         self._loss[at] = loss
-        batch = [self._tap.batch_statistics(name) for name in LAYERS]
-        if all(pair is not None for pair in batch):
-            running = [statistics(layer) for layer in self._tap.layers.values()]
-            parts = [pair[k] for pairs in (batch, running) for k in (0, 1) for pair in pairs]  # type: ignore[index]
-            torch.cat([p.to(self._rows.dtype) for p in parts], out=self._rows[at])
+        batch = self._tap.raw_statistics()
+        if batch is not None:
+            running = [
+                getattr(layer, name).view(-1)
+                for name in STATISTICS
+                for layer in self._tap.layers.values()
+            ]
+            torch._foreach_copy_(self._places[at], batch + running)
         self._steps.append(step)
 
     def flush(self, milliseconds: list[float]) -> np.ndarray:
@@ -139,7 +185,8 @@ class StepRecorder:
         count = len(self._steps)
         losses = self._loss[:count].cpu().numpy()
         if count:
-            rows = self._rows[:count].cpu().float().numpy().reshape(count, 4, -1)
+            self._tap.finish_variances(self._rows[:count, 1])
+            rows = self._rows[:count].cpu().float().numpy()
             self._table.extend(
                 step=np.array(self._steps),
                 loss=losses,
@@ -188,23 +235,23 @@ class StageSampler:
         for k, name in enumerate(LAYERS):
             x, y = self._tap.tensors[name]
             places, channel = self._place(name, x)
-            values = x.take(places)
-            row[k, 0] = quantiles(values)
+            values = [x.take(places)]
             batch = self._tap.batch_statistics(name)
             if batch is not None:
                 mean, var = batch
                 rstd = (var + self._tap.layers[name].eps).rsqrt_()
-                row[k, 1] = quantiles((values - mean[channel]).mul_(rstd[channel]))
-                row[k, 2] = quantiles(y.take(places))
+                values.append((values[0] - mean[channel]).mul_(rstd[channel]))
+                values.append(y.take(places))
+            row[k, : len(values)] = quantiles(torch.stack(values))
         self._tap.tensors.clear()
         self._table.append(step=step, quantiles=row)
 
 
 def quantiles(values: Tensor) -> np.ndarray:
-    """QUANTILES order statistics of a flat tensor, at the levels (i + 1/2) / QUANTILES."""
-    ordered = np.sort(values.cpu().float().numpy())
-    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * len(ordered)
-    return ordered[places.astype(int)]
+    """QUANTILES order statistics of each row of `values`, at the levels (i + 1/2) / QUANTILES."""
+    ordered = np.sort(values.cpu().float().numpy(), axis=1)
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * ordered.shape[1]
+    return ordered[:, places.astype(int)]
 
 
 class MemoryObserver:
@@ -217,9 +264,7 @@ class MemoryObserver:
     def observe(self, step: int) -> None:
         """Count what came since the last call and write the totals."""
         self.census.update()
-        self._table.append(
-            step=step, kept_bytes=self.census.bytes, graph_nodes=self.census.nodes
-        )
+        self._table.append(step=step, kept_bytes=self.census.bytes, graph_nodes=self.census.nodes)
 
 
 class ProcessObserver:
@@ -257,9 +302,7 @@ class Evaluator:
             if mode == "train" and self._batch_size < 2:
                 continue
             restore(self._twin, state)
-            result = evaluate(
-                self._twin, images, labels, mode=mode, batch_size=self._batch_size
-            )
+            result = evaluate(self._twin, images, labels, mode=mode, batch_size=self._batch_size)
             self.write(step, mode, len(images), result.accuracy, result.loss)
 
     def write(self, step: int, mode: str, images: int, accuracy: float, loss: float) -> None:

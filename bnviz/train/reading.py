@@ -50,9 +50,7 @@ def accuracy_curves(config: RunConfig, history: History) -> pd.DataFrame:
     """Evaluations in long form: step, variant, mode, images, batch_size, accuracy, loss."""
     table = history["evaluations"]
     rows = len(table)
-    frame = pd.DataFrame(
-        {name: table.column(name, stop=rows) for name in table.schema.columns}
-    )
+    frame = pd.DataFrame({name: table.column(name, stop=rows) for name in table.schema.columns})
     return frame.assign(
         variant=np.array([*config.variants, ""])[frame["variant"]],
         mode=np.array(MODES)[frame["mode"]],
@@ -78,9 +76,7 @@ def stage_quantiles(
         return None
     at = len(steps) - 1 if step is None else max(int(np.searchsorted(steps, step, "right")) - 1, 0)
     row = table.column("quantiles", start=at, stop=at + 1)[0, list(LAYERS).index(layer)]
-    stages = {
-        name: row[k] for k, name in enumerate(RECORDED_STAGES) if not np.isnan(row[k]).any()
-    }
+    stages = {name: row[k] for k, name in enumerate(RECORDED_STAGES) if not np.isnan(row[k]).any()}
     stages["activation"] = ACTIVATIONS[config.activation](stages.get("scaled", stages["input"]))
     return int(steps[at]), {name: stages[name] for name in STAGES if name in stages}
 

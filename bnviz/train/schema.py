@@ -84,7 +84,7 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
                 "step": ("int32", ()),
                 "loss": ("float64", ()),
                 "ms": ("float32", ()),
-                **{name: ("float32", (CHANNELS,)) for name in statistics},
+                **dict.fromkeys(statistics, ("float32", (CHANNELS,))),
             }
         )
         tables[stages_table(variant)] = Schema(

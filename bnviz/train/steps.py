@@ -31,7 +31,9 @@ def resolve_device(name: str) -> torch.device:
         return torch.device(next(kind for kind, found in there.items() if found))
     if not there.get(name, False):
         raise ConfigError(
-            _("device: got {name!r}, which this machine does not have; allowed here: {found}.").format(
+            _(
+                "device: got {name!r}, which this machine does not have; allowed here: {found}."
+            ).format(
                 name=name, found=", ".join(["auto", *(k for k, found in there.items() if found)])
             )
         )
@@ -43,7 +45,7 @@ def build_model(config: RunConfig, variant: str, device: torch.device) -> LeNet:
     model = LeNet(
         norm=variant,
         activation=config.activation,
-        momentum=config.momentum,  # type: ignore[arg-type]
+        momentum=config.momentum,
         eps=config.eps,
         dtype=getattr(torch, config.dtype),
         norm_options=config.quirks.layer_options() if variant == "note" else None,
@@ -52,7 +54,9 @@ def build_model(config: RunConfig, variant: str, device: torch.device) -> LeNet:
     return model.to(device)
 
 
-def build_optimizer(config: RunConfig, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(
+    config: RunConfig, model: nn.Module, device: torch.device
+) -> torch.optim.Optimizer:
     """Adam or SGD, fused where torch has it."""
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.optimizer]
     return kind(model.parameters(), lr=config.lr, fused=device.type in ("cpu", "cuda"))

@@ -13,11 +13,13 @@ written; a table that was cut off opens up to its last whole chunk. Nothing is p
 run does not load torch.
 """
 
+import itertools
 import json
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -213,11 +215,8 @@ def delete_run(folder: Path) -> None:
         ) from error
 
 
-def new_run_id() -> str:
-    """A new name for a run: date, time and a counter that makes it unique in this process."""
-    global _counter
-    _counter += 1
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{_counter}"
-
-
-_counter = 0
+def new_run_id(config: RunConfig, root: Path | None, taken: Collection[str] = ()) -> str:
+    """A name for a new run that a person can read: date, time, variants."""
+    base = f"{time.strftime('%Y%m%d-%H%M%S')}-{'-'.join(config.variants)}"
+    names = (base if k == 1 else f"{base}-{k}" for k in itertools.count(1))
+    return next(n for n in names if n not in taken and not (root and (root / n).exists()))

@@ -26,7 +26,6 @@ from bnviz.train.observers import (
     set_hyperparameter,
 )
 from bnviz.train.schema import memory_table, schemas, stages_table, steps_table
-from bnviz.train.summary import summarize
 from bnviz.train.steps import (
     Images,
     StepTimer,
@@ -38,10 +37,15 @@ from bnviz.train.steps import (
     resolve_device,
     train_step,
 )
+from bnviz.train.summary import summarize
 
 LIVE_SETTINGS = ("lr", "momentum", "eps")
 MIB = 2**20
-EARLY_EVALUATIONS = (20, 100)  # a first point on the curve soon after the start
+# A first point on the curve soon after the start, from fewer images.
+EARLY_EVALUATIONS = (20, 100)
+EARLY_IMAGES = 200
+# How the budget of observing is shared out; the rest is for the record of each step.
+SHARES = {"stages": 0.3, "memory": 0.2, "evaluate": 0.4}
 
 
 def check(config: RunConfig, dataset: Dataset) -> None:
@@ -118,9 +122,11 @@ class Trainer:
             v: VariantRun(config, v, self.device, self.history if observe else None)
             for v in config.variants
         }
-        self._stages = Cadence(config.stages_every)
-        self._memory = Cadence(config.memory_every)
-        self._evaluate = Cadence(config.eval_every, EARLY_EVALUATIONS)
+        budget = {name: share * config.observe_budget for name, share in SHARES.items()}
+        self._stages = Cadence(config.stages_every, budget["stages"], early=(1,))
+        self._memory = Cadence(config.memory_every, budget["memory"], early=(1,))
+        self._evaluate = Cadence(config.eval_every, budget["evaluate"], EARLY_EVALUATIONS)
+        self._checkpoint = Cadence(config.checkpoint_every, 1.0, EARLY_EVALUATIONS)
         if observe:
             self._process = ProcessObserver(self.device, self.history["process"])
             for run in self.runs.values():
@@ -163,6 +169,7 @@ class Trainer:
             RunConfig.parse(**{**self.config.model_dump(), name: value})
             if value == self.settings[name]:
                 continue
+            self.flush()  # what waits was made with the old value
             for run in self.active:
                 set_hyperparameter(run.model, run.optimizer, {name: value})
             self._event("set", name=name, old=self.settings[name], new=value)
@@ -173,10 +180,10 @@ class Trainer:
 
     def step(self) -> None:
         """One optimizer step of every active variant on the same batch."""
-        began = time.perf_counter()
+        began, observed = time.perf_counter(), self.observing_s
         inputs, labels = next(self._batches)
         self.step_count += 1
-        step, observing = self.step_count, 0.0
+        step = self.step_count
         sample = self._observe and self._stages.due(step)
         for run in self.active:
             if not self._observe:
@@ -186,35 +193,46 @@ class Trainer:
             run.timer.start()
             loss = train_step(run.model, run.optimizer, inputs, labels)
             run.timer.stop()
-            looking = time.perf_counter()
-            run.recorder.record(step, loss)
-            if sample:
-                run.stages.observe(step)
-            observing += time.perf_counter() - looking
-        looking = time.perf_counter()
+            self._record(run, step, loss, sample)
         if self._observe:
             self._look(step)
-        now = time.perf_counter()
-        observing += now - looking
-        note_test_s = self._note_tests(step)
-        self.observing_s += observing
-        self.training_s += now - began - observing + note_test_s
-        if self._observe and step % 10 == 0:
-            for cadence in (self._stages, self._memory, self._evaluate):
-                cadence.adapt(self.observing_share, self.config.observe_budget)
+        self._note_tests(step)
+        self.training_s += time.perf_counter() - began - (self.observing_s - observed)
+
+    def _record(self, run: VariantRun, step: int, loss: torch.Tensor, sample: bool) -> None:
+        """What is observed of one variant right after its step."""
+        began = time.perf_counter()
+        run.recorder.record(step, loss)
+        if sample:
+            run.stages.observe(step)
+            self._stages.spent(step, time.perf_counter() - began, self._seconds)
+        self.observing_s += time.perf_counter() - began
+
+    @property
+    def _seconds(self) -> float:
+        return self.observing_s + self.training_s
 
     def _look(self, step: int) -> None:
         """What is observed after all variants have stepped."""
+        began = time.perf_counter()
+        for cadence in (self._stages, self._memory, self._evaluate):
+            cadence.clock(self._seconds)
         if any(run.recorder.full for run in self.active):
             self.flush()
         if self._memory.due(step):
+            looking = time.perf_counter()
             self._process.observe(step)
             for run in self.active:
                 self._count_memory(run)
+            self._memory.spent(step, time.perf_counter() - looking, self._seconds)
         if self._evaluate.due(step):
-            self.evaluate(self.config.eval_images)
-        if self.on_checkpoint is not None and step % self.config.checkpoint_every == 0:
+            looking = time.perf_counter()
+            early = step in EARLY_EVALUATIONS
+            self.evaluate(EARLY_IMAGES if early else self.config.eval_images)
+            self._evaluate.spent(step, time.perf_counter() - looking, self._seconds)
+        if self.on_checkpoint is not None and self._checkpoint.due(step):
             self.checkpoint()
+        self.observing_s += time.perf_counter() - began
 
     def flush(self) -> None:
         """Bring all recorded steps into the history; a variant with a loss of NaN or inf stops."""
@@ -262,19 +280,16 @@ class Trainer:
         self._event("variant_stopped", variant=run.variant, reason=reason)
         release(run.model)
 
-    def _note_tests(self, step: int) -> float:
-        """The note's own test pass for the variant `note`; part of the run, not an observer.
-
-        Returns the seconds it took.
-        """
+    def _note_tests(self, step: int) -> None:
+        """The note's own test pass for the variant `note`; part of the run, not an observer."""
         run = self.runs.get("note")
         if run is None or run.stopped or step % self.config.eval_every:
-            return 0.0
-        began, last_count = time.perf_counter(), 0
+            return
+        tested = 0
 
         def go_on() -> bool:
-            nonlocal last_count
-            last_count += 1
+            nonlocal tested
+            tested += 1
             return run.memory is None or self._count_memory(run)
 
         images = self._images.test[: self.config.eval_images]
@@ -289,8 +304,7 @@ class Trainer:
         )
         if self._observe:
             run.evaluator.write(step, "note", seen, accuracy, float("nan"))
-            self._event("note_test", images=seen, batches=last_count)
-        return time.perf_counter() - began
+            self._event("note_test", images=seen, batches=tested)
 
     def evaluate(self, images: int | None = None) -> None:
         """Evaluate the active variants in both modes on the first `images` test images (all)."""
@@ -331,4 +345,3 @@ class Trainer:
         self._resources.close()
         for run in self.runs.values():
             release(run.model)
-

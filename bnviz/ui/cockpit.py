@@ -1,5 +1,7 @@
 """The cockpit of the Train page: set up, start, pause, step, stop, progress."""
 
+from typing import Any
+
 import streamlit as st
 
 from bnviz.config import PRESETS, RunConfig
@@ -14,7 +16,7 @@ from bnviz.ui.runs import RUN_KEY, RunView
 from bnviz.ui.state import config_from_controls, eps_slider, momentum_slider, take_preset
 
 STEP_SIZES = (1, 25, 100)
-BADGES = {
+BADGES: dict[State, tuple[Any, str]] = {
     State.QUEUED: ("gray", ":material/hourglass_empty:"),
     State.PREPARING: ("gray", ":material/hourglass_top:"),
     State.RUNNING: ("green", ":material/play_arrow:"),
@@ -122,7 +124,12 @@ def _setup() -> None:
         for name, label, options, help_text in (
             ("optimizer", _("Optimizer"), ("adam", "sgd"), _("Fused where torch has it.")),
             ("activation", _("Activation"), ("sigmoid", "relu"), _("The note uses sigmoid.")),
-            ("device", _("Device"), ("auto", "cpu", "cuda", "mps"), _("auto takes a GPU if found.")),
+            (
+                "device",
+                _("Device"),
+                ("auto", "cpu", "cuda", "mps"),
+                _("auto takes a GPU if found."),
+            ),
             (
                 "dataset",
                 _("Images"),
@@ -138,7 +145,7 @@ def _setup() -> None:
         st.number_input(
             _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
             key="eval_every", bind="query-params",
-            help=_("Each evaluation takes 1,000 test images through both modes."),
+            help=_("Each evaluation takes test images through both modes; all 10,000 at the end."),
         )  # fmt: skip
         st.number_input(
             _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,

@@ -62,7 +62,7 @@ def card(run: RunView, layer: str, step: int) -> Card:
             m1=means["input"][1],
             s0=spread["input"][0],
             s1=spread["input"][1],
-            n=means["normalized"][1] + 0.0,
+            n=round(float(means["normalized"][1]), 2) + 0.0,
             t=spread["normalized"][1],
         ),
         alt=_("Histogram of a layer's inputs before BN and after normalizing"),

@@ -1,8 +1,9 @@
 """What a visitor has set: in the URL where a link must carry it, checked when a link arrives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from bnviz import i18n
 from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, lenient_from_query
@@ -33,10 +34,9 @@ def begin() -> list[str]:
 
 
 def _language() -> str:
-    try:
-        return st.query_params.get("lang", "en")
-    except Exception:  # outside a session (a background thread) there is no URL
-        return "en"
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return "en"  # a training thread has no URL
+    return st.query_params.get("lang", "en")
 
 
 def with_value(options: tuple[float, ...], value: float | None) -> list[float]:
@@ -75,7 +75,7 @@ def _named_slider(
     label: str,
     options: list[float],
     default: float,
-    named: tuple[tuple[str, float], ...],
+    named: Sequence[tuple[str, float]],
     help_text: str,
     on_change: Callable[[], None] | None,
 ) -> float:
@@ -123,10 +123,21 @@ def take_preset() -> None:
 
 def config_from_controls() -> RunConfig:
     """The RunConfig that the controls describe. Raises ConfigError as `RunConfig.parse`."""
-    names = (
-        "dataset variants activation batch_size epochs lr optimizer momentum eps seed device "
-        "memory_limit_mib eval_every"
-    ).split()
+    names = [
+        "dataset",
+        "variants",
+        "activation",
+        "batch_size",
+        "epochs",
+        "lr",
+        "optimizer",
+        "momentum",
+        "eps",
+        "seed",
+        "device",
+        "memory_limit_mib",
+        "eval_every",
+    ]
     fields = {name: st.session_state[name] for name in names if name in st.session_state}
     if st.session_state.get("steps"):
         fields["steps"] = st.session_state["steps"]

@@ -45,7 +45,11 @@ class Pair:
 
 def controls(run: RunView) -> Choice:
     """Variant, checkpoint, batch size and neighbours of the train side."""
-    names = {"shuffled": _("random"), "as they come": _("file order"), "same class": _("same class")}
+    names = {
+        "shuffled": _("random"),
+        "as they come": _("file order"),
+        "same class": _("same class"),
+    }
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         variants = list(run.config.variants)
         if st.session_state.get("twin_variant") not in variants:
@@ -167,7 +171,9 @@ def metrics(pair: Pair) -> None:
         (
             _("Train mode, batches of {n}").format(n=pair.choice.batch_size),
             accuracy["train"],
-            _("Share of right answers; ± is one standard error over {n:,} images.").format(n=images),
+            _("Share of right answers; ± is one standard error over {n:,} images.").format(
+                n=images
+            ),
         ),
         (
             _("Eval mode, at the sliders"),
@@ -207,7 +213,7 @@ def cards(run: RunView, pair: Pair) -> list[Card]:
     names = tuple(_(name) for name in data.CLASSES)
     gap = 100 * float(frame["eval_right"].mean() - frame["train_right"].mean())
     by_class = frame.groupby("label")[["train_right", "eval_right"]].mean()
-    worst = (by_class["eval_right"] - by_class["train_right"]).abs().idxmax()
+    worst: Any = (by_class["eval_right"] - by_class["train_right"]).abs().idxmax()
     return [
         Card(
             key="truth",
@@ -230,7 +236,9 @@ def cards(run: RunView, pair: Pair) -> list[Card]:
             key="by_class",
             title=_("Which classes the mode changes"),
             figure=accuracy_by_class(frame, names),
-            sentence=_("Largest gap: {name}, {train:.0%} in train mode, {eval:.0%} in eval mode.").format(
+            sentence=_(
+                "Largest gap: {name}, {train:.0%} in train mode, {eval:.0%} in eval mode."
+            ).format(
                 name=names[worst],
                 train=by_class.loc[worst, "train_right"],
                 eval=by_class.loc[worst, "eval_right"],
@@ -272,7 +280,7 @@ def image_table(pair: Pair) -> None:
             "eval_p": 100 * rows["eval_probability"],
         }
     )
-    percent = {"format": "%.0f %%", "min_value": 0, "max_value": 100}
+    percent: dict[str, Any] = {"format": "%.0f %%", "min_value": 0, "max_value": 100}
     st.dataframe(
         table,
         hide_index=True,

@@ -19,7 +19,7 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import LEVELS, STAGES
+from bnviz.train.schema import LEVELS, STAGES, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
 
@@ -46,7 +46,9 @@ def curves_card(run: RunView) -> Card:
                 )
             )
     sentence = (
-        "; ".join(parts) + " " + _("on {n:,} test images at step {step:,}.").format(
+        "; ".join(parts)
+        + " "
+        + _("on {n:,} test images at step {step:,}.").format(
             n=int(accuracy["images"].iloc[-1]), step=int(accuracy["step"].iloc[-1])
         )
         if parts
@@ -55,9 +57,7 @@ def curves_card(run: RunView) -> Card:
     return Card(
         key="curves",
         title=_("Loss falls, accuracy rises: eval mode ● against train mode ○"),
-        figure=loss_and_accuracy(
-            losses, accuracy, run.labels, run.history.events, run.total_steps
-        ),
+        figure=loss_and_accuracy(losses, accuracy, run.labels, run.history.events, run.total_steps),
         sentence=sentence,
         alt=_("Training loss and test accuracy over the steps, one colour a variant"),
         height=HEIGHT,
@@ -80,7 +80,9 @@ def stages_card(run: RunView, layer: str, step: int | None, *, columns: int = 2)
             if stage in stages
         }
     if probes:
-        variant = next((v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes)))
+        variant = next(
+            (v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes))
+        )
         at, stages = probes[variant]
         before, after = stages["input"], stages.get("normalized")
         sentence = (
@@ -169,7 +171,8 @@ def _running_view(
 ) -> RunningView:
     """The reader's view of a channel, kept between ticks so that each reads only what is new."""
     views: dict[tuple, RunningView] = st.session_state.setdefault("running_views", {})
-    key = (run.id, variant, layer, channel, momentum)
+    table = run.history[steps_table(variant)]
+    key = (id(table), variant, layer, channel, momentum)
     if key not in views:
         if len(views) > 24:
             views.clear()

@@ -2,10 +2,11 @@
 
 `st.plotly_chart` destroys and rebuilds a chart whenever its numbers change, and zoom, hover and
 legend choices go with it. Here each card keeps its chart for as long as its key is on the page,
-and `Plotly.react` moves the new numbers in. Colours are named in the figure and chosen in the
-browser, so one figure serves the light and the dark theme::
+and `Plotly.react` moves the new numbers in. Colours are named in the figure, ``var(--name)`` or
+``var(--name/0.25)`` for 25 % opacity, and looked up in the browser, so one figure serves the light
+and the dark theme. Names that the palette lacks are Streamlit's (``var(--st-text-color)``)::
 
-    figure = go.Figure(go.Scatter(y=losses, line={"color": color("note")}))
+    figure = go.Figure(go.Scatter(y=losses, line={"color": "var(--note)"}))
     live_figures(
         [Card("loss", "Both losses fall", figure, sentence="Mean of 20 batches.")],
         key="training",
@@ -24,7 +25,7 @@ import streamlit as st
 from bnviz.ui.live.assets import PLOTLY_URL
 from bnviz.ui.live.wire import Figure, encode_figure
 
-__all__ = ["TEXTS", "Card", "color", "live_figures"]
+__all__ = ["TEXTS", "Card", "live_figures"]
 
 _FOLDER = Path(__file__).parent
 _component = st.components.v2.component(
@@ -63,14 +64,6 @@ class Card:
     """Of the plot, in pixels."""
 
 
-def color(name: str, alpha: float = 1.0) -> str:
-    """Return a colour for plotly that the browser looks up in the palette of the present theme.
-
-    Names that the palette lacks are Streamlit's CSS variables: ``color("st-text-color")``.
-    """
-    return f"var(--{name})" if alpha == 1 else f"var(--{name}/{alpha:g})"
-
-
 def live_figures(
     cards: Sequence[Card],
     *,
@@ -83,8 +76,8 @@ def live_figures(
     """Show `cards` in a grid, updating in place the charts that are already there.
 
     A change of `revision` gives up the reader's zoom and legend choices (a new run, say).
-    `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}`` and feeds `color`. `texts`
-    replaces entries of `TEXTS`. As many columns as fit at `card_width` pixels, at least one.
+    `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}``; `texts` replaces entries of
+    `TEXTS`. As many columns as fit at `card_width` pixels, at least one.
     """
     _component(
         key=key,

@@ -355,9 +355,10 @@ function savePicture(plot, { key, theme, title }) {
   const layout = {
     ...plot.layout,
     paper_bgcolor: theme.names["st-background-color"],
-    title: { text: title.textContent, x: 0.02, y: 0.97, yref: "container", automargin: true },
+    title: { text: title.textContent, x: 0.02, y: 0.97, yref: "container", yanchor: "top" },
+    margin: { ...plot.layout.margin, t: 95 },
   };
-  const size = { width: plot.offsetWidth, height: plot.offsetHeight + 50, scale: 2 };
+  const size = { width: plot.offsetWidth, height: plot.offsetHeight + 80, scale: 2 };
   window.Plotly.downloadImage({ data: plot.data, layout }, { format: "png", filename: key, ...size });
 }
 

@@ -1,0 +1,65 @@
+"""Page settings, the link that a visitor came by, and the navigation; the script of each visit.
+
+This file and not app.py is the script because Streamlit takes a folder ``pages`` beside the script
+for its older way of making pages, which ignores `st.navigation` on the first visit.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from bnviz.i18n import N_, _
+from bnviz.ui import state
+
+FOLDER = Path(__file__).parents[2] / "pages"
+# File in pages/, title, icon, what the page answers. The first is the start page.
+PAGES = (
+    (
+        "home",
+        N_("Home"),
+        ":material/home:",
+        N_("What Batch Normalization does, in three sentences and one figure."),
+    ),
+    (
+        "train",
+        N_("Train"),
+        ":material/monitoring:",
+        N_("Train with a hand-written and the built-in BatchNorm and watch all four views."),
+    ),
+    (
+        "train_vs_eval",
+        N_("Train vs eval"),
+        ":material/compare_arrows:",
+        N_("The same test images through both modes of the same weights."),
+    ),
+)
+
+
+def page(name: str) -> StreamlitPage:
+    """The page of that file name."""
+    for file, title, icon, help_text in PAGES:
+        if file == name:
+            return st.Page(
+                FOLDER / f"{file}.py",
+                title=_(title),
+                icon=icon,
+                help=_(help_text),
+                url_path="" if file == PAGES[0][0] else file.replace("_", "-"),
+                default=file == PAGES[0][0],
+            )
+    raise KeyError(name)
+
+
+def main() -> None:
+    """Run the page that the visitor asked for."""
+    st.set_page_config(page_title="bnviz", page_icon="📊", layout="wide", initial_sidebar_state=330)
+    notes = state.begin()
+    chosen = st.navigation([page(name) for name, *_rest in PAGES], position="top")
+    for note in notes:
+        st.warning(_("From the link, not taken: {note}").format(note=note))
+    chosen.run()
+
+
+if __name__ == "__main__":
+    main()

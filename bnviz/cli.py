@@ -111,11 +111,24 @@ def run(
     save: Annotated[Path | None, typer.Option(help="Store the run in this new folder.")] = None,
 ) -> None:
     """Train the variants in lock-step and print what they came to. Ctrl-C stops cleanly."""
-    names = (
-        "dataset variants activation batch_size epochs steps lr optimizer momentum eps seed device "
-        "dtype memory_limit_mib eval_every"
-    )
-    given = {name: value for name in names.split() if (value := locals()[name]) is not None}
+    given = {
+        "dataset": dataset,
+        "variants": variants,
+        "activation": activation,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "steps": steps,
+        "lr": lr,
+        "optimizer": optimizer,
+        "momentum": momentum,
+        "eps": eps,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "memory_limit_mib": memory_limit_mib,
+        "eval_every": eval_every,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
     try:
         document = _train(_configure(preset, config, given), save)
     except BnvizError as error:
@@ -123,7 +136,7 @@ def run(
     typer.echo(json.dumps(document, indent=1) if as_json else _table(document))
 
 
-def _configure(preset: str | None, file: Path | None, given: dict[str, Any]) -> RunConfig:
+def _configure(preset: str | None, file: Path | None, options: dict[str, str]) -> RunConfig:
     """The config that the options describe: preset or file first, single options on top."""
     if preset is not None and file is not None:
         raise ConfigError(_("preset, config: got both; allowed: one of them."))
@@ -145,6 +158,7 @@ def _configure(preset: str | None, file: Path | None, given: dict[str, Any]) -> 
                     file=file, reason=error.strerror
                 )
             ) from error
+    given: dict[str, Any] = dict(options)
     if given.get("momentum") == "none":
         given["momentum"] = None
     for one, other in (("steps", "epochs"), ("epochs", "steps")):
@@ -233,4 +247,11 @@ def _table(document: dict[str, Any]) -> str:
 
 def main() -> None:
     """Entry point of the ``bnviz`` script."""
-    sys.exit(app())
+    try:
+        status = app(standalone_mode=False)
+    except typer.TyperException as error:  # an option that there is not, a value left out
+        typer.echo(_("Error: {error}").format(error=error.format_message()), err=True)
+        status = 2
+    except typer.Abort:
+        status = 1
+    sys.exit(status)

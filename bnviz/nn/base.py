@@ -6,7 +6,6 @@ can take its place. The class is no relative of torch's own, so code that looks 
 (`convert_sync_batchnorm`, quantization) leaves it alone.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -162,7 +161,7 @@ class BatchNormBase(nn.Module):
         self,
         state_dict: Any,
         prefix: str,
-        local_metadata: Mapping[str, Any],
+        local_metadata: dict[str, Any],
         *args: Any,
     ) -> None:
         """Read a checkpoint; one of version 1 has no count of batches and keeps ours."""
@@ -170,7 +169,7 @@ class BatchNormBase(nn.Module):
         if (local_metadata.get("version") or 1) < 2 and self.num_batches_tracked is not None:
             on_meta = self.num_batches_tracked.is_meta
             state_dict.setdefault(key, torch.tensor(0) if on_meta else self.num_batches_tracked)
-        super()._load_from_state_dict(state_dict, prefix, dict(local_metadata), *args)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
 
 def values_per_channel(x: Tensor) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from nn_layers import KINDS, each_kind, each_option, make, pair, random_input, reference
 from torch import nn
+from torch.func import functional_call
 from torch.testing import assert_close
 
 from bnviz.nn.base import BatchNormBase
@@ -112,6 +113,15 @@ def test_batches_are_counted_once_and_only_in_train_mode(kind):
 
 
 @each_kind
+def test_running_statistics_stay_the_same_tensors(kind):
+    """A CUDA graph or a shared-memory copy that holds them sees every update."""
+    layer = make(kind, (4, 3))
+    held = dict(layer.named_buffers())
+    layer(random_input((4, 3), torch.float32))
+    assert all(layer.get_buffer(name) is tensor for name, tensor in held.items())
+
+
+@each_kind
 def test_reset_forgets_batches_and_parameters(kind):
     layer = make(kind, (4, 3))
     fresh = copy.deepcopy(layer.state_dict())
@@ -164,6 +174,17 @@ def test_a_copy_goes_its_own_way(kind):
     twin(x + 1)
     assert torch.equal(layer.running_mean, before[0]) and torch.equal(layer.batch_mean, before[1])
     assert not torch.equal(twin.running_mean, layer.running_mean)
+
+
+@each_kind
+def test_borrowed_buffers_take_the_update(kind):
+    """How a model is evaluated in train mode without touching its running statistics."""
+    layer = make(kind, (4, 3))
+    before = copy.deepcopy(layer.state_dict())
+    borrowed = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    functional_call(layer, borrowed, random_input((4, 3), torch.float32))
+    assert_close(layer.state_dict(), before, rtol=0, atol=0)
+    assert borrowed["num_batches_tracked"] == 1 and borrowed["running_mean"][0] != 0
 
 
 @each_kind

@@ -60,6 +60,13 @@ def test_hands_over_the_statistics_of_a_train_batch(kind, shape):
 
 
 @each_kind
+def test_an_untracked_layer_in_eval_mode_hands_nothing_over(kind):
+    layer = make(kind, (4, 3), track_running_stats=False).eval()
+    layer(torch.randn(4, 3))
+    assert layer.batch_mean is None
+
+
+@each_kind
 @pytest.mark.parametrize("updates", [1, 10, 100])
 def test_running_statistics_after_many_batches(kind, updates):
     """Against the weighted sum written out: 0.1 * 0.9 ** age, and 0.9 ** updates of the start."""
@@ -130,6 +137,15 @@ def test_statistics_of_half_precision_are_float32(kind, dtype):
     assert layer.batch_mean.dtype == layer.batch_var.dtype == torch.float32
     assert_close(layer.batch_mean, x.double().mean(0).float())
     assert_close(layer.batch_var, x.double().var(0, correction=0).float())
+
+
+@each_kind
+def test_a_small_eps_counts_in_half_precision(kind):
+    """1e-8 is 0 as a float16, and 1 / sqrt(0) would be infinite."""
+    layer = make(kind, (4, 3), dtype=torch.float16, eps=1e-8).eval()
+    layer.running_var.zero_()
+    x = torch.full((4, 3), 0.01, dtype=torch.float16)
+    assert_close(layer(x), torch.full_like(x, 100), rtol=2e-3, atol=0)
 
 
 @each_kind

@@ -1,0 +1,159 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from bnviz import __version__, cli
+from bnviz.config import PRESETS
+from bnviz.train.store import open_run
+
+QUICK = ["--dataset", "fashion-mnist-sample", "--device", "cpu"]
+
+
+@pytest.fixture
+def call():
+    def run(*arguments):
+        return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+    return run
+
+
+def test_run_prints_one_document_with_everything_promised(call):
+    done = call("run", *QUICK, "--variants", "note,builtin", "--steps", 25, "--seed", 3, "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["config"]["seed"] == 3
+    assert document["device"] == "cpu"
+    assert document["dataset"] == {
+        "name": "fashion-mnist-sample", "origin": "sample", "train": 6000, "test": 1000,
+    }  # fmt: skip
+    assert document["seconds"] > 0
+    assert list(document["variants"]) == ["note", "builtin"]
+    for entry in document["variants"].values():
+        assert entry["steps"] == 25
+        assert [step for step, _loss in entry["loss"]] == list(range(1, 26))
+        assert entry["ms_per_step"] > 0
+        for mode in ("train_mode", "eval_mode"):
+            assert 0 <= entry[mode]["accuracy"] <= 1
+            assert entry[mode]["batch_size"] == 16
+        assert entry["kept_bytes"] >= 0
+        assert entry["graph_nodes"] >= 0
+        assert entry["stopped"] is None
+    assert document["variants"]["note"]["graph_nodes"] > 0
+
+
+def test_losses_are_at_most_two_hundred_points(call):
+    done = call("run", *QUICK, "--variants", "none", "--steps", 450, "--batch-size", 4, "--json")
+    losses = json.loads(done.stdout)["variants"]["none"]["loss"]
+    assert 100 <= len(losses) <= 200
+
+
+def test_without_json_a_small_table_is_printed_and_progress_goes_to_stderr(call):
+    done = call("run", *QUICK, "--variants", "builtin", "--steps", 5)
+    assert done.stdout.split()[0] == "variant"
+    assert "builtin" in done.stdout
+    assert "steps" in done.stderr
+
+
+def test_a_run_can_be_saved_and_its_config_used_again(call, tmp_path):
+    done = call("run", *QUICK, "--steps", 12, "--momentum", "0.3", "--save", tmp_path / "one", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert open_run(tmp_path / "one").summary == json.loads(done.stdout)
+    again = call("run", "--config", tmp_path / "one" / "config.json", "--json")
+    one, other = (json.loads(d.stdout)["variants"]["builtin"]["loss"] for d in (done, again))
+    assert one == other
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_run(call, preset):
+    done = call("run", "--preset", preset, *QUICK, "--steps", 3, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert tuple(json.loads(done.stdout)["variants"]) == PRESETS[preset].config().variants
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--batch-size", "0"], ["batch_size", "'0'", "at least 1"]),
+        (["--batch-size", "many"], ["batch_size", "'many'"]),
+        (["--batch-size", "1"], ["batch_size", "one value per channel"]),
+        (["--batch-size", "4096", "--dataset", "fashion-mnist-sample", "--momentum", "2"],
+         ["momentum", "'2'"]),
+        (["--eps", "0"], ["eps", "more than 0"]),
+        (["--momentum", "1.5"], ["momentum", "at most 1"]),
+        (["--variants", "builtn"], ["variants", "did you mean 'builtin'"]),
+        (["--device", "cudda"], ["device", "auto, cpu, cuda, mps"]),
+        (["--preset", "best"], ["preset", "corrected"]),
+        (["--config", "absent.json"], ["absent.json", "cannot be read"]),
+        (["--steps", "5", "--epochs", "1"], ["epochs, steps", "one of them"]),
+        (["--bach-size", "4"], ["--bach-size"]),
+    ],
+    ids=lambda v: " ".join(v)[:40],
+)  # fmt: skip
+def test_bad_input_is_status_2_and_one_clear_line(arguments, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "bnviz", "run", *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    for word in words:
+        assert word in line
+
+
+def test_cuda_asked_for_and_absent_is_one_clear_line(call):
+    import torch
+
+    if torch.cuda.is_available():
+        assert call("run", *QUICK[:2], "--device", "cuda", "--steps", 2).exit_code == 0
+        return
+    done = call("run", *QUICK[:2], "--device", "cuda", "--steps", 2)
+    assert done.exit_code == 2
+    assert "device: got 'cuda'" in done.stderr
+
+
+def test_a_bad_save_folder_is_refused_before_anything_runs(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = call("run", *QUICK, "--steps", 5, "--save", tmp_path / "file" / "run")
+    assert done.exit_code == 2
+    assert "cannot be stored" in done.stderr
+
+
+def test_ctrl_c_stops_cleanly_and_prints_what_was_reached(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bnviz", "run", *QUICK, "--variants", "none", "--steps", "1000000",
+         "--save", str(tmp_path / "one"), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
+    )  # fmt: skip
+    table = tmp_path / "one" / "steps-none.arrow"
+    end = time.monotonic() + 60
+    while not (table.exists() and table.stat().st_size):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.05)  # polling another process
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    document = json.loads(out)
+    assert document["variants"]["none"]["steps"] >= 256
+    assert open_run(tmp_path / "one").summary == document
+
+
+def test_data_names_source_counts_and_checksum(call, dataset):
+    done = call("data", "--json")
+    document = json.loads(done.stdout)
+    assert (document["train"], document["test"]) == (60_000, 10_000)
+    assert document["sha256"] == dataset.sha256
+    text = call("data").stdout
+    assert dataset.origin in text
+    assert dataset.sha256 in text
+
+
+def test_version(call):
+    assert call("--version").stdout.strip() == f"bnviz {__version__}"

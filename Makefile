@@ -20,7 +20,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 screenshots: browser
-	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python -m scripts.screenshots
 
 # The system's Chromium where there is one, else one that playwright fetches.
 .PHONY: browser

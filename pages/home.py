@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from bnviz.figures.theme import PALETTE
 from bnviz.i18n import _
 from bnviz.ui import cockpit, intro, router, runs
-from bnviz.ui.live import live_figures
+from bnviz.ui.board import board
 from bnviz.ui.warm import warm_up
 
 st.title(_("See what Batch Normalization does"))
@@ -22,7 +21,7 @@ run = runs.view(runs.RECORDED_ID)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     layer = intro.layer_control()
     step = intro.step_slider(run)
-live_figures([intro.card(run, layer, step)], key="home", revision="home", palette=PALETTE)
+board([intro.card(run, layer, step)], key="home", revision="home")
 st.caption(run.origin())
 
 st.subheader(_("Now with your own eyes"))

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from bnviz.figures.theme import LAYER_LABELS, PALETTE
+from bnviz.figures.theme import LAYER_LABELS
 from bnviz.i18n import _
 from bnviz.train.schema import LAYERS
 from bnviz.ui import cockpit, runs, views
-from bnviz.ui.live import live_figures
+from bnviz.ui.board import board
 from bnviz.ui.warm import warm_up
 
 warm_up()
@@ -59,7 +59,7 @@ step = None if share == 100 else round(share / 100 * run.total_steps)
 def four_views() -> None:
     """One tick of the figures."""
     momentum = st.session_state["momentum"]
-    live_figures(
+    board(
         [
             views.curves_card(run),
             views.stages_card(run, layer, step),
@@ -68,8 +68,6 @@ def four_views() -> None:
         ],
         key="train_views",
         revision=run.id,
-        palette=PALETTE,
-        card_width=440,
     )
 
 

@@ -3,10 +3,9 @@
 import streamlit as st
 
 from bnviz.errors import BnvizError
-from bnviz.figures.theme import PALETTE
 from bnviz.i18n import _
 from bnviz.ui import runs, twin
-from bnviz.ui.live import live_figures
+from bnviz.ui.board import board
 from bnviz.ui.state import eps_slider, momentum_slider
 
 run = runs.choose_run()
@@ -45,9 +44,7 @@ def both_modes() -> None:
         st.info(str(error), icon=":material/hourglass_empty:")
         return
     twin.metrics(pair)
-    live_figures(
-        twin.cards(run, pair), key="twin", revision=run.id, palette=PALETTE, card_width=440
-    )
+    board(twin.cards(run, pair), key="twin", revision=run.id)
     twin.image_table(pair)
 
 

@@ -1,6 +1,6 @@
 """Make the sample shipped in bnviz/assets from the real data: the first 600 + 100 of each class.
 
-    python scripts/make_sample.py
+    python -m scripts.make_sample
 
 The images keep the order of the original files, so the result is the same on every machine.
 """

@@ -1,6 +1,6 @@
 """Record the short run that is shipped in bnviz/assets/recorded.
 
-    python scripts/record_run.py
+    python -m scripts.record_run
 
 A real run on the real Fashion-MNIST, so that no page is ever empty; every page labels it.
 """

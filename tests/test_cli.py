@@ -61,7 +61,9 @@ def test_without_json_a_small_table_is_printed_and_progress_goes_to_stderr(call)
 
 
 def test_a_run_can_be_saved_and_its_config_used_again(call, tmp_path):
-    done = call("run", *QUICK, "--steps", 12, "--momentum", "0.3", "--save", tmp_path / "one", "--json")
+    done = call(
+        "run", *QUICK, "--steps", 12, "--momentum", "0.3", "--save", tmp_path / "one", "--json"
+    )
     assert done.exit_code == 0, done.stderr
     assert open_run(tmp_path / "one").summary == json.loads(done.stdout)
     again = call("run", "--config", tmp_path / "one" / "config.json", "--json")

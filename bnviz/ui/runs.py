@@ -86,7 +86,7 @@ class RunView:
             ).format(
                 steps=self.steps,
                 batch=self.config.batch_size,
-                command="`python scripts/record_run.py`",
+                command="`python -m scripts.record_run`",
             )
         if self.live:
             return _("Measured on this run, live.")

@@ -36,9 +36,13 @@ def test_replay_is_the_recurrence(values, momentum, initial):
     means, variances = replay(
         column, column**2, momentum=momentum, initial_mean=initial, initial_var=1.0
     )
-    np.testing.assert_allclose(means[:, 0], by_hand(values, momentum, initial), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        means[:, 0], by_hand(values, momentum, initial), rtol=1e-9, atol=1e-9
+    )
     squares = [v * v for v in values]
-    np.testing.assert_allclose(variances[:, 0], by_hand(squares, momentum, 1.0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        variances[:, 0], by_hand(squares, momentum, 1.0), rtol=1e-9, atol=1e-9
+    )
 
 
 @given(sequences, st.integers(0, 60), st.none() | st.floats(0.01, 1))
@@ -76,9 +80,7 @@ def test_a_replay_at_the_runs_own_momentum_is_the_layers_own_buffers(
         own_mean, own_var = statistics(layer)
         error = (torch.tensor(means[-1]) - own_mean).abs() / own_var.sqrt()
         assert error.max() < 1e-4
-        torch.testing.assert_close(
-            torch.tensor(variances[-1]), own_var.double(), rtol=1e-4, atol=0
-        )
+        torch.testing.assert_close(torch.tensor(variances[-1]), own_var.double(), rtol=1e-4, atol=0)
 
 
 def test_the_notes_biased_statistics_from_zero_are_replayed_too(short_config, sample):

@@ -7,7 +7,6 @@ from torch.profiler import ProfilerActivity, profile
 from bnviz.analysis.memory import GraphCensus, release
 from bnviz.nn import LeNet
 
-
 # The values of the new statistics themselves: 226 channels, running and of the batch, mean and
 # variance, 4 bytes each. They replace old ones that the profiler did not see being made.
 STATISTICS_BYTES = 226 * 4 * 4
@@ -29,9 +28,7 @@ def allocator_bytes(work):
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
         work()
     return sum(
-        e.nbytes()
-        for e in events.profiler.kineto_results.events()
-        if e.name() == "[memory]"
+        e.nbytes() for e in events.profiler.kineto_results.events() if e.name() == "[memory]"
     )
 
 

@@ -137,7 +137,5 @@ def test_accuracy_and_its_standard_error(model, sample):
     images, labels = torch.tensor(sample.test_images), torch.tensor(sample.test_labels)
     result = evaluate(model, images, labels, mode="eval", batch_size=16)
     assert result.accuracy == pytest.approx((result.logits.argmax(1) == labels).double().mean())
-    assert result.standard_error == pytest.approx(
-        standard_error(result.accuracy, 1000)
-    )
+    assert result.standard_error == pytest.approx(standard_error(result.accuracy, 1000))
     assert standard_error(0.84, 10_000) == pytest.approx(0.003666, rel=1e-3)

@@ -35,9 +35,7 @@ def test_observers_never_change_the_run(short_config, sample):
     )
     bare, watched = run(config, sample, observe=False), run(config, sample)
     for variant in config.variants:
-        assert_same_state(
-            snapshot(bare.runs[variant].model), snapshot(watched.runs[variant].model)
-        )
+        assert_same_state(snapshot(bare.runs[variant].model), snapshot(watched.runs[variant].model))
 
 
 def test_observers_do_not_change_the_note_either(short_config, sample):
@@ -184,9 +182,7 @@ def test_the_notes_own_test_keeps_what_the_facts_say_and_eval_mode_keeps_nothing
     assert modes == {"train", "eval", "note"}
 
 
-@pytest.mark.parametrize(
-    "quirk", ["keep_graph", "test_in_train_mode", "test_with_grad"], ids=str
-)
+@pytest.mark.parametrize("quirk", ["keep_graph", "test_in_train_mode", "test_with_grad"], ids=str)
 def test_switching_off_any_one_of_three_quirks_stops_the_explosion(short_config, sample, quirk):
     config = short_config(
         variants="note", steps=10, eval_every=10, eval_images=160, quirks={quirk: False}
@@ -210,7 +206,9 @@ def test_past_the_memory_limit_the_note_stops_and_the_others_go_on(short_config,
 
 
 def test_a_diverged_variant_stops_with_the_remedy(short_config, sample):
-    config = short_config(variants="none,builtin", optimizer="sgd", lr=100, activation="relu", steps=60)
+    config = short_config(
+        variants="none,builtin", optimizer="sgd", lr=100, activation="relu", steps=60
+    )
     trainer = run(config, sample)
     assert trainer.runs["none"].stopped is None
     assert "diverged" in trainer.runs["builtin"].stopped
@@ -239,7 +237,9 @@ def test_stage_quantiles_are_those_of_the_whole_tensor_when_it_is_small(short_co
         layer = trainer.runs["composite"].model.norm_layers()["fc2"]
         layer.register_forward_hook(lambda _m, args, out: caught.update(x=args[0], y=out))
         trainer.step()
-    row = trainer.history[stages_table("composite")].column("quantiles")[0, list(LAYERS).index("fc2")]
+    row = trainer.history[stages_table("composite")].column("quantiles")[
+        0, list(LAYERS).index("fc2")
+    ]
     x, y = caught["x"].detach(), caught["y"].detach()
     x_hat = (x - x.mean(0)) / torch.sqrt(x.var(0, correction=0) + 1e-5)
     levels = (torch.arange(128) + 0.5) / 128

@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 import streamlit as st
 
+from bnviz.i18n import N_
 from bnviz.ui.live.assets import PLOTLY_URL
 from bnviz.ui.live.wire import Figure, encode_figure
 
@@ -36,14 +37,14 @@ _component = st.components.v2.component(
 
 TEXTS: Mapping[str, str] = MappingProxyType(
     {
-        "group": "Figures",
-        "csv": "CSV",
-        "csv_hint": "Download the data as CSV",
-        "zoom": "Zoom",
-        "pan": "Pan",
-        "reset": "Reset view",
-        "png": "Download as PNG",
-        "failed": "The drawing library did not load. Reload the page to try again.",
+        "group": N_("Figures"),
+        "csv": N_("CSV"),
+        "csv_hint": N_("Download the data as CSV"),
+        "zoom": N_("Zoom"),
+        "pan": N_("Pan"),
+        "reset": N_("Reset view"),
+        "png": N_("Download as PNG"),
+        "failed": N_("The drawing library did not load. Reload the page to try again."),
     }
 )
 

@@ -1,0 +1,117 @@
+"""Images a second: the note's own training loop beside bnviz's Trainer, nn.BatchNorm, batch 16.
+
+    python benchmarks/throughput.py [--rounds 20] [--steps 150] [--threads 1 2] [--json]
+
+The note's loop: torchvision's FashionMNIST with ToTensor, DataLoader with two workers, Adam as it
+comes, `loss.item()` at each step. bnviz: one variant with its observers at their default cadence.
+Both train the same LeNet on the same files and take turns; the workers of the DataLoader have
+started before the clock does. Ratio: median over the rounds.
+"""
+
+import contextlib
+import gzip
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from common import median_ratio, parser, show, use_threads
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.datasets import FashionMNIST
+from torchvision.transforms import ToTensor
+
+from bnviz import data
+from bnviz.config import RunConfig
+from bnviz.nn import LeNet
+from bnviz.train.trainer import Trainer
+
+BATCH = 16
+
+
+def torchvision_folder(root: Path) -> Path:
+    """The files of bnviz's data set, laid out as torchvision wants them."""
+    source = data.load("fashion-mnist").folder
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in data.FILES:
+        packed = source / f"{file}.gz"
+        content = gzip.decompress(packed.read_bytes()) if packed.is_file() else None
+        (raw / file).write_bytes(content or (source / file).read_bytes())
+    return root
+
+
+def endless(loader: DataLoader) -> Iterator[list[torch.Tensor]]:
+    while True:
+        yield from loader
+
+
+def note_loop(root: Path) -> Callable[[], None]:
+    """One step of the note's loop, its DataLoader running."""
+    images = FashionMNIST(str(root), train=True, download=False, transform=ToTensor())
+    batches = endless(DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2))
+    net, loss_of = LeNet("builtin"), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    sums = [0.0]
+
+    def step() -> None:
+        inputs, labels = next(batches)
+        loss = loss_of(net(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        sums[0] += loss.item()
+
+    return step
+
+
+def seconds(step: Callable[[], None], count: int) -> float:
+    began = time.perf_counter()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - began
+
+
+def measure(root: Path, rounds: int, steps: int, threads: int) -> list[dict[str, object]]:
+    use_threads(threads)
+    config = RunConfig(variants=("builtin",), device="cpu", batch_size=BATCH, epochs=10)
+    times: dict[str, list[float]] = {"the note's loop": [], "bnviz": []}
+    with Trainer(config, data.load("fashion-mnist")) as trainer:
+        loops = dict(zip(times, (note_loop(root), trainer.step), strict=True))
+        for loop in loops.values():
+            seconds(loop, steps)
+        for _ in range(rounds):
+            for name, loop in loops.items():
+                times[name].append(seconds(loop, steps))
+    return [
+        {
+            "threads": threads,
+            "loop": name,
+            "ms a step": 1e3 * statistics.median(values) / steps,
+            "images/s": steps * BATCH / statistics.median(values),
+            "times as fast": median_ratio(times["the note's loop"], values),
+        }
+        for name, values in times.items()
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=20)
+    options.add_argument("--steps", type=int, default=150, help="of each loop in a round")
+    options.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
+    args = options.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        root = torchvision_folder(Path(folder))
+        rows = [
+            row
+            for threads in args.threads
+            for row in measure(root, args.rounds, args.steps, threads)
+        ]
+        show(rows, args.json)
+
+
+if __name__ == "__main__":
+    main()

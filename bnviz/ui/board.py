@@ -1,0 +1,24 @@
+"""Cards on a page: the live component in the project's colours and the reader's language."""
+
+from collections.abc import Sequence
+
+from bnviz.figures.theme import PALETTE
+from bnviz.i18n import _
+from bnviz.ui.live import TEXTS, Card, live_figures
+
+CARD_WIDTH = 440  # two columns at 1440 px with the sidebar open, one on a phone
+
+
+def board(cards: Sequence[Card], *, key: str, revision: str) -> None:
+    """Show `cards` in a grid; charts that are already there change in place.
+
+    A new `revision` (another run) gives up zoom and hidden legend entries.
+    """
+    live_figures(
+        cards,
+        key=key,
+        revision=revision,
+        palette=PALETTE,
+        texts={name: _(text) for name, text in TEXTS.items()},
+        card_width=CARD_WIDTH,
+    )

@@ -1,0 +1,53 @@
+"""Home: one figure that answers to a slider, one button that starts to train."""
+
+import json
+
+from onscreen import (
+    chart,
+    drawn,
+    go_to,
+    press,
+    quiet,
+    sentence,
+    series,
+    step,
+    stop,
+    visit,
+    wait_for_series_other_than,
+    wait_for_step_after,
+)
+from playwright.sync_api import expect
+
+
+def test_the_step_slider_changes_figure_and_sentence_in_place(page):
+    visit(page, "/")
+    before, words = series(page, "before_after"), sentence(page, "before_after").inner_text()
+    chart(page, "before_after").evaluate("plot => { plot.marked = true; }")
+    press(page, "home_step", "Home")
+    wait_for_series_other_than(page, "before_after", before)
+    expect(sentence(page, "before_after")).not_to_have_text(words)
+    assert chart(page, "before_after").evaluate("plot => plot.marked")
+
+
+def test_the_layer_buttons_change_the_figure(page):
+    visit(page, "/")
+    before = series(page, "before_after")
+    page.get_by_role("radio", name="conv1").click()
+    wait_for_series_other_than(page, "before_after", before)
+    expect(page.locator("[data-card=before_after] h3")).to_contain_text("conv1")
+
+
+def test_train_it_live_trains_on_the_real_images(page, server):
+    visit(page, "/")
+    page.locator(".st-key-train_live").get_by_role("button").click()
+    page.wait_for_url("**/train?*run=*")
+    drawn(page, "curves", "stages", "running", "memory")
+    wait_for_step_after(page, 0)
+    [run] = server.runs.glob("*")
+    config = json.loads((run / "config.json").read_text())
+    assert config.get("dataset", "fashion-mnist") == "fashion-mnist"
+    expect(page.get_by_test_id("stProgress")).to_contain_text(f"{60_000 // 16:,}")
+    stop(page)
+    assert step(page) > 0
+    go_to(page, "Home")
+    quiet(page)

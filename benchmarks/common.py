@@ -1,12 +1,20 @@
-"""What the benchmarks share: options, a small table, medians of ratios, a thread count."""
+"""What the benchmarks share: the path to bnviz, options, a small table, medians of ratios.
+
+Importing it makes `bnviz` importable from a checkout that is not installed.
+"""
 
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
 
 def parser(doc: str) -> argparse.ArgumentParser:

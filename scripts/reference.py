@@ -4,6 +4,7 @@ python -m scripts.reference [--check]
 """
 
 import ast
+import itertools
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def field_comments(name: str) -> dict[str, str]:
     body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name).body
     return {
         field.target.id: comment.value.value
-        for field, comment in zip(body, body[1:], strict=False)
+        for field, comment in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(comment, ast.Expr)
         and isinstance(comment.value, ast.Constant)

@@ -145,7 +145,7 @@ def eval_side(
     try:
         for name, layer in layers.items():
             if statistics is not None and before[name][1] is not None:
-                set_statistics(layer, *(torch.from_numpy(a) for a in statistics[name]))
+                set_statistics(layer, *(torch.tensor(a) for a in statistics[name]))
             if eps is not None and before[name][0] is not None:
                 layer.eps = eps
         return forward(model, images, mode="eval", batch_size=1).softmax(1).float().numpy()

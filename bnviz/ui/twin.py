@@ -99,7 +99,7 @@ def _model(run: RunView, variant: str, step: int) -> Any:
     from bnviz.train.steps import build_model
 
     model = build_model(run.config, variant, torch.device("cpu"))
-    restore(model, {k: torch.from_numpy(v) for k, v in _state(run.id, variant, step).items()})
+    restore(model, {k: torch.tensor(v) for k, v in _state(run.id, variant, step).items()})
     return model
 
 

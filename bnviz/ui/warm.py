@@ -1,14 +1,16 @@
-"""Make torch ready while the reader still reads, and take its objects out of the collector."""
+"""Make torch and the images ready while the reader reads; keep torch out of the collector."""
 
 import gc
 import threading
 
 import streamlit as st
 
+from bnviz import data
+
 
 @st.cache_resource
 def warm_up() -> threading.Thread:
-    """Import torch in the background, once a process.
+    """Import torch and read the images in the background, once a process.
 
     Streamlit collects garbage after every run of a script; with torch's objects among the
     candidates that holds the interpreter for 160 ms a tick, so they are frozen.
@@ -17,6 +19,7 @@ def warm_up() -> threading.Thread:
     def load() -> None:
         import bnviz.train.trainer  # noqa: F401
 
+        data.load()
         gc.collect()
         gc.freeze()
 

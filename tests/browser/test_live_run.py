@@ -1,0 +1,165 @@
+"""Train: the four views before a run, while it trains, and after it was stopped."""
+
+import re
+
+import pytest
+from onscreen import (
+    VIEWS,
+    button,
+    chart,
+    drawn,
+    expect_state,
+    messages,
+    press,
+    quiet,
+    run_id,
+    sentence,
+    series,
+    slider,
+    start,
+    start_run,
+    step,
+    stop,
+    ticks,
+    visit,
+    wait_for_series_other_than,
+    wait_for_step_after,
+)
+from playwright.sync_api import expect
+
+
+def test_before_any_run_the_recorded_one_is_shown_and_called_so(page):
+    visit(page)
+    drawn(page, *VIEWS)
+    assert run_id(page) == "recorded"
+    expect(page.get_by_text(re.compile("^Recorded run"))).to_be_visible()
+    for view in VIEWS:
+        card = page.locator(f"[data-card={view}]")
+        expect(card.get_by_role("heading")).not_to_be_empty()
+        expect(card.locator("figcaption")).not_to_be_empty()
+        for axis in ("xtitle", "ytitle"):
+            expect(card.locator(f"[class*={axis}]").first).not_to_be_empty()
+
+
+def test_all_four_views_change_while_the_run_trains(page):
+    start_run(page)
+    drawn(page, *VIEWS)
+    before = {view: series(page, view) for view in VIEWS}
+    words = {view: sentence(page, view).inner_text() for view in VIEWS}
+    for view in VIEWS:
+        wait_for_series_other_than(page, view, before[view])
+    expect(sentence(page, "stages")).not_to_have_text(words["stages"])
+    for view in ("curves", "running", "memory"):
+        assert points(series(page, view)) > points(before[view])
+    stop(page)
+
+
+def points(all_series):
+    return sum(len(each["y"]) for each in all_series)
+
+
+def test_zoom_and_a_hidden_series_survive_the_ticks(page):
+    start_run(page)
+    curves = chart(page, "curves")
+    curves.evaluate("plot => { plot.marked = true; }")
+    curves.locator(".legendtoggle").first.click()
+    curves.locator(".nsewdrag").first.scroll_into_view_if_needed()
+    # The whole drag is a part of one upper panel, whose box the mouse must not leave.
+    box = curves.locator(".nsewdrag").first.bounding_box()
+    across, down = box["width"], box["height"]
+    page.mouse.move(box["x"] + 0.1 * across, box["y"] + 0.2 * down)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * across, box["y"] + 0.8 * down, steps=5)
+    page.mouse.up()
+    look = """plot => ({
+      x: plot.layout.xaxis.range,
+      y: plot.layout.yaxis.range,
+      hidden: plot._fullData.map((trace) => trace.visible),
+      marked: plot.marked,
+    })"""
+    page.wait_for_function(
+        "plot => plot._fullData.some((trace) => trace.visible === 'legendonly')",
+        arg=curves.element_handle(),
+    )
+    before, shown = curves.evaluate(look), series(page, "curves")
+    ticks(page, 3)
+    wait_for_series_other_than(page, "curves", shown)
+    after = curves.evaluate(look)
+    assert after["marked"]
+    assert "legendonly" in before["hidden"]
+    assert (after["x"], after["y"]) == (before["x"], before["y"])
+    assert after["hidden"] == before["hidden"]
+    stop(page)
+
+
+def test_a_slider_moved_while_it_trains_acts_on_the_run_and_is_marked(page):
+    start_run(page)
+    slider(page, "momentum").press("ArrowRight")
+    marks = "plot => (plot.layout.annotations ?? []).some((each) => /0\\.1 → 0\\.2/.test(each.text))"
+    page.wait_for_function(marks, arg=chart(page, "curves").element_handle())
+    expect(chart(page, "running").locator(".legendtext").filter(has_text="0.2")).to_be_visible()
+    expect(chart(page, "curves").get_by_text("momentum 0.1 → 0.2")).to_be_visible()
+    stop(page)
+
+
+def test_pause_holds_a_step_count_makes_so_many_steps_and_resume_goes_on(page):
+    start_run(page)
+    button(page, "pause").click()
+    expect_state(page, "paused")
+    at = step(page)
+    button(page, "step_25").click()
+    assert wait_for_step_after(page, at) <= at + 25
+    expect_state(page, "paused")
+    assert step(page) == at + 25
+    button(page, "pause").click()
+    expect_state(page, "running")
+    wait_for_step_after(page, at + 25)
+    stop(page)
+    quiet(page)
+    drawn(page, *VIEWS)
+    assert points(series(page, "curves")) > 0
+
+
+def test_a_run_goes_to_its_end_and_the_page_comes_to_rest(page):
+    start_run(page, steps=30, variants=["builtin"])
+    expect_state(page, "done", timeout=60_000)
+    quiet(page)
+    assert step(page) == 30
+    page.evaluate(
+        """() => {
+          window.changes = 0;
+          new MutationObserver(() => window.changes++).observe(
+            document.querySelector("[data-testid=stApp]"), { attributes: true });
+        }"""
+    )
+    press(page, "look_back", "ArrowLeft")
+    expect(slider(page, "look_back")).to_have_attribute("aria-valuetext", re.compile("99"))
+
+
+def test_a_variant_over_the_memory_limit_is_stopped_and_the_other_goes_on(page):
+    """The note's layer keeps the graphs of its statistics: each evaluation makes it grow."""
+    visit(
+        page,
+        "/train",
+        memory_limit_mib=100,
+        dataset="fashion-mnist-sample",
+    )
+    page.get_by_role("radio", name="As the note wrote it").or_(
+        page.get_by_role("button", name="As the note wrote it")
+    ).click()
+    expect(page.get_by_label("Note's BN")).to_be_visible()
+    start(page)
+    warning = messages(page).filter(has_text="MiB")
+    expect(warning).to_be_visible(timeout=60_000)
+    print(warning.inner_text())
+    stop(page)
+
+
+@pytest.mark.parametrize("batch_size", [1])
+def test_a_batch_of_one_is_refused_with_one_message(page, batch_size, server):
+    before = list(server.runs.glob("*"))
+    visit(page, batch_size=batch_size)
+    button(page, "start").click()
+    expect(messages(page).filter(has_text="batch_size")).to_have_count(1)
+    assert run_id(page) == "recorded"
+    assert list(server.runs.glob("*")) == before

@@ -1,0 +1,109 @@
+"""The pages as Streamlit runs them, without a browser."""
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from bnviz.config import PRESETS
+from bnviz.train.jobs import State
+from bnviz.ui.registry import jobs
+
+
+@pytest.fixture
+def app():
+    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    yield tested
+    jobs().stop_all()
+    jobs.clear()
+
+
+def go(app, page):
+    app.run()
+    return app.switch_page(f"pages/{page}.py").run()
+
+
+def cards(app):
+    return json.loads(app.get("bidi_component")[0].proto.json)["cards"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("home", ["before_after"]),
+        ("train", ["curves", "stages", "running", "memory"]),
+        ("train_vs_eval", ["truth", "by_class"]),
+    ],
+)
+def test_every_page_shows_the_recorded_run_before_any_other(app, name, keys):
+    go(app, name)
+    assert not app.exception
+    assert [card["key"] for card in cards(app)] == keys
+    assert any("Recorded run" in c.value for c in app.caption)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fills_the_controls(app, name):
+    go(app, "train")
+    app.pills(key="preset").set_value(name).run()
+    config = PRESETS[name].config()
+    assert app.multiselect(key="variants").value == list(config.variants)
+    assert app.select_slider(key="momentum").value == config.momentum
+
+
+def test_start_begins_a_run_with_the_settings_of_the_controls(app):
+    go(app, "train")
+    app.selectbox(key="dataset").set_value("fashion-mnist-sample")
+    app.number_input(key="steps").set_value(7)
+    app.select_slider(key="momentum").set_value(0.3)
+    app.run()
+    app.button(key="start").click().run()
+    (job,) = jobs().all()
+    assert (job.config.steps, job.config.momentum) == (7, 0.3)
+    job.join(60)
+    assert job.state is State.DONE
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="run").value == job.id
+    assert any("Measured on this run: 7 steps" in c.value for c in app.caption)
+
+
+def test_a_start_that_cannot_be_is_one_message_and_no_run(app):
+    go(app, "train")
+    app.number_input(key="batch_size").set_value(1).run()
+    app.button(key="start").click().run()
+    assert [e.value.split(":")[0] for e in app.error] == ["batch_size"]
+    assert jobs().all() == []
+
+
+def test_a_failed_run_says_why_on_the_page(app):
+    go(app, "train")
+    app.selectbox(key="device").set_value("mps").run()
+    app.button(key="start").click().run()
+    (job,) = jobs().all()
+    job.join(60)
+    app.run()
+    assert any("device: got 'mps'" in e.value for e in app.error)
+
+
+def test_a_link_with_nonsense_names_each_bad_value_and_works(app):
+    app.query_params["momentum"] = "7"
+    app.query_params["batch_size"] = "x"
+    app.query_params["run"] = "nope"
+    app.run()
+    named = [w.value.split("not taken: ")[1].split(":")[0] for w in app.warning]
+    assert named == ["momentum", "batch_size", "run"]
+    assert not app.exception
+
+
+def test_sliders_act_on_the_eval_side_only(app):
+    go(app, "train_vs_eval")
+    before = [m.value for m in app.metric]
+    app.select_slider(key="momentum").set_value(0.001).run()
+    after = [m.value for m in app.metric]
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+    app.select_slider(key="twin_batch").set_value(2).run()
+    assert app.metric[0].value != after[0]
+    assert app.metric[1].value == after[1]

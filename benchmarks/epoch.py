@@ -1,6 +1,6 @@
 """One epoch of the hand-written layers and nn.BatchNorm in lock-step on the real 60,000 images.
 
-    python benchmarks/epoch.py [--seeds 0,1,2] [--batch 16] [--threads 2] [--json]
+    python benchmarks/epoch.py [--seeds 0,1,2] [--batch 16] [--threads 1] [--json]
 
 Accuracy on the 10,000 test images after the epoch, in both modes, for each seed; then how far the
 losses of the hand-written layers are from those of nn.BatchNorm on the same batches: over the first
@@ -10,7 +10,6 @@ losses of the hand-written layers are from those of nn.BatchNorm on the same bat
 import time
 
 import numpy as np
-import torch
 from common import parser, show, use_threads
 
 from bnviz import data
@@ -79,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", default="0,1,2", help="comma-separated")
     options.add_argument("--batch", type=int, default=16, help="batch size")
-    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options.add_argument("--threads", type=int, default=1)
     args = options.parse_args(arguments)
     use_threads(args.threads)
     rows = [row for seed in args.seeds.split(",") for row in one_seed(int(seed), args.batch)]

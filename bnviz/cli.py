@@ -111,7 +111,7 @@ def run(
     save: Annotated[Path | None, typer.Option(help="Store the run in this new folder.")] = None,
 ) -> None:
     """Train the variants in lock-step and print what they came to. Ctrl-C stops cleanly."""
-    given = {
+    options = {
         "dataset": dataset,
         "variants": variants,
         "activation": activation,
@@ -128,7 +128,7 @@ def run(
         "memory_limit_mib": memory_limit_mib,
         "eval_every": eval_every,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
     try:
         document = _train(_configure(preset, config, given), save)
     except BnvizError as error:

@@ -32,7 +32,7 @@ def cockpit_bar() -> None:
     cockpit.controls(run)
     cockpit.messages(run)
     cockpit.progress(run)
-    st.caption(run.origin())
+    st.caption(run.origin() + "  \n" + run.settings())
     if run.live != ticking or st.session_state[runs.RUN_KEY] != run.id:
         st.rerun()
 
@@ -43,15 +43,19 @@ with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         _("BN layer"), list(LAYERS), default="conv1", required=True, key="layer",
         bind="query-params", help=_("The layer whose activations and statistics are shown."),
     )  # fmt: skip
-    channel = st.number_input(
-        _("Channel"), 0, 119, 0, key="channel", bind="query-params", width=130,
-        help=_("{layer}; larger numbers show the last.").format(layer=_(LAYER_LABELS[layer])),
+    chosen = st.multiselect(
+        _("Channels"), range(max(LAYERS.values())), default=[0], key="channels",
+        bind="query-params", width=220, max_selections=3,
+        help=_("Whose running statistics are shown, up to three. {layer}.").format(
+            layer=_(LAYER_LABELS[layer])
+        ),
     )  # fmt: skip
     share = st.slider(
         _("Look back (100 % = newest)"), 0, 100, 100, format="%d %%", key="look_back",
         bind="query-params", width=260,
         help=_("Where in the recorded steps the activations are taken from."),
     )  # fmt: skip
+channels = sorted({min(c, LAYERS[layer] - 1) for c in chosen}) or [0]
 step = None if share == 100 else round(share / 100 * run.total_steps)
 
 
@@ -63,7 +67,7 @@ def four_views() -> None:
         [
             views.curves_card(run),
             views.stages_card(run, layer, step),
-            views.running_card(run, layer, min(channel, LAYERS[layer] - 1), momentum),
+            views.running_card(run, layer, channels, momentum),
             views.memory_card(run),
         ],
         key="train_views",

@@ -73,7 +73,7 @@ QUANTITIES: dict[str, Quantity] = {
     "mean": Quantity(N_("mean"), "", ".3g"),
     "var": Quantity(N_("variance"), "", ".3g"),
     "kept_bytes": Quantity(N_("tensors kept"), "MiB", ",.2f"),
-    "graph_nodes": Quantity(N_("graph nodes"), N_("thousands"), ",.2f"),
+    "graph_nodes": Quantity(N_("graph nodes"), "k", ",.2f"),
     "rss": Quantity(N_("process memory"), "MiB", ",.0f"),
     "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
     "probability": Quantity(N_("probability"), "%", ".1f"),

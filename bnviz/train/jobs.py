@@ -64,6 +64,8 @@ class Job:
         self.observing_share = 0.0
         self.stopped_variants: dict[str, str] = {}
         self.dataset_line = ""
+        self.settings: dict[str, float | None] = {}
+        """`lr`, `momentum` and `eps` as they are now."""
         self.seconds = 0.0
         self._root = root
         self._wake = threading.Condition()
@@ -258,6 +260,7 @@ class Job:
         while now - self._rate[0][0] > RATE_WINDOW_S and len(self._rate) > 2:
             self._rate.popleft()
         self.observing_share = trainer.observing_share
+        self.settings = dict(trainer.settings)
         self.stopped_variants = {k: r.stopped for k, r in trainer.runs.items() if r.stopped}
         if self.history.error and self.warning is None:
             self._warn_disk(self.history.error)

@@ -13,12 +13,14 @@ written; a table that was cut off opens up to its last whole chunk. Nothing is p
 run does not load torch.
 """
 
+import io
 import itertools
 import json
 import os
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -213,6 +215,15 @@ def delete_run(folder: Path) -> None:
         raise RunError(
             _("{folder} cannot be deleted ({error}).").format(folder=folder, error=error)
         ) from error
+
+
+def export_run(folder: Path) -> bytes:
+    """A stored run as a ZIP archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, Path(folder.name) / path.relative_to(folder))
+    return buffer.getvalue()
 
 
 def new_run_id(config: RunConfig, root: Path | None, taken: Collection[str] = ()) -> str:

@@ -15,6 +15,8 @@ from bnviz.train.reading import latest_step
 from bnviz.train.store import (
     RECORDED_ID,
     StoredRun,
+    delete_run,
+    export_run,
     list_runs,
     open_run,
     recorded_run,
@@ -77,6 +79,31 @@ class RunView:
         """Steps that the run has or will have."""
         return self.job.total_steps if self.job is not None and self.live else self.steps
 
+    def settings(self) -> str:
+        """The run's own settings in one line: another tab's sliders are not its settings."""
+        config = self.config
+        now = self.job.settings if self.job is not None else {}
+        line = _(
+            "This run: batch {batch}, momentum {momentum}, eps {eps}, {optimizer} at lr {lr}, "
+            "{activation}, seed {seed}, {dtype}."
+        ).format(
+            batch=config.batch_size,
+            momentum=_number(now.get("momentum", config.momentum)),
+            eps=_number(now.get("eps", config.eps)),
+            optimizer=config.optimizer,
+            lr=_number(now.get("lr", config.lr)),
+            activation=config.activation,
+            seed=config.seed,
+            dtype=config.dtype,
+        )
+        images = self.job.dataset_line if self.job is not None else ""
+        if self.summary is not None:
+            found = self.summary["dataset"]
+            images = _("{train:,} training images of {name} ({origin})").format(
+                train=found["train"], name=found["name"], origin=found["origin"]
+            )
+        return f"{line} {images}."
+
     def origin(self) -> str:
         """One line that says what is on show: recorded, measured here and now, or reopened."""
         if self.recorded:
@@ -116,6 +143,10 @@ def run_ids() -> list[str]:
     return [RECORDED_ID, *here, *stored]
 
 
+def _number(value: float | None) -> str:
+    return _("cumulative") if value is None else f"{value:g}"
+
+
 def choose_run() -> RunView:
     """The selector of runs in the sidebar; falls back to the recorded run with a message."""
     options = run_ids()
@@ -132,7 +163,43 @@ def choose_run() -> RunView:
         ),
     )
     try:
-        return view(chosen)
+        run = view(chosen)
     except RunError as error:
         st.error(str(error))
         return view(RECORDED_ID)
+    if not run.recorded and not run.live:
+        _manage(run)
+    return run
+
+
+def _manage(run: RunView) -> None:
+    """Take a finished run along, or delete it."""
+    folder = run.source.folder
+    if folder is None:
+        return
+
+    def delete() -> None:
+        try:
+            delete_run(folder)
+        except RunError as error:
+            st.session_state["start_error"] = str(error)
+            return
+        jobs().forget(run.id)
+        st.session_state[RUN_KEY] = RECORDED_ID
+
+    with st.sidebar.popover(_("Export or delete this run")):
+        st.download_button(
+            _("Download as ZIP"),
+            lambda: export_run(folder),
+            file_name=f"{run.id}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            help=_("Settings, tables, checkpoints and summary."),
+        )
+        st.button(
+            _("Delete for good"),
+            on_click=delete,
+            icon=":material/delete:",
+            key="delete_run",
+            help=_("Removes the run's folder from the disk."),
+        )

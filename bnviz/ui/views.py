@@ -1,5 +1,7 @@
 """The four views of a run as cards: read, draw, say in one sentence what the figure shows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
@@ -118,40 +120,38 @@ def stages_card(run: RunView, layer: str, step: int | None, *, columns: int = 2)
     )
 
 
-def running_card(run: RunView, layer: str, channel: int, momentum: float | None) -> Card:
-    """Running statistics of one channel: batches, the layer's own line, a replay."""
-    series = {}
+def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: float | None) -> Card:
+    """Running statistics of some channels: batches, the layer's own line, a replay."""
+    series: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     for variant in run.config.variants:
-        if variant == "none":
+        kept = _running_view(run, variant, layer, tuple(channels), momentum)
+        values = kept.series()
+        if variant == "none" or not kept.rows:
             continue
-        kept = _running_view(run, variant, layer, channel, momentum)
-        kept.update()
-        if kept.rows:
-            series[variant] = {
-                name: values[:, 0] if values.ndim == 2 else values
-                for name, values in kept.series().items()
+        for k, channel in enumerate(channels):
+            series[variant, channel] = {
+                name: array[:, k] if array.ndim == 2 else array for name, array in values.items()
             }
     sentence = _("Batch statistics come with the first ten steps.")
     if series:
-        variant, values = list(series.items())[-1]
-        recent = values["batch_mean"][-100:]
+        (variant, channel), values = list(series.items())[-1]
         sentence = _(
             "{label}, channel {channel}: the last batch means spread by ±{spread:.3f}; the running "
             "mean is {own:.3f}, at momentum {m:g} from the first step it would be {replay:.3f}."
         ).format(
             label=run.labels[variant],
             channel=channel,
-            spread=float(np.std(recent)),
+            spread=float(np.std(values["batch_mean"][-100:])),
             own=values["running_mean"][-1],
-            m=momentum if momentum is not None else float("nan"),
+            m=momentum,
             replay=values["replay_mean"][-1],
         )
     elif run.config.variants == ("none",):
         sentence = _("This run has no BN, so there are no running statistics.")
     return Card(
         key="running",
-        title=_("Running statistics follow the batches: {layer}, channel {channel}").format(
-            layer=layer, channel=channel
+        title=_("Running statistics follow the batches: {layer}, channel {channels}").format(
+            layer=layer, channels=", ".join(map(str, channels))
         ),
         figure=running_statistics(
             series,
@@ -161,22 +161,22 @@ def running_card(run: RunView, layer: str, channel: int, momentum: float | None)
             run.total_steps,
         ),
         sentence=sentence,
-        alt=_("Running mean and variance of a channel over the steps with each batch's values"),
+        alt=_("Running mean and variance of channels over the steps with each batch's values"),
         height=HEIGHT,
     )
 
 
 def _running_view(
-    run: RunView, variant: str, layer: str, channel: int, momentum: float | None
+    run: RunView, variant: str, layer: str, channels: tuple[int, ...], momentum: float | None
 ) -> RunningView:
-    """The reader's view of a channel, kept between ticks so that each reads only what is new."""
+    """The reader's view of some channels, kept between ticks so that each reads what is new."""
     views: dict[tuple, RunningView] = st.session_state.setdefault("running_views", {})
     table = run.history[steps_table(variant)]
-    key = (id(table), variant, layer, channel, momentum)
+    key = (id(table), variant, layer, channels, momentum)
     if key not in views:
         if len(views) > 24:
             views.clear()
-        views[key] = RunningView(run.config, run.history, variant, layer, [channel], momentum)
+        views[key] = RunningView(run.config, run.history, variant, layer, list(channels), momentum)
     return views[key]
 
 

@@ -25,11 +25,10 @@ def visit(page: Page, path: str = "/train", **query) -> None:
     quiet(page)
 
 
-def go_to(page: Page, title: str) -> None:
-    """Change the page by its entry in the navigation."""
+def go_to(page: Page, title: str, figure: str) -> None:
+    """Change the page by its entry in the navigation, and wait for a figure that only it has."""
     page.get_by_role("link", name=title, exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(title.split()[0])
-    drawn(page)
+    drawn(page, figure)
 
 
 def drawn(page: Page, *charts: str) -> None:

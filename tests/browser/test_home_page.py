@@ -7,7 +7,6 @@ from onscreen import (
     drawn,
     go_to,
     press,
-    quiet,
     sentence,
     series,
     step,
@@ -49,5 +48,4 @@ def test_train_it_live_trains_on_the_real_images(page, server):
     expect(page.get_by_test_id("stProgress")).to_contain_text(f"{60_000 // 16:,}")
     stop(page)
     assert step(page) > 0
-    go_to(page, "Home")
-    quiet(page)
+    go_to(page, "Home", "before_after")

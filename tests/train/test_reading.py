@@ -90,7 +90,8 @@ def test_the_recorded_run_shows_what_bn_does(variant):
     assert stages["activation"].max() <= 1
 
 
-def test_looking_back_gives_the_last_probe_before(recorded=recorded_run()):
+def test_looking_back_gives_the_last_probe_before():
+    recorded = recorded_run()
     step, _stages = stage_quantiles(recorded.config, recorded.history, "builtin", "fc1", 57)
     assert step == 50
 

@@ -1,6 +1,8 @@
+import io
 import json
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -85,6 +87,15 @@ def test_runs_are_listed_and_deleted(stored):
     assert store.list_runs(folder.parent) == []
     with pytest.raises(RunError, match="nothing deleted"):
         store.delete_run(folder.parent / "rubbish")
+
+
+def test_an_exported_run_opens_elsewhere(stored, tmp_path):
+    _trainer, folder = stored
+    with zipfile.ZipFile(io.BytesIO(store.export_run(folder))) as archive:
+        archive.extractall(tmp_path / "elsewhere")
+    again = store.open_run(tmp_path / "elsewhere" / "one")
+    assert again.summary == store.open_run(folder).summary
+    assert again.checkpoints("note") == store.open_run(folder).checkpoints("note")
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_message(tmp_path, short_config):

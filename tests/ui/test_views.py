@@ -22,7 +22,7 @@ def all_cards(run):
     return [
         views.curves_card(run),
         views.stages_card(run, "conv1", None),
-        views.running_card(run, "conv1", 0, 0.9),
+        views.running_card(run, "conv1", [0, 3], 0.9),
         views.memory_card(run),
     ]
 
@@ -76,7 +76,7 @@ def test_a_run_that_has_just_begun_has_sentences_instead_of_numbers():
 def test_a_run_without_bn_says_so():
     config = RunConfig(variants="none")
     run = RunView("none", StoredRun("none", None, config, History(schemas(("none",))), None))
-    assert "no BN" in views.running_card(run, "conv1", 0, 0.1).sentence
+    assert "no BN" in views.running_card(run, "conv1", [0], 0.1).sentence
 
 
 def test_the_difference_of_right_layers_is_explained_where_it_shows():
@@ -91,7 +91,7 @@ def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
     history.tables = recorded.history.tables
     history.events = [{"step": 50, "kind": "set", "name": "momentum", "old": 0.1, "new": 0.9}]
     run = RunView("marked", StoredRun("marked", None, config, history, recorded.summary))
-    for card in (views.curves_card(run), views.running_card(run, "conv1", 0, 0.1),
+    for card in (views.curves_card(run), views.running_card(run, "conv1", [0], 0.1),
                  views.memory_card(run)):  # fmt: skip
         assert [s.x0 for s in card.figure.layout.shapes].count(50) >= 2
         assert "momentum 0.1 → 0.9" in [a.text for a in card.figure.layout.annotations]

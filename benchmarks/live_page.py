@@ -1,0 +1,277 @@
+"""The Train page while it trains, in Chromium: slider, ticks, bytes, and what the page costs.
+
+    python benchmarks/live_page.py [--presses 30] [--ticks 40] [--rounds 5] [--seconds 10] [--json]
+
+A server of its own trains the default run (real images, batch 16, composite beside builtin) for
+longer than all measurements. Measured from step 200 on:
+
+- latency of the momentum slider, taken in the browser: from the key press until the chart holds the
+  replay at the new value and the frame begins that shows it
+- kB of a tick: what comes over the web socket, before compression, by the number of ticks
+- server time of a tick: Streamlit's runs of the page's two fragments while the training goes on,
+  elapsed (the training holds the interpreter in between) and CPU time of their thread
+- whether zoom and a hidden legend entry survive ten ticks
+- steps a second with the page open against the same run while the browser shows an empty page,
+  alternated
+"""
+
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from browser import button, chromium, new_page
+from common import ROOT, median_ratio, parser, percentile, show
+from playwright.sync_api import Page
+
+LISTEN = """
+window.bench.latencies = [];
+window.bench.replay = () => bench.chart("running")?.data
+  ?.map((t) => t.name).find((name) => name?.startsWith("replay at m ="));
+document.addEventListener("keydown", (event) => {
+  if (!event.key.startsWith("Arrow")) return;
+  const before = bench.replay();
+  const look = () => {
+    if (bench.replay() === before) return requestAnimationFrame(look);
+    bench.latencies.push(performance.now() - event.timeStamp);
+  };
+  requestAnimationFrame(look);
+}, { capture: true });
+"""
+
+
+# ---- the server, with a watch in it -----------------------------------------------------------
+
+
+def serve(log: str, *arguments: str) -> None:
+    """``streamlit run`` that writes a line for each script run and ten a second of the job."""
+    from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+    from streamlit.web.cli import main as streamlit
+
+    from bnviz.train.jobs import Jobs
+
+    write = Path(log).open("a", buffering=1).write  # noqa: SIM115
+    run_script, start = ScriptRunner._run_script, Jobs.start
+
+    def timed(self, rerun_data):
+        began, own = time.perf_counter(), time.thread_time()
+        run_script(self, rerun_data)
+        line = {
+            "run_s": time.perf_counter() - began,
+            "cpu_s": time.thread_time() - own,
+            "fragments": len(rerun_data.fragment_id_queue),
+        }
+        write(json.dumps(line) + "\n")
+
+    def started(self, *args):
+        job = start(self, *args)
+        threading.Thread(target=follow, args=(job, write), daemon=True).start()
+        return job
+
+    ScriptRunner._run_script, Jobs.start = timed, started
+    sys.argv = ["streamlit", "run", *arguments]
+    streamlit()
+
+
+def follow(job, write) -> None:
+    while not job.ended:
+        write(json.dumps({"at": time.monotonic(), "steps": job.steps_done}) + "\n")
+        time.sleep(0.1)
+
+
+class WatchedServer:
+    """The app with `serve` around it, its runs in `folder`; `lines` reads what it wrote."""
+
+    def __init__(self, folder: Path):
+        self.watch = folder / "watch.jsonl"
+        self.watch.touch()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = (folder / "server.log").open("w")
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                __file__,
+                "--serve",
+                str(self.watch),
+                "app.py",
+                f"--server.port={port}",
+            ],
+            env={**os.environ, "BNVIZ_RUNS": str(folder / "runs")},
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def wait_until_up(self) -> None:
+        """Return when it answers."""
+        while True:
+            try:
+                return urlopen(f"{self.url}/_stcore/health", timeout=5).close()
+            except URLError:
+                if self._process.poll() is not None:
+                    raise
+                time.sleep(0.1)
+
+    def end(self) -> None:
+        """Stop it as Ctrl+C does."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(60)
+        self._log.close()
+
+    def lines(self, key: str) -> list[dict[str, float]]:
+        """What was written so far, the lines that have `key`."""
+        text = self.watch.read_text().rpartition("\n")[0]
+        return [line for line in map(json.loads, text.splitlines()) if key in line]
+
+    def steps(self) -> int:
+        """Steps of the run so far."""
+        found = self.lines("steps")
+        return int(found[-1]["steps"]) if found else 0
+
+
+@contextmanager
+def training_page() -> Iterator[tuple[Page, WatchedServer, list[int]]]:
+    """The Train page of a run past step 200, its server, and the sizes of what it receives."""
+    sizes: list[int] = []
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        page, server = new_page(browser), WatchedServer(Path(folder))
+        try:
+            server.wait_until_up()
+            page.on("websocket", lambda ws: ws.on("framereceived", lambda d: sizes.append(len(d))))
+            page.goto(f"{server.url}/train?epochs=1000")
+            page.wait_for_function("() => bench.drawn('curves')", polling="raf")
+            button(page, "start")
+            while server.steps() < 200:
+                page.wait_for_timeout(200)
+            yield page, server, sizes
+        finally:
+            server.end()
+
+
+# ---- what is measured -------------------------------------------------------------------------
+
+
+def slider_latency(page: Page, presses: int) -> list[float]:
+    """Milliseconds from each key press to its answer on screen."""
+    page.evaluate(LISTEN)
+    handle = page.locator(".st-key-momentum").get_by_role("slider")
+    for number in range(presses):
+        # At no fixed distance from the ticks.
+        page.wait_for_timeout(700 + 137 * number % 500)
+        handle.press("ArrowRight" if number // 3 % 2 == 0 else "ArrowLeft")
+        page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)
+    return page.evaluate("() => bench.latencies")
+
+
+def ticks(page: Page, server: WatchedServer, sizes: list[int], count: int) -> dict[str, float]:
+    """Bytes and server time of a tick, which is one run of each of the two fragments."""
+    page.wait_for_timeout(1000)
+    before, already = len(server.lines("run_s")), len(sizes)
+    page.wait_for_timeout(500 * count)
+    runs = [line for line in server.lines("run_s")[before:] if line["fragments"]]
+    done = sum(line["fragments"] for line in runs) / 2
+    received = sizes[already:]
+    return {
+        "kB a tick": sum(received) / done / 1e3,
+        "ticks a second": done / (0.5 * count),
+        "server ms a tick, elapsed": 1e3 * sum(line["run_s"] for line in runs) / done,
+        "server ms a tick, CPU": 1e3 * sum(line["cpu_s"] for line in runs) / done,
+    }
+
+
+VIEW_STATE = """() => {
+  const plot = bench.chart("curves");
+  const hidden = plot._fullData.filter((t) => t.visible === "legendonly").map((t) => t.name);
+  return JSON.stringify([plot._fullLayout.xaxis.range, hidden.sort()]);
+}"""
+
+
+def view_survives(page: Page) -> bool:
+    """Zoom into the curves and hide a variant; whether both still hold after ten ticks."""
+    plot = page.locator("[data-chart=curves]")
+    plot.locator(".legendtoggle").first.click()
+    area = plot.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(area["x"] + 0.2 * area["width"], area["y"] + 0.5 * area["height"])
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.7 * area["width"], area["y"] + 0.5 * area["height"], steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(1000)
+    before, step = page.evaluate(VIEW_STATE), page.evaluate("() => bench.steps()")
+    hidden = json.loads(before)[1]
+    for _ in range(10):
+        page.wait_for_function("(before) => bench.steps() > before", arg=step)
+        step = page.evaluate("() => bench.steps()")
+    return bool(hidden) and page.evaluate(VIEW_STATE) == before
+
+
+def rate(server: WatchedServer, seconds: float) -> float:
+    """Steps a second over the next `seconds`."""
+    time.sleep(1.5)  # what the change of the page costs is not counted
+    began, at = time.monotonic(), server.steps()
+    time.sleep(seconds)
+    return (server.steps() - at) / (time.monotonic() - began)
+
+
+def speeds(page: Page, server: WatchedServer, rounds: int, seconds: float) -> dict[str, float]:
+    address = page.url
+    shown, away = [], []
+    for _ in range(rounds):
+        page.goto("about:blank")
+        away.append(rate(server, seconds))
+        page.goto(address)
+        page.wait_for_function("() => bench.drawn('curves')", polling="raf")
+        page.evaluate("() => 0")
+        shown.append(_while_the_page_lives(page, server, seconds))
+    return {
+        "steps/s, no page": statistics.median(away),
+        "steps/s, page open": statistics.median(shown),
+        "speed kept with the page open, %": 100 * median_ratio(shown, away),
+    }
+
+
+def _while_the_page_lives(page: Page, server: WatchedServer, seconds: float) -> float:
+    """As `rate`, but playwright's own loop keeps turning, or its queue of messages would grow."""
+    page.wait_for_timeout(1500)
+    began, at = time.monotonic(), server.steps()
+    page.wait_for_timeout(1000 * seconds)
+    return (server.steps() - at) / (time.monotonic() - began)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--presses", type=int, default=30)
+    options.add_argument("--ticks", type=int, default=40)
+    options.add_argument("--rounds", type=int, default=5, help="with and without the page")
+    options.add_argument("--seconds", type=float, default=10, help="of each turn of a round")
+    args = options.parse_args(arguments)
+    with training_page() as (page, server, sizes):
+        figures: dict[str, object] = {"step at the start": server.steps()}
+        figures |= ticks(page, server, sizes, args.ticks)
+        latencies = slider_latency(page, args.presses)
+        figures["slider p50, ms"] = statistics.median(latencies)
+        figures["slider p95, ms"] = percentile(latencies, 0.95)
+        figures["zoom and legend survive ten ticks"] = view_survives(page)
+        figures |= speeds(page, server, args.rounds, args.seconds)
+        figures["step at the end"] = server.steps()
+    show([{"figure": name, "measured": value} for name, value in figures.items()], args.json)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        os.chdir(ROOT)
+        serve(*sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,159 @@
+"""Runs and settings outlive pages, reloads and tabs; a wrong link does no harm."""
+
+import re
+
+from onscreen import (
+    ENDLESS,
+    VIEWS,
+    button,
+    chart,
+    drawn,
+    expect_state,
+    go_to,
+    messages,
+    press,
+    quiet,
+    run_id,
+    series,
+    slider,
+    start,
+    start_run,
+    step,
+    stop,
+    ticks,
+    visit,
+    wait_for_step_after,
+    widget,
+)
+from playwright.sync_api import expect
+
+
+def settings(page):
+    return {
+        "run": run_id(page),
+        "momentum": slider(page, "momentum").get_attribute("aria-valuetext"),
+        "eps": slider(page, "eps").get_attribute("aria-valuetext"),
+    }
+
+
+def layer_is(page, name):
+    expect(page.get_by_role("radio", name=name)).to_be_checked()
+
+
+def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
+    start_run(page)
+    press(page, "momentum", "ArrowRight", "ArrowRight")
+    press(page, "eps", "ArrowRight")
+    page.get_by_role("radio", name="conv2").click()
+    page.wait_for_url("**layer=conv2**")
+    before = settings(page)
+    assert before["momentum"] == "0.3"
+    go_to(page, "Train vs eval", "truth")
+    assert settings(page) == before
+    go_to(page, "Train", "curves")
+    assert settings(page) == before
+    layer_is(page, "conv2")
+    at = step(page)
+    page.reload()
+    drawn(page, *VIEWS)
+    assert settings(page) == before
+    layer_is(page, "conv2")
+    wait_for_step_after(page, at)
+    stop(page)
+
+
+def test_a_second_visitor_sees_nothing_of_a_run_in_the_first_tab(page, new_context):
+    other = new_context().new_page()
+    visit(other)
+    drawn(other, *VIEWS)
+    before = {view: series(other, view) for view in VIEWS}
+    start_run(page, momentum=0.5)
+    ticks(page, 3)
+    assert {view: series(other, view) for view in VIEWS} == before
+    assert settings(other) == {"run": "recorded", "momentum": "0.1", "eps": "1e-05"}
+    press(other, "momentum", "ArrowRight")
+    expect(chart(other, "running").locator(".legendtext", has_text="0.2")).to_be_visible()
+    assert settings(page)["momentum"] == "0.5"
+    stop(page)
+
+
+def test_a_second_run_waits_in_the_queue_and_begins_by_itself(page, new_context):
+    start_run(page)
+    other = new_context().new_page()
+    visit(other, steps=ENDLESS, dataset="fashion-mnist-sample")
+    button(other, "start").click()
+    expect_state(other, "queued")
+    expect(messages(other)).to_have_text(re.compile("Waiting: 1 in the queue"))
+    stop(page)
+    expect_state(other, "running")
+    expect(messages(other)).to_have_count(0)
+    wait_for_step_after(other, 0)
+    stop(other)
+
+
+def test_closing_the_tab_does_not_end_the_run(page, new_context):
+    run = start_run(page)
+    at = step(page)
+    page.close()
+    back = new_context().new_page()
+    visit(back, run=run)
+    assert run_id(back) == run
+    assert wait_for_step_after(back, at) > at
+    expect_state(back, "running")
+    stop(back)
+
+
+def test_a_link_that_is_wrong_opens_a_page_that_works_and_says_what_it_did_not_take(page):
+    visit(page, momentum=7, batch_size="x", run="nope")
+    drawn(page, *VIEWS)
+    for name in ("momentum", "batch_size", "run"):
+        warning = messages(page).filter(has_text=re.compile(rf"\b{name}: "))
+        expect(warning).to_have_count(1)
+    expect(messages(page)).to_have_count(3)
+    assert settings(page)["momentum"] == "0.1"
+    expect(widget(page, "batch_size").get_by_role("spinbutton")).to_have_value("16")
+    assert run_id(page) == "recorded"
+
+
+def test_a_link_with_settings_is_taken_whole(page):
+    """The variants stand in the link by their names on screen, as Streamlit writes them."""
+    visit(page, variants=["nn.BatchNorm", "No BN"], momentum=0.3, batch_size=32)
+    assert settings(page)["momentum"] == "0.3"
+    for name in ("nn.BatchNorm", "No BN"):
+        expect(widget(page, "variants").get_by_label(name, exact=True)).to_be_visible()
+    expect(messages(page)).to_have_count(0)
+
+
+def test_a_setting_changed_by_hand_can_be_reloaded(page):
+    visit(page)
+    widget(page, "variants").get_by_label("Remove nn.BatchNorm").click()
+    page.wait_for_url("**variants=**")
+    page.reload()
+    drawn(page)
+    quiet(page)
+    expect(widget(page, "variants").get_by_label("nn.BatchNorm", exact=True)).to_have_count(0)
+    expect(messages(page)).to_have_count(0)
+
+
+def test_a_stopped_run_can_be_opened_again(page):
+    run = start_run(page)
+    wait_for_step_after(page, 20)
+    stop(page)
+    button(page, "reset").click()
+    page.wait_for_url(lambda url: run not in url)
+    visit(page, run=run)
+    drawn(page, *VIEWS)
+    assert series(page, "curves")
+    expect_state(page, "stopped")
+
+
+def test_start_can_be_pressed_twice(page):
+    """The second press asks for another run: it waits, and the first can be found in the list."""
+    first = start_run(page)
+    button(page, "start").click()
+    page.wait_for_url(lambda url: "run=" in url and first not in url)
+    expect_state(page, "queued")
+    stop(page)
+    visit(page, run=first)
+    stop(page)
+    assert start

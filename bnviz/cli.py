@@ -208,6 +208,8 @@ def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
             document = trainer.summary(time.monotonic() - began)
             if writer is not None:
                 writer.finish(document)
+                if writer.error:
+                    typer.echo(writer.error, err=True)
     return document
 
 

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -127,19 +126,40 @@ def test_a_bad_save_folder_is_refused_before_anything_runs(call, tmp_path):
     assert "cannot be stored" in done.stderr
 
 
+def test_a_full_disk_is_one_message_and_the_results_are_still_printed(call, tmp_path, monkeypatch):
+    from bnviz.train import store
+
+    write = store.write_atomically
+
+    def full(path, content):
+        if path.name != "config.json":
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(store, "write_atomically", full)
+    done = call("run", *QUICK, "--steps", 5, "--save", tmp_path / "one", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["variants"]["builtin"]["steps"] == 5
+    assert "can no longer be stored" in done.stderr
+    assert "No space left" in done.stderr
+
+
 def test_ctrl_c_stops_cleanly_and_prints_what_was_reached(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bnviz", "run", *QUICK, "--variants", "none", "--steps", "1000000",
-         "--save", str(tmp_path / "one"), "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
-    )  # fmt: skip
+    command = [sys.executable, "-m", "bnviz", "run", *QUICK, "--variants", "none"]
+    command += ["--steps", "1000000", "--save", str(tmp_path / "one"), "--json"]
     table = tmp_path / "one" / "steps-none.arrow"
-    end = time.monotonic() + 60
-    while not (table.exists() and table.stat().st_size):
-        assert time.monotonic() < end and process.poll() is None
-        time.sleep(0.05)  # polling another process
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            end = time.monotonic() + 180
+            while not (table.exists() and table.stat().st_size):
+                assert time.monotonic() < end and process.poll() is None
+                time.sleep(0.05)  # polling another process
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, err
     assert "Traceback" not in err
     document = json.loads(out)

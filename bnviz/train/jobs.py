@@ -68,6 +68,7 @@ class Job:
         """`lr`, `momentum` and `eps` as they are now."""
         self.seconds = 0.0
         self._root = root
+        self._writer: RunWriter | None = None
         self._wake = threading.Condition()
         self._commands: deque[tuple[str, Any]] = deque()
         self._allowance: int | None = None  # steps still allowed before pausing; None = no limit
@@ -198,7 +199,7 @@ class Job:
         with Trainer(self.config, dataset, history=self.history) as trainer:
             self.total_steps = trainer.total_steps
             if writer is not None:
-                trainer.on_checkpoint = self._guarded(writer.checkpoint)
+                trainer.on_checkpoint = writer.checkpoint
             self.state = State.RUNNING
             try:
                 self._loop(trainer)
@@ -210,7 +211,8 @@ class Job:
                 self.seconds = time.monotonic() - began
                 self.summary = trainer.summary(self.seconds)
                 if writer is not None:
-                    self._guarded(writer.finish)(self.summary)
+                    writer.finish(self.summary)
+                    self.warning = self.warning or writer.error
 
     def _open_writer(self) -> RunWriter | None:
         if self._root is None:
@@ -220,25 +222,8 @@ class Job:
         except RunError as error:
             self.warning = str(error)
             return None
-        self.folder, self.history = writer.folder, writer.history
+        self.folder, self.history, self._writer = writer.folder, writer.history, writer
         return writer
-
-    def _guarded(self, write: Callable[..., None]) -> Callable[..., None]:
-        """`write`, but a full disk becomes a warning and the run goes on in memory."""
-
-        def guarded(*args: Any) -> None:
-            try:
-                write(*args)
-            except OSError as error:
-                self._warn_disk(error.strerror or str(error))
-
-        return guarded
-
-    def _warn_disk(self, reason: str) -> None:
-        self.warning = _(
-            "The run can no longer be stored ({reason}). It goes on in memory, and what was stored "
-            "before stays readable. Free some space and start again to keep all of it."
-        ).format(reason=reason)
 
     def _loop(self, trainer: Any) -> None:
         while not trainer.done and not self._stop:
@@ -262,8 +247,8 @@ class Job:
         self.observing_share = trainer.observing_share
         self.settings = dict(trainer.settings)
         self.stopped_variants = {k: r.stopped for k, r in trainer.runs.items() if r.stopped}
-        if self.history.error and self.warning is None:
-            self._warn_disk(self.history.error)
+        if self._writer is not None and self.warning is None:
+            self.warning = self._writer.error
         if now - self._watched > UNWATCHED_S:
             self.warning = _(
                 "Nobody looked at this run for {minutes} minutes, so it ended."

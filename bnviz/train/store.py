@@ -68,11 +68,13 @@ def _json(value: Any) -> bytes:
 class RunWriter:
     """Writes one run into a new folder under `root`.
 
-    Raises RunError when the folder cannot be made.
+    A disk that fills up later does not stop the run: `error` says why, and what was written
+    before stays readable. Raises RunError when the folder cannot be made.
     """
 
     def __init__(self, root: Path, run_id: str, config: RunConfig):
         self.folder = root / run_id
+        self._failed: str | None = None
         try:
             (self.folder / "checkpoints").mkdir(parents=True)
             write_atomically(self.folder / "config.json", config.model_dump_json(indent=1).encode())
@@ -90,13 +92,28 @@ class RunWriter:
         from safetensors.torch import save
 
         content = save({name: tensor.contiguous() for name, tensor in state.items()})
-        write_atomically(self.folder / "checkpoints" / f"{step}-{variant}.safetensors", content)
+        self._write(Path("checkpoints") / f"{step}-{variant}.safetensors", content)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """End the tables and write events and summary."""
         self.history.close()
-        write_atomically(self.folder / "events.json", _json(self.history.events))
-        write_atomically(self.folder / "summary.json", _json(summary))
+        self._write(Path("events.json"), _json(self.history.events))
+        self._write(Path("summary.json"), _json(summary))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_atomically(self.folder / path, content)
+        except OSError as error:
+            self._failed = error.strerror or str(error)
+
+    @property
+    def error(self) -> str | None:
+        """Why the run can no longer be stored, with the remedy, or None."""
+        reason = self._failed or self.history.error
+        return reason and _(
+            "The run can no longer be stored in {folder} ({reason}). It goes on in memory, and "
+            "what was stored before stays readable. Free some space and start again to keep all."
+        ).format(folder=self.folder, reason=reason)
 
 
 @dataclass(frozen=True)

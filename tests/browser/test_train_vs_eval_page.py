@@ -11,7 +11,9 @@ def metric(page, number):
 
 def rows(page):
     """How many images the table shows; the grid itself is a canvas with a table inside."""
-    return int(page.get_by_test_id("stDataFrame").get_by_role("grid").get_attribute("aria-rowcount"))
+    return int(
+        page.get_by_test_id("stDataFrame").get_by_role("grid").get_attribute("aria-rowcount")
+    )
 
 
 def test_metrics_figures_and_table_are_there_before_any_run(page):

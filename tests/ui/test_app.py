@@ -69,6 +69,25 @@ def test_start_begins_a_run_with_the_settings_of_the_controls(app):
     assert any("Measured on this run: 7 steps" in c.value for c in app.caption)
 
 
+def test_a_stored_run_is_opened_again_by_its_link(app):
+    go(app, "train")
+    app.selectbox(key="dataset").set_value("fashion-mnist-sample")
+    app.number_input(key="steps").set_value(25)
+    app.run()
+    app.button(key="start").click().run()
+    (job,) = jobs().all()
+    job.join(60)
+    jobs().forget(job.id)
+    again = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    again.query_params["run"] = job.id
+    go(again, "train")
+    assert again.selectbox(key="run").value == job.id
+    assert any("Measured on this run: 25 steps" in c.value for c in again.caption)
+    go(again, "train_vs_eval")
+    assert not again.exception
+    assert "of 1,000" in again.metric[2].value
+
+
 def test_a_start_that_cannot_be_is_one_message_and_no_run(app):
     go(app, "train")
     app.number_input(key="batch_size").set_value(1).run()

@@ -45,6 +45,8 @@ class Quirks(BaseModel):
     """`test()` never uses `no_grad()`: each test batch builds a graph."""
     loss_divided_twice: bool = True
     """The printed loss is divided by the batch size once too often."""
+    accuracy_over_full_batches: bool = True
+    """The printed accuracy divides by batches times batch size, also when the last is smaller."""
 
     def layer_options(self) -> dict[str, Any]:
         """The keyword arguments that these switches give to `bnviz.nn.NoteBatchNorm`."""

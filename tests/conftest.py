@@ -3,6 +3,10 @@
 import os
 import shutil
 
+# One torch thread, here and in the servers that tests start: threads that wait for each other on a
+# busy machine make a run many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from bnviz import data

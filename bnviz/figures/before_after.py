@@ -3,50 +3,44 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import figure, grid, suffix
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.figures.panels import figure, grid
+from bnviz.figures.stages import outline
+from bnviz.figures.theme import axis, colour
 from bnviz.i18n import _
 
+Side = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-def before_after(
-    before: tuple[np.ndarray, np.ndarray, np.ndarray],
-    after: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> go.Figure:
-    """Two panels; each takes bin edges, shares (0 to 1) at the first probe, and at the chosen one."""
+
+def before_after(before: Side, after: Side) -> go.Figure:
+    """Two panels: before BN, after normalizing.
+
+    Each side is bin edges, shares (0 to 1) at the first probe, and shares at the chosen step.
+    """
     data, xs, ys = [], [], []
     for k, (edges, first, now) in enumerate((before, after)):
-        x = ((edges[1:] + edges[:-1]) / 2).astype(np.float32)
-        place = {"xaxis": f"x{suffix(k)}", "yaxis": f"y{suffix(k)}"}
-        for share, name, line, fill in (
-            (
+        data += [
+            outline(
+                k,
+                edges,
                 first,
-                _("first probe"),
-                {"color": colour("batch"), "dash": "dot", "width": 1.5},
-                None,
+                line={"color": colour("batch"), "dash": "dot", "width": 1.5},
+                name=_("first probe"),
+                legendgroup="first",
+                showlegend=k == 0,
             ),
-            (
+            outline(
+                k,
+                edges,
                 now,
-                _("chosen step"),
-                {"color": colour("builtin"), "width": 2},
-                colour("builtin", 0.2),
+                line={"color": colour("builtin"), "width": 2},
+                fill="tozeroy",
+                fillcolor=colour("builtin", 0.2),
+                name=_("chosen step"),
+                legendgroup="now",
+                showlegend=k == 0,
             ),
-        ):
-            data.append(
-                {
-                    "type": "scatter",
-                    "x": x,
-                    "y": (100 * share).astype(np.float32),
-                    "mode": "lines",
-                    "line": {**line, "shape": "hvh"},
-                    "fill": "tozeroy" if fill else "none",
-                    "fillcolor": fill,
-                    "name": name,
-                    "legendgroup": name,
-                    "showlegend": k == 0,
-                    "hovertemplate": hover("value", "density"),
-                    **place,
-                }
-            )
+        ]
         xs.append(axis("value", range=[float(edges[0]), float(edges[-1])]))
         ys.append({**(axis("density") if k == 0 else {}), "rangemode": "tozero"})
-    return figure(data, grid(xs, ys, [_("before BN"), _("after normalizing")], 2), legend_y=1.12)
+    panels = grid(xs, ys, [_("before BN"), _("after normalizing")], 2)
+    return figure(data, panels, legend_y=1.12)

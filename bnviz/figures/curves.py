@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, stacked
+from bnviz.figures.panels import event_marks, figure, scatter, stacked, steps_axis
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
+
+LOSS, ACCURACY = 0, 1  # the panels
 
 
 def loss_and_accuracy(
@@ -26,74 +27,71 @@ def loss_and_accuracy(
     """
     data: list[dict[str, Any]] = []
     for variant, frame in losses.items():
-        x = frame["step"].to_numpy(np.float32)
-        common = {"x": x, "xaxis": "x", "yaxis": "y", "legendgroup": variant, "mode": "lines"}
-        data.append(
-            {
-                "type": "scatter",
-                **common,
-                "y": frame["high"].to_numpy(np.float32),
-                "line": {"width": 0},
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
-        data.append(
-            {
-                "type": "scatter",
-                **common,
-                "y": frame["low"].to_numpy(np.float32),
-                "line": {"width": 0},
-                "fill": "tonexty",
-                "fillcolor": colour(variant, 0.12),
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
-        data.append(
-            {
-                "type": "scatter",
-                **common,
-                "y": frame["mean"].to_numpy(np.float32),
-                "line": {"color": colour(variant), "dash": DASH[variant], "width": 2},
-                "name": labels[variant],
-                "hovertemplate": hover("step", "loss"),
-            }
-        )
-    for variant in losses:
-        for mode, symbol, name in (
-            ("eval", "circle", _("eval mode")),
-            ("train", "circle-open", _("train mode")),
-            ("note", "x", _("the note's own test")),
-        ):
-            rows = accuracy[(accuracy["variant"] == variant) & (accuracy["mode"] == mode)]
-            if rows.empty and mode == "note":
-                continue
-            data.append(
-                {
-                    "type": "scatter",
-                    "x": rows["step"].to_numpy(np.float32),
-                    "y": 100 * rows["accuracy"].to_numpy(np.float32),
-                    "xaxis": "x2",
-                    "yaxis": "y2",
-                    "legendgroup": variant,
-                    "showlegend": False,
-                    "mode": "lines+markers",
-                    "line": {
-                        "color": colour(variant, 1 if mode == "eval" else 0.55),
-                        "dash": "solid" if mode == "eval" else "dot",
-                        "width": 2 if mode == "eval" else 1.5,
-                    },
-                    "marker": {"symbol": symbol, "size": 8, "color": colour(variant)},
-                    "name": f"{labels[variant]}, {name}",
-                    "hovertemplate": hover("step", "accuracy"),
-                }
-            )
+        data += _band(variant, frame, labels[variant])
+        data += _modes(variant, accuracy[accuracy["variant"] == variant], labels[variant])
     layout = stacked(
-        [
-            axis("loss", rangemode="tozero"),
-            axis("accuracy", range=[0, 100], dtick=25),
-        ],
-        axis("step", range=[0, total_steps] if total_steps else None),
+        [axis("loss", rangemode="tozero"), axis("accuracy", range=[0, 100], dtick=25)],
+        steps_axis(total_steps),
     )
     return figure(data, {**layout, **event_marks(events, 2)})
+
+
+def _band(variant: str, frame: pd.DataFrame, label: str) -> list[dict[str, Any]]:
+    """The mean of each stretch of steps, with the range of its losses behind."""
+    edge = {
+        "mode": "lines",
+        "line": {"width": 0},
+        "legendgroup": variant,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return [
+        scatter(LOSS, frame["step"], frame["high"], **edge),
+        scatter(
+            LOSS,
+            frame["step"],
+            frame["low"],
+            fill="tonexty",
+            fillcolor=colour(variant, 0.12),
+            **edge,
+        ),
+        scatter(
+            LOSS,
+            frame["step"],
+            frame["mean"],
+            mode="lines",
+            line={"color": colour(variant), "dash": DASH[variant], "width": 2},
+            name=label,
+            legendgroup=variant,
+            hovertemplate=hover("step", "loss"),
+        ),
+    ]
+
+
+def _modes(variant: str, rows: pd.DataFrame, label: str) -> list[dict[str, Any]]:
+    """Accuracy in each mode that was evaluated."""
+    styles = {
+        "eval": (_("eval mode"), "circle", 1.0, "solid", 2),
+        "train": (_("train mode"), "circle-open", 0.55, "dot", 1.5),
+        "note": (_("the note's own test"), "x", 0.55, "dot", 1.5),
+    }
+    traces = []
+    for mode, (name, symbol, opacity, dash, width) in styles.items():
+        of_mode = rows[rows["mode"] == mode]
+        if of_mode.empty:
+            continue
+        traces.append(
+            scatter(
+                ACCURACY,
+                of_mode["step"],
+                100 * of_mode["accuracy"],
+                mode="lines+markers",
+                line={"color": colour(variant, opacity), "dash": dash, "width": width},
+                marker={"symbol": symbol, "size": 8, "color": colour(variant)},
+                name=f"{label}, {name}",
+                legendgroup=variant,
+                showlegend=False,
+                hovertemplate=hover("step", "accuracy"),
+            )
+        )
+    return traces

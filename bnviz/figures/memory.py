@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, stacked
+from bnviz.figures.panels import event_marks, figure, scatter, stacked, steps_axis
 from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
 
 MIB = 2**20
+PANELS = (("kept_bytes", MIB), ("graph_nodes", 1000))
+PROCESS = len(PANELS)  # the panel below them
 
 
 def memory_over_steps(
@@ -25,49 +26,24 @@ def memory_over_steps(
     """Tensor bytes kept, graph nodes, memory of the process (and of the device where there is one).
 
     `kept`: per variant the columns step, kept_bytes, graph_nodes. `process`: step, rss,
-    device_allocated (bytes).
+    device_allocated (bytes). A line marks the limit once half of it is reached.
     """
-    data: list[dict[str, Any]] = []
-    for k, (quantity, unit) in enumerate((("kept_bytes", MIB), ("graph_nodes", 1000))):
-        for variant, frame in kept.items():
-            data.append(
-                {
-                    "type": "scatter",
-                    "x": frame["step"].to_numpy(np.float32),
-                    "y": (frame[quantity] / unit).to_numpy(np.float32),
-                    "xaxis": f"x{k + 1}" if k else "x",
-                    "yaxis": f"y{k + 1}" if k else "y",
-                    "mode": "lines",
-                    "line": {
-                        "color": colour(variant),
-                        "dash": DASH[variant],
-                        "width": 2,
-                        "shape": "hv",
-                    },
-                    "name": labels[variant],
-                    "legendgroup": variant,
-                    "showlegend": k == 0,
-                    "hovertemplate": hover("step", quantity),
-                }
-            )
-    on_device = bool(len(process)) and bool((process["device_allocated"] > 0).any())
-    for quantity, dash in (
-        ("rss", "solid"),
-        *((("device_allocated", "dot"),) if on_device else ()),
-    ):
-        data.append(
-            {
-                "type": "scatter",
-                "x": process["step"].to_numpy(np.float32),
-                "y": (process[quantity] / MIB).to_numpy(np.float32),
-                "xaxis": "x3",
-                "yaxis": "y3",
-                "mode": "lines",
-                "line": {"color": colour("truth"), "width": 1.6, "dash": dash},
-                "name": _(QUANTITIES[quantity].label),
-                "hovertemplate": hover("step", quantity),
-            }
+    data = [
+        scatter(
+            panel,
+            frame["step"],
+            frame[quantity] / unit,
+            mode="lines",
+            line={"color": colour(variant), "dash": DASH[variant], "width": 2, "shape": "hv"},
+            name=labels[variant],
+            legendgroup=variant,
+            showlegend=panel == 0,
+            hovertemplate=hover("step", quantity),
         )
+        for panel, (quantity, unit) in enumerate(PANELS)
+        for variant, frame in kept.items()
+    ]
+    data += _process(process)
     top = max((float(f["kept_bytes"].max()) / MIB for f in kept.values() if len(f)), default=0.0)
     layout = stacked(
         [
@@ -75,21 +51,42 @@ def memory_over_steps(
             axis("graph_nodes", rangemode="tozero"),
             axis("rss", rangemode="tozero"),
         ],
-        axis("step", range=[0, total_steps] if total_steps else None),
+        steps_axis(total_steps),
         gap=0.09,
     )
     marks = event_marks(events, 3)
     if top > 0.5 * limit_mib:
-        marks["shapes"].append(
-            {
-                "type": "line",
-                "xref": "x domain",
-                "x0": 0,
-                "x1": 1,
-                "y0": limit_mib,
-                "y1": limit_mib,
-                "yref": "y",
-                "line": {"color": colour("wrong"), "width": 1.5, "dash": "dash"},
-            }
-        )
+        marks["shapes"].append(_limit(limit_mib))
     return figure(data, {**layout, **marks})
+
+
+def _process(process: pd.DataFrame) -> list[dict[str, Any]]:
+    """Memory of the process, and of the device where anything was allocated on one."""
+    on_device = bool((process["device_allocated"] > 0).any())
+    quantities = ("rss", "device_allocated") if on_device else ("rss",)
+    return [
+        scatter(
+            PROCESS,
+            process["step"],
+            process[quantity] / MIB,
+            mode="lines",
+            line={"color": colour("truth"), "width": 1.6, "dash": dash},
+            name=_(QUANTITIES[quantity].label),
+            hovertemplate=hover("step", quantity),
+        )
+        for quantity, dash in zip(quantities, ("solid", "dot"), strict=False)
+    ]
+
+
+def _limit(limit_mib: float) -> dict[str, Any]:
+    """The memory limit as a line across the first panel."""
+    return {
+        "type": "line",
+        "xref": "x domain",
+        "x0": 0,
+        "x1": 1,
+        "yref": "y",
+        "y0": limit_mib,
+        "y1": limit_mib,
+        "line": {"color": colour("wrong"), "width": 1.5, "dash": "dash"},
+    }

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
-from bnviz.figures.theme import colour
+from bnviz.figures.theme import axis, colour
 from bnviz.i18n import _
 
 
@@ -19,6 +20,23 @@ def domains(count: int, gap: float) -> list[list[float]]:
 def suffix(k: int) -> str:
     """Plotly's number of the k-th axis: '' for the first, then 2, 3, …"""
     return "" if k == 0 else str(k + 1)
+
+
+def scatter(panel: int, x: Any, y: Any, **style: Any) -> dict[str, Any]:
+    """A scatter trace in the panel of that number, with single-precision numbers."""
+    return {
+        "type": "scatter",
+        "x": np.asarray(x, np.float32),
+        "y": np.asarray(y, np.float32),
+        "xaxis": f"x{suffix(panel)}",
+        "yaxis": f"y{suffix(panel)}",
+        **style,
+    }
+
+
+def steps_axis(total_steps: int) -> dict[str, Any]:
+    """The x axis of everything that goes over steps: the whole run from the start, if known."""
+    return axis("step", range=[0, total_steps] if total_steps else None)
 
 
 def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], gap: float = 0.1) -> dict[str, Any]:

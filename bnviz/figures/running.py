@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, stacked, suffix
+from bnviz.figures.panels import event_marks, figure, scatter, stacked, steps_axis
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
+Series = Mapping[tuple[str, int], Mapping[str, np.ndarray]]
+
 
 def running_statistics(
-    series: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
+    series: Series,
     labels: Mapping[str, str],
     replay_label: str,
     events: Sequence[Mapping[str, Any]],
@@ -24,54 +26,58 @@ def running_statistics(
     running_var, replay_mean, replay_var, all of shape (points,). The replay is drawn for the last
     variant.
     """
-    data: list[dict[str, Any]] = []
-    replayed = list(series)[-1][0] if series else None
-    channels = {channel for _variant, channel in series}
-    for k, statistic in enumerate(("mean", "var")):
-        traces = []
-        for (variant, channel), values in series.items():
-            name = labels[variant]
-            if len(channels) > 1:
-                name = _("{label}, channel {channel}").format(label=name, channel=channel)
-            first = channel == min(channels)
-            dots = {
-                "mode": "markers",
-                "marker": {"size": 3, "color": colour(variant, 0.35)},
-                "name": _("{name}: each batch").format(name=name),
-                "legendgroup": variant,
-                "showlegend": False,
-            }
-            line = {
-                "mode": "lines",
-                "line": {"color": colour(variant), "dash": DASH[variant], "width": 2.4},
-                "name": name if k else labels[variant],
-                "legendgroup": variant,
-                "showlegend": k == 0 and first,
-            }
-            traces += [(0, "batch", values, dots), (1, "running", values, line)]
-            if variant == replayed:
-                dotted = {
-                    "mode": "lines",
-                    "line": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},
-                    "name": replay_label,
-                    "legendgroup": "replay",
-                    "showlegend": k == 0 and first,
-                }
-                traces.append((2, "replay", values, dotted))
-        data.extend(
-            {
-                "type": "scatter",
-                "x": values["step"].astype(np.float32),
-                "y": values[f"{source}_{statistic}"].astype(np.float32),
-                "xaxis": f"x{suffix(k)}",
-                "yaxis": f"y{suffix(k)}",
-                "hovertemplate": hover("step", statistic),
-                **style,
-            }
-            for _layer, source, values, style in sorted(traces, key=lambda trace: trace[0])
-        )
+    data = [
+        trace
+        for panel, statistic in enumerate(("mean", "var"))
+        for source in ("batch", "running", "replay")  # dots below lines, the replay on top
+        for trace in _traces(series, labels, panel, source, statistic, replay_label)
+    ]
     layout = stacked(
         [axis("mean"), axis("var", rangemode="tozero")],
-        axis("step", range=[0, total_steps] if total_steps else None),
+        steps_axis(total_steps),
     )
     return figure(data, {**layout, **event_marks(events, 2)})
+
+
+def _traces(
+    series: Series,
+    labels: Mapping[str, str],
+    panel: int,
+    source: str,
+    statistic: str,
+    replay_label: str,
+) -> list[dict[str, Any]]:
+    """One kind of trace for every variant and channel; one legend entry a variant."""
+    if not series:
+        return []
+    replayed, (_variant, first) = list(series)[-1][0], next(iter(series))
+    traces = []
+    for (variant, channel), values in series.items():
+        if source == "replay" and variant != replayed:
+            continue
+        label = replay_label if source == "replay" else labels[variant]
+        traces.append(
+            scatter(
+                panel,
+                values["step"],
+                values[f"{source}_{statistic}"],
+                name=label,
+                legendgroup=source if source == "replay" else variant,
+                showlegend=panel == 0 and source != "batch" and channel == first,
+                hovertemplate=_("{label}, channel {channel}").format(label=label, channel=channel)
+                + "<br>"
+                + hover("step", statistic),
+                **_style(source, variant),
+            )
+        )
+    return traces
+
+
+def _style(source: str, variant: str) -> dict[str, Any]:
+    if source == "batch":
+        return {"mode": "markers", "marker": {"size": 3, "color": colour(variant, 0.35)}}
+    line = {
+        "running": {"color": colour(variant), "dash": DASH[variant], "width": 2.4},
+        "replay": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},
+    }[source]
+    return {"mode": "lines", "line": line}

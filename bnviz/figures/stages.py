@@ -1,11 +1,12 @@
 """Activations before and after BN: the four stages of a layer on shared bins."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import figure, grid, suffix
+from bnviz.figures.panels import figure, grid, scatter
 from bnviz.figures.theme import DASH, STAGE_LABELS, axis, colour, hover
 from bnviz.i18n import _
 
@@ -17,6 +18,15 @@ def bin_edges(low: float, high: float) -> np.ndarray:
     if low == high:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, BINS + 1)
+
+
+def outline(panel: int, edges: np.ndarray, share: np.ndarray, **style: Any) -> dict[str, Any]:
+    """A histogram as a stepped line in a panel: `share` of values (0 to 1) between `edges`."""
+    style["line"] = {"shape": "hvh", **style["line"]}
+    middle = (edges[1:] + edges[:-1]) / 2
+    return scatter(
+        panel, middle, 100 * share, mode="lines", hovertemplate=hover("value", "density"), **style
+    )
 
 
 def four_stages(
@@ -31,36 +41,30 @@ def four_stages(
     bin (0 to 1).
     """
     data, xs, ys, titles = [], [], [], []
-    shown: set[str] = set()
     for k, (stage, of_variant) in enumerate(densities.items()):
         edges = next((e for e, _share in of_variant.values()), np.array([0.0, 1.0]))
-        for variant, (_edges, share) in of_variant.items():
-            data.append(
-                {
-                    "type": "scatter",
-                    "x": ((edges[1:] + edges[:-1]) / 2).astype(np.float32),
-                    "y": (100 * share).astype(np.float32),
-                    "xaxis": f"x{suffix(k)}",
-                    "yaxis": f"y{suffix(k)}",
-                    "mode": "lines",
-                    "line": {
-                        "shape": "hvh",
-                        "color": colour(variant),
-                        "dash": DASH[variant],
-                        "width": 1.8,
-                    },
-                    "fill": "tozeroy" if len(of_variant) == 1 else "none",
-                    "fillcolor": colour(variant, 0.15),
-                    "name": labels[variant],
-                    "legendgroup": variant,
-                    "showlegend": variant not in shown,
-                    "hovertemplate": hover("value", "density"),
-                }
+        data += [
+            outline(
+                k,
+                edges,
+                share,
+                line={"color": colour(variant), "dash": DASH[variant], "width": 1.8},
+                fill="tozeroy" if len(of_variant) == 1 else "none",
+                fillcolor=colour(variant, 0.15),
+                name=labels[variant],
+                legendgroup=variant,
+                showlegend=k == 0,
             )
-            shown.add(variant)
+            for variant, (_edges, share) in of_variant.items()
+        ]
         bottom = k >= len(densities) - columns
-        x = axis("value") if bottom else {}
-        xs.append({**x, "range": [float(edges[0]), float(edges[-1])], "zeroline": True})
+        xs.append(
+            {
+                **(axis("value") if bottom else {}),
+                "range": [float(edges[0]), float(edges[-1])],
+                "zeroline": True,
+            }
+        )
         ys.append({**(axis("density") if k % columns == 0 else {}), "rangemode": "tozero"})
         titles.append(_(STAGE_LABELS[stage]))
     return figure(data, grid(xs, ys, titles, columns), legend_y=1.1)

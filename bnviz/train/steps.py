@@ -110,11 +110,11 @@ def note_test(
 ) -> tuple[float, int]:
     """The note's `test()`: by its quirks in train mode and with gradients on, never backward.
 
-    `go_on` is asked after each batch; False ends the pass. Returns the accuracy over the images
-    that were seen and their number.
+    `go_on` is asked after each batch; False ends the pass. Returns the accuracy as the note works
+    it out and the number of images seen.
     """
     dtype = next(model.parameters()).dtype
-    right = seen = 0
+    right = seen = tested = 0
     model.train(quirks.test_in_train_mode)
     try:
         with torch.set_grad_enabled(quirks.test_with_grad):
@@ -123,11 +123,13 @@ def note_test(
             ):
                 right += int((model(to_input(part, dtype)).argmax(1) == target).sum())
                 seen += len(part)
+                tested += 1
                 if not go_on():
                     break
     finally:
         model.train()
-    return right / max(seen, 1), seen
+    divisor = tested * batch_size if quirks.accuracy_over_full_batches else seen
+    return right / max(divisor, 1), seen
 
 
 class StepTimer:

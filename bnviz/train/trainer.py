@@ -303,8 +303,17 @@ class Trainer:
             go_on=go_on,
         )
         if self._observe:
-            run.evaluator.write(step, "note", seen, accuracy, float("nan"))
-            self._event("note_test", images=seen, batches=tested)
+            loss = self._printed_loss()
+            run.evaluator.write(step, "note", seen, accuracy, loss)
+            self._event("note_test", images=seen, batches=tested, loss=loss, accuracy=accuracy)
+
+    def _printed_loss(self) -> float:
+        """The training loss since the last test as the note prints it."""
+        self.flush()
+        table = self.history[steps_table("note")]
+        losses = table.column("loss", start=max(0, len(table) - self.config.eval_every))
+        divided = self.config.quirks.loss_divided_twice
+        return float(losses.mean()) / (self.config.batch_size if divided else 1)
 
     def evaluate(self, images: int | None = None) -> None:
         """Evaluate the active variants in both modes on the first `images` test images (all)."""

@@ -5,7 +5,6 @@ from typing import Any
 import streamlit as st
 
 from bnviz.config import PRESETS, RunConfig
-from bnviz.data import CLASSES
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
@@ -269,8 +268,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return _("{seconds:.0f} s").format(seconds=seconds)
     return _("{minutes:.0f} min").format(minutes=seconds / 60)
-
-
-def class_name(label: int) -> str:
-    """The English name of a Fashion-MNIST class."""
-    return _(CLASSES[label])

@@ -21,7 +21,7 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import LEVELS, STAGES, steps_table
+from bnviz.train.schema import STAGES, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
 
@@ -56,6 +56,11 @@ def curves_card(run: RunView) -> Card:
         if parts
         else _("The first evaluation comes after 20 steps.")
     )
+    tests = [e for e in run.history.events if e["kind"] == "note_test"]
+    if tests:
+        sentence += " " + _("The note prints train_loss {loss:.6f}, acc {accuracy:.6f}.").format(
+            **{name: tests[-1][name] for name in ("loss", "accuracy")}
+        )
     return Card(
         key="curves",
         title=_("Loss falls, accuracy rises: eval mode ● against train mode ○"),
@@ -218,8 +223,3 @@ def difference_note(config: RunConfig) -> str:
         "These layers agree to rounding; training grows that rounding, so in float32 their curves "
         "part after some hundred steps. It is no fault of either."
     )
-
-
-def quantile_at(quantiles: np.ndarray, level: float) -> float:
-    """The value below which a share `level` of a stage lies."""
-    return float(np.interp(level, LEVELS, quantiles))

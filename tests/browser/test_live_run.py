@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from onscreen import (
     VIEWS,
     button,
@@ -10,8 +9,6 @@ from onscreen import (
     drawn,
     expect_state,
     messages,
-    press,
-    quiet,
     run_id,
     sentence,
     series,
@@ -38,8 +35,10 @@ def test_before_any_run_the_recorded_one_is_shown_and_called_so(page):
         card = page.locator(f"[data-card={view}]")
         expect(card.get_by_role("heading")).not_to_be_empty()
         expect(card.locator("figcaption")).not_to_be_empty()
-        for axis in ("xtitle", "ytitle"):
-            expect(card.locator(f"text[class*={axis}]").first).to_have_text(re.compile(r"\w"))
+        for axis in "xy":
+            expect(card.locator(f"text[class^={axis}][class$=title]").first).to_have_text(
+                re.compile(r"\w")
+            )
 
 
 def test_all_four_views_change_while_the_run_trains(page):
@@ -118,25 +117,10 @@ def test_pause_holds_a_step_count_makes_so_many_steps_and_resume_goes_on(page):
     expect_state(page, "running")
     wait_for_step_after(page, at + 25)
     stop(page)
-    quiet(page)
+    page.reload()
     drawn(page, *VIEWS)
-    assert points(series(page, "curves")) > 0
-
-
-def test_a_run_goes_to_its_end_and_the_page_comes_to_rest(page):
-    start_run(page, steps=30, variants=["builtin"])
-    expect_state(page, "done", timeout=60_000)
-    quiet(page)
-    assert step(page) == 30
-    page.evaluate(
-        """() => {
-          window.changes = 0;
-          new MutationObserver(() => window.changes++).observe(
-            document.querySelector("[data-testid=stApp]"), { attributes: true });
-        }"""
-    )
-    press(page, "look_back", "ArrowLeft")
-    expect(slider(page, "look_back")).to_have_attribute("aria-valuetext", re.compile("99"))
+    expect_state(page, "stopped")
+    assert step(page) > at + 25
 
 
 def test_a_variant_over_the_memory_limit_is_stopped_and_the_other_goes_on(page):
@@ -158,10 +142,9 @@ def test_a_variant_over_the_memory_limit_is_stopped_and_the_other_goes_on(page):
     assert step(page) == 100
 
 
-@pytest.mark.parametrize("batch_size", [1])
-def test_a_batch_of_one_is_refused_with_one_message(page, batch_size, server):
+def test_a_batch_of_one_is_refused_with_one_message(page, server):
     before = list(server.runs.glob("*"))
-    visit(page, batch_size=batch_size)
+    visit(page, batch_size=1)
     button(page, "start").click()
     expect(messages(page).filter(has_text="batch_size")).to_have_count(1)
     assert run_id(page) == "recorded"

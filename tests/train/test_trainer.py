@@ -191,6 +191,24 @@ def test_switching_off_any_one_of_three_quirks_stops_the_explosion(short_config,
     assert kept[-1] < 10_000
 
 
+def test_the_log_is_what_the_note_would_print_and_its_quirks_can_be_switched_off(
+    short_config, sample
+):
+    """Loss divided by the batch size once too often; accuracy over 3 x 16 instead of 40 images."""
+    printed = {}
+    for quirk in (True, False):
+        quirks = {"loss_divided_twice": quirk, "accuracy_over_full_batches": quirk}
+        config = short_config(
+            variants="note", steps=10, eval_every=10, eval_images=40, quirks=quirks
+        )
+        trainer = run(config, sample)
+        (printed[quirk],) = [e for e in trainer.history.events if e["kind"] == "note_test"]
+    losses = trainer.history[steps_table("note")].column("loss")
+    assert printed[False]["loss"] == pytest.approx(losses.mean())
+    assert printed[True]["loss"] == pytest.approx(losses.mean() / 16)
+    assert printed[True]["accuracy"] == pytest.approx(printed[False]["accuracy"] * 40 / 48)
+
+
 def test_past_the_memory_limit_the_note_stops_and_the_others_go_on(short_config, sample):
     config = short_config(
         variants="note,builtin", steps=30, eval_every=10, eval_images=200, memory_limit_mib=20

@@ -178,9 +178,11 @@ def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
         TimeRemainingColumn,
     )
 
+    from bnviz.train.steps import leave_one_core_free
     from bnviz.train.store import RunWriter
     from bnviz.train.trainer import Trainer, check
 
+    leave_one_core_free()
     dataset = data.load(config.dataset, download=True)
     if dataset.is_sample and config.dataset == "fashion-mnist":
         typer.echo(data.describe(dataset), err=True)

@@ -27,6 +27,7 @@ FITS = """(plot) => {
 
 def photograph(page: Page, name: str, when: str) -> None:
     """The page on show, in all themes and widths."""
+    page.mouse.move(0, 0)
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         for width in WIDTHS:
@@ -34,7 +35,7 @@ def photograph(page: Page, name: str, when: str) -> None:
             settle(page)
             page.set_viewport_size({"width": width, "height": page.evaluate(HEIGHT)})
             settle(page)
-            page.screenshot(path=OUT / f"{name}-{when}-{theme}-{width}.png", animations="disabled")
+            page.screenshot(path=OUT / f"{name}-{when}-{theme}-{width}.png")
     page.set_viewport_size({"width": WIDTHS[0], "height": 1900})
 
 
@@ -48,7 +49,7 @@ def settle(page: Page) -> None:
 
 
 def all_pages(page: Page, when: str, query: str = "") -> None:
-    """Every page but Train, which is on show, with the run of `query`."""
+    """Every page with the run of `query`."""
     for name, path in PAGES.items():
         page.goto(path + query)
         photograph(page, name, when)

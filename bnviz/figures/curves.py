@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, scatter, stacked, steps_axis
+from bnviz.figures.panels import event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
@@ -18,7 +18,6 @@ def loss_and_accuracy(
     accuracy: pd.DataFrame,
     labels: Mapping[str, str],
     events: Sequence[Mapping[str, Any]],
-    total_steps: int,
 ) -> go.Figure:
     """Loss above, accuracy in both modes below, all variants.
 
@@ -31,7 +30,7 @@ def loss_and_accuracy(
         data += _modes(variant, accuracy[accuracy["variant"] == variant], labels[variant])
     layout = stacked(
         [axis("loss", rangemode="tozero"), axis("accuracy", range=[0, 100], dtick=25)],
-        steps_axis(total_steps),
+        axis("step", rangemode="tozero"),
     )
     return figure(data, {**layout, **event_marks(events, 2)})
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, scatter, stacked, steps_axis
+from bnviz.figures.panels import event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
 
@@ -20,7 +20,6 @@ def memory_over_steps(
     process: pd.DataFrame,
     labels: Mapping[str, str],
     events: Sequence[Mapping[str, Any]],
-    total_steps: int,
     limit_mib: float,
 ) -> go.Figure:
     """Tensor bytes kept, graph nodes, memory of the process (and of the device where there is one).
@@ -51,7 +50,7 @@ def memory_over_steps(
             axis("graph_nodes", rangemode="tozero"),
             axis("rss", rangemode="tozero"),
         ],
-        steps_axis(total_steps),
+        axis("step", rangemode="tozero"),
         gap=0.09,
     )
     marks = event_marks(events, 3)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from bnviz.figures.theme import axis, colour
+from bnviz.figures.theme import colour
 from bnviz.i18n import _
 
 
@@ -32,11 +32,6 @@ def scatter(panel: int, x: Any, y: Any, **style: Any) -> dict[str, Any]:
         "yaxis": f"y{suffix(panel)}",
         **style,
     }
-
-
-def steps_axis(total_steps: int) -> dict[str, Any]:
-    """The x axis of everything that goes over steps: the whole run from the start, if known."""
-    return axis("step", range=[0, total_steps] if total_steps else None)
 
 
 def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], gap: float = 0.1) -> dict[str, Any]:

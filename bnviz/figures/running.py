@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, scatter, stacked, steps_axis
+from bnviz.figures.panels import event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
@@ -18,7 +18,6 @@ def running_statistics(
     labels: Mapping[str, str],
     replay_label: str,
     events: Sequence[Mapping[str, Any]],
-    total_steps: int,
 ) -> go.Figure:
     """Running mean above, running variance below, for some channels of each variant.
 
@@ -34,7 +33,7 @@ def running_statistics(
     ]
     layout = stacked(
         [axis("mean"), axis("var", rangemode="tozero")],
-        steps_axis(total_steps),
+        axis("step", rangemode="tozero"),
     )
     return figure(data, {**layout, **event_marks(events, 2)})
 

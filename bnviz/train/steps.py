@@ -169,8 +169,8 @@ class StepTimer:
 def leave_one_core_free() -> None:
     """Take one torch thread fewer than there are cores in the calling thread.
 
-    The page, the browser and the trainer share the machine; with all cores a run now and then
-    collapses to a fraction of its speed.
+    Page, browser and trainer share the machine, and threads of torch that wait for a core that is
+    taken can make a run many times slower.
     """
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
 

@@ -40,6 +40,7 @@ def curves_card(run: RunView) -> Card:
             for mode, rows in accuracy[accuracy["variant"] == variant].groupby("mode")
         }
         if {"train", "eval"} <= set(newest):
+            last = newest["eval"]
             parts.append(
                 _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
                     label=label,
@@ -51,7 +52,7 @@ def curves_card(run: RunView) -> Card:
         "; ".join(parts)
         + " "
         + _("on {n:,} test images at step {step:,}.").format(
-            n=int(accuracy["images"].iloc[-1]), step=int(accuracy["step"].iloc[-1])
+            n=int(last["images"]), step=int(last["step"])
         )
         if parts
         else _("The first evaluation comes after 20 steps.")
@@ -64,7 +65,7 @@ def curves_card(run: RunView) -> Card:
     return Card(
         key="curves",
         title=_("Loss falls, accuracy rises: eval mode ● against train mode ○"),
-        figure=loss_and_accuracy(losses, accuracy, run.labels, run.history.events, run.total_steps),
+        figure=loss_and_accuracy(losses, accuracy, run.labels, run.history.events),
         sentence=sentence,
         alt=_("Training loss and test accuracy over the steps, one colour a variant"),
         height=HEIGHT,
@@ -163,7 +164,6 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
             run.labels,
             _("replay at m = {m:g}").format(m=momentum),
             run.history.events,
-            run.total_steps,
         ),
         sentence=sentence,
         alt=_("Running mean and variance of channels over the steps with each batch's values"),
@@ -205,7 +205,6 @@ def memory_card(run: RunView) -> Card:
             process_curve(run.history),
             run.labels,
             run.history.events,
-            run.total_steps,
             run.config.memory_limit_mib,
         ),
         sentence="; ".join(parts) + "." if parts else _("The first count comes after ten steps."),

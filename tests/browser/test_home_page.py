@@ -39,7 +39,7 @@ def test_the_layer_buttons_change_the_figure(page):
 def test_train_it_live_trains_on_the_real_images(page, server):
     visit(page, "/")
     page.locator(".st-key-train_live").get_by_role("button").click()
-    page.wait_for_url("**/train**")
+    page.wait_for_url("**/train?*run=*")
     drawn(page, "curves", "stages", "running", "memory")
     wait_for_step_after(page, 0)
     [run] = server.runs.glob("*")

@@ -26,6 +26,8 @@ from onscreen import (
 )
 from playwright.sync_api import expect
 
+QUICK = {"variants": "nn.BatchNorm"}
+
 
 def settings(page):
     return {
@@ -40,7 +42,7 @@ def layer_is(page, name):
 
 
 def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
-    start_run(page)
+    start_run(page, **QUICK)
     press(page, "momentum", "ArrowRight", "ArrowRight")
     press(page, "eps", "ArrowRight")
     page.get_by_role("radio", name="conv2").click()
@@ -66,7 +68,7 @@ def test_a_second_visitor_sees_nothing_of_a_run_in_the_first_tab(page, new_conte
     visit(other)
     drawn(other, *VIEWS)
     before = {view: series(other, view) for view in VIEWS}
-    start_run(page, momentum=0.5)
+    start_run(page, momentum=0.5, **QUICK)
     ticks(page, 3)
     assert {view: series(other, view) for view in VIEWS} == before
     assert settings(other) == {"run": "recorded", "momentum": "0.1", "eps": "1e-05"}
@@ -77,9 +79,9 @@ def test_a_second_visitor_sees_nothing_of_a_run_in_the_first_tab(page, new_conte
 
 
 def test_a_second_run_waits_in_the_queue_and_begins_by_itself(page, new_context):
-    start_run(page)
+    start_run(page, **QUICK)
     other = new_context().new_page()
-    visit(other, steps=ENDLESS, dataset="fashion-mnist-sample")
+    visit(other, steps=ENDLESS, dataset="fashion-mnist-sample", **QUICK)
     button(other, "start").click()
     expect_state(other, "queued")
     expect(messages(other)).to_have_text(re.compile("Waiting: 1 in the queue"))
@@ -91,7 +93,7 @@ def test_a_second_run_waits_in_the_queue_and_begins_by_itself(page, new_context)
 
 
 def test_closing_the_tab_does_not_end_the_run(page, new_context):
-    run = start_run(page)
+    run = start_run(page, **QUICK)
     at = step(page)
     page.close()
     back = new_context().new_page()

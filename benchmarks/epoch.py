@@ -76,7 +76,7 @@ def _largest(parted: dict[str, np.ndarray], variant: str, start: int, stop: int)
 
 def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
-    options.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    options.add_argument("--seeds", default="0,1,2", help="separated by commas")
     options.add_argument("--batch", type=int, default=16, help="batch size")
     options.add_argument("--threads", type=int, default=1)
     args = options.parse_args(arguments)

@@ -9,11 +9,15 @@ alike. A ratio is the median over the rounds of (variant / builtin in the same r
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout that is not installed
 
 from bnviz.nn import VARIANTS, LeNet
 

@@ -8,7 +8,6 @@ Both train the same LeNet on the same files and take turns; the workers of the D
 started before the clock does. Ratio: median over the rounds.
 """
 
-import contextlib
 import gzip
 import statistics
 import tempfile
@@ -101,16 +100,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=20)
     options.add_argument("--steps", type=int, default=150, help="of each loop in a round")
-    options.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
+    options.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     args = options.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
         root = torchvision_folder(Path(folder))
-        rows = [
-            row
-            for threads in args.threads
-            for row in measure(root, args.rounds, args.steps, threads)
-        ]
-        show(rows, args.json)
+        for threads in args.threads:
+            rows += measure(root, args.rounds, args.steps, threads)
+    show(rows, args.json)
 
 
 if __name__ == "__main__":

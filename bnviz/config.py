@@ -126,14 +126,17 @@ class RunConfig(BaseModel):
                     epochs=self.epochs, steps=self.steps
                 )
             )
-        refuses = [v for v in self.variants if v in ("composite", "fused", "builtin")]
+        refuses = [v for v in self.variants if VARIANTS[v].agrees]
         if self.batch_size == 1 and refuses:
             raise ValueError(
                 _(
                     "batch_size: got 1, which gives the fully connected layers one value per "
                     "channel: its variance is 0 and {variant} refuses it in train mode. "
-                    "Allowed: 2 to 4096, or only the variants note and none."
-                ).format(variant=refuses[0])
+                    "Allowed: 2 to 4096, or only the variants {others}."
+                ).format(
+                    variant=refuses[0],
+                    others=", ".join(v for v in VARIANTS if not VARIANTS[v].agrees),
+                )
             )
         if self.momentum is None and "note" in self.variants:
             raise ValueError(

@@ -32,12 +32,14 @@ class Variant:
     label: str
     sentence: str
     colour: str
-    """Key of its colour in the theme."""
-    dash: str
-    """Key of its line style in the theme."""
+    """Key of its colour and line style in the theme."""
     factory: Callable[..., nn.Module]
     hand_written: bool
     """Whether the layer is this project's code rather than torch's."""
+    normalizes: bool = True
+    """Whether it has batch statistics and running statistics."""
+    agrees: bool = True
+    """Whether it does what `torch.nn.BatchNorm2d` does, its refusal of single values included."""
 
 
 def _note(num_features: int, num_dims: int, **options: Any) -> nn.Module:
@@ -97,16 +99,15 @@ _ENTRIES = (
         label=N_("Note's BN"),
         sentence=N_("The learner's layer with its oddities, each of which can be switched off."),
         colour="note",
-        dash="note",
         factory=_note,
         hand_written=True,
+        agrees=False,
     ),
     Variant(
         key="composite",
         label=N_("Hand-written BN"),
         sentence=N_("Written out in separate torch operations; autograd derives the gradient."),
         colour="composite",
-        dash="composite",
         factory=_composite,
         hand_written=True,
     ),
@@ -115,7 +116,6 @@ _ENTRIES = (
         label=N_("Fused BN"),
         sentence=N_("Hand-written with its gradient in closed form: it keeps less for backward."),
         colour="fused",
-        dash="fused",
         factory=_fused,
         hand_written=True,
     ),
@@ -124,7 +124,6 @@ _ENTRIES = (
         label=N_("nn.BatchNorm"),
         sentence=N_("PyTorch's own layer, untouched: the reference."),
         colour="builtin",
-        dash="builtin",
         factory=_builtin,
         hand_written=False,
     ),
@@ -133,9 +132,10 @@ _ENTRIES = (
         label=N_("No BN"),
         sentence=N_("The same network with nothing in the place of Batch Normalization."),
         colour="none",
-        dash="none",
         factory=_none,
         hand_written=False,
+        normalizes=False,
+        agrees=False,
     ),
 )
 VARIANTS: dict[str, Variant] = {variant.key: variant for variant in _ENTRIES}

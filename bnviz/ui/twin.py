@@ -128,9 +128,9 @@ def _eval(run_id: str, variant: str, step: int, momentum: float, eps: float) -> 
     run = view(run_id)
     images, _labels = _test_images(run.config.dataset)
     statistics = (
-        None
-        if variant == "none"
-        else replayed_statistics(run.config, run.history, variant, momentum, step)
+        replayed_statistics(run.config, run.history, variant, momentum, step)
+        if VARIANTS[variant].normalizes
+        else None
     )
     return eval_side(
         _model(run, variant, step), torch.tensor(images), statistics=statistics, eps=eps

@@ -11,6 +11,7 @@ from bnviz.figures.memory import memory_over_steps
 from bnviz.figures.running import running_statistics
 from bnviz.figures.stages import bin_edges, four_stages
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import (
     RunningView,
     accuracy_curves,
@@ -132,7 +133,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
     for variant in run.config.variants:
         kept = _running_view(run, variant, layer, tuple(channels), momentum)
         values = kept.series()
-        if variant == "none" or not kept.rows:
+        if not VARIANTS[variant].normalizes or not kept.rows:
             continue
         for k, channel in enumerate(channels):
             series[variant, channel] = {
@@ -152,7 +153,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
             m=momentum,
             replay=values["replay_mean"][-1],
         )
-    elif run.config.variants == ("none",):
+    elif not any(VARIANTS[v].normalizes for v in run.config.variants):
         sentence = _("This run has no BN, so there are no running statistics.")
     return Card(
         key="running",
@@ -215,7 +216,7 @@ def memory_card(run: RunView) -> Card:
 
 def difference_note(config: RunConfig) -> str:
     """Why two right layers part all the same, for runs that show two of them."""
-    right = [v for v in config.variants if v in ("composite", "fused", "builtin")]
+    right = [v for v in config.variants if VARIANTS[v].agrees]
     if len(right) < 2 or config.dtype != "float32":
         return ""
     return _(

@@ -77,17 +77,14 @@ def new_context(new_context):
 def one_run_at_a_time(server, new_context):
     """A run that a failed test leaves behind would keep the next one in the queue."""
     yield
-    for left in unfinished(server.runs):
+    while left := unfinished(server.runs):
         page = new_context().new_page()
-        page.goto(f"/train?run={left}")
+        page.goto(f"/train?run={left[0]}")
         page.locator(".st-key-stop").get_by_role("button").click()
-        page.locator(".stMarkdownBadge", has_text="stopped").wait_for()
+        page.locator(".stMarkdownBadge", has_text="stopped").wait_for(timeout=60_000)
 
 
 def unfinished(folder):
     """Ids of the stored runs that have not come to their end."""
-    return [
-        run.parent.name
-        for run in folder.glob("*/config.json")
-        if not (run.parent / "summary.json").exists()
-    ]
+    runs = (run.parent for run in folder.glob("*/config.json"))
+    return [run.name for run in runs if not (run / "summary.json").exists()]

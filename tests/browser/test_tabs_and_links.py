@@ -46,7 +46,8 @@ def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
     press(page, "momentum", "ArrowRight", "ArrowRight")
     press(page, "eps", "ArrowRight")
     page.get_by_role("radio", name="conv2").click()
-    page.wait_for_url("**layer=conv2**")
+    layer_is(page, "conv2")
+    expect(page).to_have_url(re.compile("layer=conv2"))
     before = settings(page)
     assert before["momentum"] == "0.3"
     go_to(page, "Train vs eval", "truth")

@@ -30,7 +30,7 @@ def test_every_entry_is_complete(key):
 
 
 def test_labels_and_colours_tell_variants_apart():
-    for field in ("label", "sentence", "colour", "dash"):
+    for field in ("label", "sentence", "colour"):
         assert len({getattr(v, field) for v in VARIANTS.values()}) == len(VARIANTS)
 
 

@@ -255,5 +255,5 @@ def describe(dataset: Dataset) -> str:
         origin=dataset.origin, train=len(dataset.train_labels), test=len(dataset.test_labels)
     )
     if dataset.is_sample:
-        line += ". " + _("This is the shipped sample; `python -m bnviz data --download` gets all.")
+        line += ". " + _("This is the shipped sample; python -m bnviz data --download gets all.")
     return line

@@ -33,5 +33,6 @@ st.markdown(
 )
 if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"):
     cockpit.start()
-    st.switch_page(router.page("train"))
+    shown = st.session_state.get(runs.RUN_KEY, runs.RECORDED_ID)
+    st.switch_page(router.page("train"), query_params={runs.RUN_KEY: shown})
 warm_up()

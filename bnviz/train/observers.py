@@ -31,7 +31,7 @@ class Cadence:
     `early` steps are always observed, so that a chart has its first point soon.
     """
 
-    MAX_STRETCH = 64
+    MAX_STRETCH = 10
 
     def __init__(self, every: int, share: float, early: tuple[int, ...] = ()):
         self.every, self.share, self.early = every, share, early

@@ -84,7 +84,7 @@ def stage_quantiles(
 def stage_range(config: RunConfig, history: History, layer: str, stage: str) -> tuple[float, float]:
     """A range that holds nearly all values of a stage at every probe of every variant so far.
 
-    Rounded outwards to 1, 2 or 5 times a power of ten, so that axes rarely move while a run grows.
+    Rounded outwards to a few steps a decade, so that axes rarely move while a run grows.
     """
     if stage == "activation" and config.activation == "sigmoid":
         return 0.0, 1.0
@@ -111,7 +111,9 @@ def _round_up(value: float) -> float:
     if value <= 0:
         return 0.0
     power = 10.0 ** np.floor(np.log10(value))
-    return float(next(m * power for m in (1, 2, 5, 10) if m * power >= value * (1 - 1e-9)))
+    return float(
+        next(m * power for m in (1, 1.5, 2, 3, 4, 6, 8, 10) if m * power >= value * (1 - 1e-9))
+    )
 
 
 def density(quantiles: np.ndarray, edges: np.ndarray) -> np.ndarray:

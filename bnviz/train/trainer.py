@@ -14,6 +14,7 @@ from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.state import snapshot
+from bnviz.nn.variants import VARIANTS
 from bnviz.train.history import History
 from bnviz.train.observers import (
     Cadence,
@@ -263,11 +264,11 @@ class Trainer:
         self._stop_variant(
             run,
             _(
-                "{variant} keeps {kept:,.0f} MiB of tensors alive at step {step}, more than the "
+                "{variant} keeps {kept:,.1f} MiB of tensors alive at step {step}, more than the "
                 "limit of {limit:,} MiB: its running statistics hold the graph of every batch that "
                 "was tested with gradients on. Detach them, or test in eval mode or with no_grad."
             ).format(
-                variant=run.variant,
+                variant=_(VARIANTS[run.variant].label),
                 kept=kept / MIB,
                 step=self.step_count,
                 limit=self.config.memory_limit_mib,

@@ -83,7 +83,7 @@ def _setup() -> None:
         _("Preset"),
         list(PRESETS),
         key="preset",
-        bind="query-params",
+        persist_state="session",
         format_func=lambda name: _(PRESETS[name].label),
         on_change=take_preset,
         help=_("A starting point; every setting can be changed afterwards."),
@@ -95,8 +95,7 @@ def _setup() -> None:
         default=list(default.variants),
         key="variants",
         bind="query-params",
-        format_func=lambda v: _(VARIANTS[v].label),
-        help="  \n".join(f"**{_(v.label)}**: {_(v.sentence)}" for v in VARIANTS.values()),
+        help="  \n".join(f"**{v.key}**, {_(v.label)}: {_(v.sentence)}" for v in VARIANTS.values()),
     )
     st.number_input(
         _("Batch size"),
@@ -249,6 +248,9 @@ def progress(run: RunView) -> None:
     """Progress bar with steps, time left, speed and the price of watching."""
     job = run.job
     if job is None:
+        return
+    if not job.total_steps:
+        st.progress(0.0, text=_("Getting the images and torch ready …"))
         return
     left = job.seconds_left
     text = _("step {done:,} of {total:,}").format(done=job.steps_done, total=job.total_steps)

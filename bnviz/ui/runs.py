@@ -102,7 +102,7 @@ class RunView:
             images = _("{train:,} training images of {name} ({origin})").format(
                 train=found["train"], name=found["name"], origin=found["origin"]
             )
-        return f"{line} {images}."
+        return f"{line} {images}".rstrip(". ") + "."
 
     def origin(self) -> str:
         """One line that says what is on show: recorded, measured here and now, or reopened."""
@@ -113,7 +113,7 @@ class RunView:
             ).format(
                 steps=self.steps,
                 batch=self.config.batch_size,
-                command="`python -m scripts.record_run`",
+                command="python -m scripts.record_run",
             )
         if self.live:
             return _("Measured on this run, live.")

@@ -36,24 +36,21 @@ def curves_card(run: RunView) -> Card:
     losses = {v: loss_curve(run.history, v) for v in run.config.variants}
     parts = []
     for variant, label in run.labels.items():
-        newest = {
-            mode: rows.iloc[-1]
-            for mode, rows in accuracy[accuracy["variant"] == variant].groupby("mode")
-        }
-        if {"train", "eval"} <= set(newest):
-            last = newest["eval"]
+        rows = accuracy[accuracy["variant"] == variant]
+        # Train mode is written first: a row of eval mode has its partner.
+        both = rows[rows["mode"] == "eval"].merge(rows[rows["mode"] == "train"], on="step")
+        if len(both):
+            last = both.iloc[-1]
             parts.append(
                 _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
-                    label=label,
-                    eval=newest["eval"]["accuracy"],
-                    train=newest["train"]["accuracy"],
+                    label=label, eval=last["accuracy_x"], train=last["accuracy_y"]
                 )
             )
     sentence = (
         "; ".join(parts)
         + " "
         + _("on {n:,} test images at step {step:,}.").format(
-            n=int(last["images"]), step=int(last["step"])
+            n=int(last["images_x"]), step=int(last["step"])
         )
         if parts
         else _("The first evaluation comes after 20 steps.")

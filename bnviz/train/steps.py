@@ -99,6 +99,14 @@ def train_step(
     return loss.detach()
 
 
+def rehearse() -> None:
+    """One step of a throw-away model: torch loads much of itself only then."""
+    config, device = RunConfig(), torch.device("cpu")
+    model = build_model(config, "builtin", device)
+    inputs, labels = torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64)
+    train_step(model, build_optimizer(config, model, device), inputs, labels)
+
+
 def note_test(
     model: nn.Module,
     images: Tensor,

@@ -18,8 +18,11 @@ def warm_up() -> threading.Thread:
 
     def load() -> None:
         import bnviz.train.trainer  # noqa: F401
+        from bnviz.train.steps import leave_one_core_free, rehearse
 
+        leave_one_core_free()
         data.load()
+        rehearse()
         gc.collect()
         gc.freeze()
 

@@ -215,17 +215,26 @@ def lenient_from_query(query: Mapping[str, str]) -> tuple[RunConfig, list[str]]:
 
     Returns the config and a message for each value that was not taken.
     """
-    fields, notes = _fields_of_query(query), []
-    for name in list(fields):
-        try:
-            RunConfig.parse(**{name: fields[name]})
-        except ConfigError as error:
-            notes.append(str(error))
-            del fields[name]
+    fields, notes = good_fields(query)
     try:
         return RunConfig.parse(**fields), notes
     except ConfigError as error:
         return RunConfig(), [*notes, str(error)]
+
+
+def good_fields(query: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The fields of a link whose values are allowed, each for itself, and a message for the others.
+
+    Whether they go together is not asked here: a control may take a value that needs another one.
+    """
+    fields, notes = _fields_of_query(query), []
+    for name in list(fields):
+        try:
+            RunConfig.parse(**{"variants": "none", name: fields[name]})
+        except ConfigError as error:
+            notes.append(str(error))
+            del fields[name]
+    return fields, notes
 
 
 def _to_text(value: Any) -> str:

@@ -9,6 +9,7 @@ from bnviz.config import (
     Quirks,
     RunConfig,
     allowed,
+    good_fields,
     lenient_from_query,
 )
 from bnviz.errors import ConfigError
@@ -98,6 +99,14 @@ def test_a_bad_link_keeps_its_good_values_and_names_the_bad_ones():
     )
     assert config == RunConfig(eps=0.001)
     assert [note.split(":")[0] for note in notes] == ["momentum", "batch_size"]
+
+
+def test_a_value_that_only_needs_another_one_is_not_called_bad():
+    fields, notes = good_fields({"batch_size": "1"})
+    assert fields == {"batch_size": "1"}
+    assert notes == []
+    _config, notes = lenient_from_query({"batch_size": "1"})
+    assert "one value per channel" in notes[0]
 
 
 @pytest.mark.parametrize("name", PRESETS)

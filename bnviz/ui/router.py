@@ -56,8 +56,9 @@ def main() -> None:
     st.set_page_config(page_title="bnviz", page_icon="📊", layout="wide", initial_sidebar_state=330)
     notes = state.begin()
     chosen = st.navigation([page(name) for name, *_rest in PAGES], position="top")
-    for note in notes:
-        st.warning(_("From the link, not taken: {note}").format(note=note))
+    with st.container():  # always there, so that what follows keeps its place
+        for note in notes:
+            st.warning(_("From the link, not taken: {note}").format(note=note))
     chosen.run()
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from bnviz import i18n
-from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, lenient_from_query
+from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, good_fields
 from bnviz.i18n import _
 from bnviz.train.store import RECORDED_ID
 from bnviz.ui.runs import RUN_KEY, run_ids
@@ -21,9 +21,8 @@ def begin() -> list[str]:
     if "link_checked" in st.session_state:
         return []
     st.session_state["link_checked"] = True
-    config, notes = lenient_from_query(
-        {k: ",".join(st.query_params.get_all(k)) for k in st.query_params}
-    )
+    fields, notes = good_fields({k: ",".join(st.query_params.get_all(k)) for k in st.query_params})
+    config = RunConfig.parse(**{k: fields[k] for k in ("momentum", "eps") if k in fields})
     st.session_state["link_momentum"], st.session_state["link_eps"] = config.momentum, config.eps
     wanted = st.query_params.get(RUN_KEY, RECORDED_ID)
     if wanted not in run_ids():

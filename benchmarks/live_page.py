@@ -258,6 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--rounds", type=int, default=5, help="with and without the page")
     options.add_argument("--seconds", type=float, default=10, help="of each turn of a round")
     args = options.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server ends too
     with training_page() as (page, server, sizes):
         figures: dict[str, object] = {"step at the start": server.steps()}
         figures |= ticks(page, server, sizes, args.ticks)

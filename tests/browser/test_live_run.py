@@ -129,6 +129,8 @@ def pause(page):
             badge.wait_for(timeout=5_000)
         except TimeoutError:
             continue
+        # The badge comes before the step count of the same tick; a paused one has no time left.
+        expect(page.get_by_text(re.compile(r"^step [\d,]+ of [\d,]+ · watching"))).to_be_visible()
         return
     raise AssertionError("Pause does not answer")
 

@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from bnviz.figures.theme import LAYER_LABELS
 from bnviz.i18n import _
-from bnviz.train.schema import LAYERS
 from bnviz.ui import cockpit, runs, views
 from bnviz.ui.board import board
 from bnviz.ui.warm import warm_up
 
+VIEWS = "views"  # the key of the fragment that answers to the sliders
+
 warm_up()
 run = runs.choose_run()
-cockpit.sidebar(run)
+cockpit.sidebar(run, answers=VIEWS)
 
 st.title(_("Train"))
 st.caption(
@@ -37,44 +37,14 @@ def cockpit_bar() -> None:
         st.rerun()
 
 
-cockpit_bar()
-with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-    layer = st.segmented_control(
-        _("BN layer"), list(LAYERS), default="conv1", required=True, key="layer",
-        bind="query-params", help=_("The layer whose activations and statistics are shown."),
-    )  # fmt: skip
-    chosen = st.multiselect(
-        _("Channels"), range(max(LAYERS.values())), default=[0], key="channels",
-        bind="query-params", width=220, max_selections=3,
-        help=_("Whose running statistics are shown, up to three. {layer}.").format(
-            layer=_(LAYER_LABELS[layer])
-        ),
-    )  # fmt: skip
-    share = st.slider(
-        _("Look back (100 % = newest)"), 0, 100, 100, format="%d %%", key="look_back",
-        bind="query-params", width=260,
-        help=_("Where in the recorded steps the activations are taken from."),
-    )  # fmt: skip
-channels = sorted({min(c, LAYERS[layer] - 1) for c in chosen}) or [0]
-step = None if share == 100 else round(share / 100 * run.total_steps)
-
-
-@st.fragment(run_every=every)
+@st.fragment(run_every=every, key=VIEWS)
 def four_views() -> None:
-    """One tick of the figures."""
-    momentum = st.session_state["momentum"]
-    board(
-        [
-            views.curves_card(run),
-            views.stages_card(run, layer, step),
-            views.running_card(run, layer, channels, momentum),
-            views.memory_card(run),
-        ],
-        key="train_views",
-        revision=run.id,
-    )
+    """One tick of the figures, or the answer to a control."""
+    board(views.four_cards(run), key="train_views", revision=run.id)
 
 
+cockpit_bar()
+views.controls(answers=VIEWS)
 four_views()
 note = views.difference_note(run.config)
 if note:

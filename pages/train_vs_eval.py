@@ -6,7 +6,9 @@ from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import runs, twin
 from bnviz.ui.board import board
-from bnviz.ui.state import eps_slider, momentum_slider
+from bnviz.ui.state import sliders
+
+PAIR = "pair"  # the key of the fragment that answers to the sliders
 
 run = runs.choose_run()
 st.title(_("Train mode against eval mode"))
@@ -17,11 +19,10 @@ st.caption(
     )
 )
 with st.sidebar:
-    momentum = momentum_slider(
-        _("Rebuilds the running statistics from the recorded batches; acts on the eval side.")
-    )
-    eps = eps_slider(
-        _("Acts on the eval side. It is exact there; training itself saw the run's own eps.")
+    sliders(
+        _("Rebuilds the running statistics from the recorded batches; acts on the eval side."),
+        _("Acts on the eval side. It is exact there; training itself saw the run's own eps."),
+        answers=PAIR,
     )
     st.caption(
         _("The run itself had momentum {m} and eps {eps:g}.").format(
@@ -33,13 +34,13 @@ choice = twin.controls(run)
 st.caption(run.origin())
 
 
-@st.fragment(run_every=1.5 if run.live else None)
+@st.fragment(run_every=1.5 if run.live else None, key=PAIR)
 def both_modes() -> None:
     """Both sides at the chosen checkpoint; a live run brings new ones."""
     if run.job is not None:
         run.job.watch()
     try:
-        pair = twin.compare(run, choice, momentum, eps)
+        pair = twin.compare(run, choice, st.session_state["momentum"], st.session_state["eps"])
     except BnvizError as error:
         st.info(str(error), icon=":material/hourglass_empty:")
         return

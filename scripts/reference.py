@@ -92,7 +92,7 @@ def figures() -> list[str]:
             makes = isinstance(node, ast.FunctionDef) and ast.unparse(
                 node.returns or ast.Constant(0)
             )
-            if makes == "go.Figure" and node.name != "figure":
+            if makes == "Figure" and node.name != "figure":
                 first = (ast.get_docstring(node) or "").split("\n")[0]
                 rows.append(f"| `{path.stem}.{node.name}` | {first} |")
     return rows

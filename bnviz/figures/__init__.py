@@ -1,1 +1,1 @@
-"""Arrays and frames in, plotly Figures out; nothing here knows a model or Streamlit."""
+"""Arrays and frames in, plotly figures out; nothing here knows a model or Streamlit."""

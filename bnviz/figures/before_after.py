@@ -1,9 +1,8 @@
 """The figure of Home: a layer's input before BN and after normalizing, at one step."""
 
 import numpy as np
-import plotly.graph_objects as go
 
-from bnviz.figures.panels import figure, grid
+from bnviz.figures.panels import Figure, figure, grid
 from bnviz.figures.stages import outline
 from bnviz.figures.theme import axis, colour
 from bnviz.i18n import _
@@ -11,7 +10,7 @@ from bnviz.i18n import _
 Side = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def before_after(before: Side, after: Side) -> go.Figure:
+def before_after(before: Side, after: Side) -> Figure:
     """Two panels: before BN, after normalizing.
 
     Each side is bin edges, shares (0 to 1) at the first probe, and shares at the chosen step.

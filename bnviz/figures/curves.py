@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, scatter, stacked
+from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
@@ -18,7 +17,7 @@ def loss_and_accuracy(
     accuracy: pd.DataFrame,
     labels: Mapping[str, str],
     events: Sequence[Mapping[str, Any]],
-) -> go.Figure:
+) -> Figure:
     """Loss above, accuracy in both modes below, all variants.
 
     `losses`: per variant the columns step, mean, low, high (nats). `accuracy`: columns step,

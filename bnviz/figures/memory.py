@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, scatter, stacked
+from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
 
@@ -21,7 +20,7 @@ def memory_over_steps(
     labels: Mapping[str, str],
     events: Sequence[Mapping[str, Any]],
     limit_mib: float,
-) -> go.Figure:
+) -> Figure:
     """Tensor bytes kept, graph nodes, memory of the process (and of the device where there is one).
 
     `kept`: per variant the columns step, kept_bytes, graph_nodes. `process`: step, rss,

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from bnviz.figures.panels import event_marks, figure, scatter, stacked
+from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
+MARKS = 80
 Series = Mapping[tuple[str, int], Mapping[str, np.ndarray]]
 
 
@@ -18,7 +18,7 @@ def running_statistics(
     labels: Mapping[str, str],
     replay_label: str,
     events: Sequence[Mapping[str, Any]],
-) -> go.Figure:
+) -> Figure:
     """Running mean above, running variance below, for some channels of each variant.
 
     `series`: per variant and channel the arrays step, batch_mean, batch_var, running_mean,
@@ -74,7 +74,11 @@ def _traces(
 
 def _style(source: str, variant: str) -> dict[str, Any]:
     if source == "batch":
-        return {"mode": "markers", "marker": {"size": 3, "color": colour(variant, 0.35)}}
+        return {
+            "mode": "markers",
+            # Each mark is a node of its own in the page, and what is slowest to draw there.
+            "marker": {"size": 3.5, "color": colour(variant, 0.4), "maxdisplayed": MARKS},
+        }
     line = {
         "running": {"color": colour(variant), "dash": DASH[variant], "width": 2.4},
         "replay": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},

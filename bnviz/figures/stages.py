@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from bnviz.figures.panels import figure, grid, scatter
+from bnviz.figures.panels import Figure, figure, grid, scatter
 from bnviz.figures.theme import DASH, STAGE_LABELS, axis, colour, hover
 from bnviz.i18n import _
 
@@ -34,7 +33,7 @@ def four_stages(
     labels: Mapping[str, str],
     *,
     columns: int = 2,
-) -> go.Figure:
+) -> Figure:
     """One panel a stage, all variants on the same bins.
 
     `densities`: per stage and variant the bin edges (BINS + 1) and the share of values in each

@@ -6,12 +6,7 @@ looks it up in PALETTE for the reader's theme, so one figure serves light and da
 
 from typing import NamedTuple
 
-import plotly.io
-
 from bnviz.i18n import N_, _
-
-# The page styles every figure; plotly's own template would only cost time to copy.
-plotly.io.templates.default = None
 
 # One meaning a colour, on every page. Okabe and Ito's colour-blind safe set, brighter in the dark.
 PALETTE: dict[str, dict[str, str]] = {

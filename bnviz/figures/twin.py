@@ -2,14 +2,13 @@
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
-from bnviz.figures.panels import figure
+from bnviz.figures.panels import Figure, figure
 from bnviz.figures.theme import axis, colour
 from bnviz.i18n import _
 
 
-def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> go.Figure:
+def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figure:
     """Each image's probability of its true class: train mode across, eval mode up.
 
     `frame` is what `bnviz.analysis.modes.compare_modes` returns.
@@ -76,7 +75,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> g
     )
 
 
-def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> go.Figure:
+def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figure:
     """Accuracy of both modes for each class; `frame` as in `probability_of_truth`."""
     by_class = 100 * frame.groupby("label")[["train_right", "eval_right"]].mean()
     names = [class_names[label] for label in by_class.index]

@@ -12,7 +12,7 @@ from bnviz.train.jobs import Job, State
 from bnviz.train.store import RECORDED_ID, runs_folder
 from bnviz.ui.registry import jobs
 from bnviz.ui.runs import RUN_KEY, RunView
-from bnviz.ui.state import config_from_controls, eps_slider, momentum_slider, take_preset
+from bnviz.ui.state import config_from_controls, sliders, take_preset
 
 STEP_SIZES = (1, 25, 100)
 BADGES: dict[State, tuple[Any, str]] = {
@@ -41,36 +41,36 @@ def state_name(state: State) -> str:
     }[state]
 
 
-def sidebar(run: RunView) -> None:
-    """Sliders that act on the run on show, and the set-up of the next run."""
-    live = run.live
+def sidebar(run: RunView, *, answers: str) -> None:
+    """Sliders that act on the run on show, and the set-up of the next run.
+
+    `answers` is the key of the fragment with the figures that the sliders change.
+    """
+
+    def apply() -> None:
+        if run.job is not None and not run.job.ended:
+            run.job.set(
+                momentum=st.session_state["momentum"],
+                eps=st.session_state["eps"],
+            )
+
     with st.sidebar:
-
-        def apply() -> None:
-            if run.job is not None and not run.job.ended:
-                run.job.set(
-                    momentum=st.session_state["momentum"],
-                    eps=st.session_state["eps"],
-                )
-
-        momentum_slider(
+        sliders(
             _(
                 "PyTorch's convention: running = (1 − m)·running + m·batch. While a run trains, a "
                 "move acts on its layers from the next step; the dotted replay line always shows "
                 "this value from the first step on."
             ),
-            apply,
-        )
-        eps_slider(
             _(
                 "Keeps the division by the standard deviation safe. While a run trains, a move "
                 "acts from the next step."
             ),
-            apply,
+            answers=answers,
+            on_change=apply,
         )
         st.caption(
             _("Moves act on the running network from its next step.")
-            if live
+            if run.live
             else _("Momentum replays the recorded batches at once; both start the next run.")
         )
         st.divider()

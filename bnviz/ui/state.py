@@ -1,8 +1,10 @@
 """What a visitor has set: in the URL where a link must carry it, checked when a link arrives."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from bnviz import i18n
@@ -43,30 +45,47 @@ def with_value(options: tuple[float, ...], value: float | None) -> list[float]:
     return sorted({*options, *([value] if value is not None else [])})
 
 
-def momentum_slider(help_text: str, on_change: Callable[[], None] | None = None) -> float:
-    """The momentum slider with its named values as buttons under it."""
-    return _named_slider(
-        "momentum",
-        _("momentum m (weight of the new batch)"),
-        with_value(MOMENTA, st.session_state.get("link_momentum")),
-        0.1,
-        NAMED_MOMENTA,
-        help_text,
-        on_change,
-    )
+SLIDERS = "sliders"
+"""The key of the fragment that the momentum and eps sliders of a page stand in."""
 
 
-def eps_slider(help_text: str, on_change: Callable[[], None] | None = None) -> float:
-    """The eps slider with its named values as buttons under it."""
-    return _named_slider(
-        "eps",
-        _("eps ε (added to the variance)"),
-        with_value(EPSILONS, st.session_state.get("link_eps")),
-        1e-5,
-        NAMED_EPS,
-        help_text,
-        on_change,
-    )
+def redraw(*fragments: str) -> None:
+    """In a callback: run only the fragments of these keys, which are all that answer to the widget.
+
+    The widget must stand in a fragment itself: from outside of any, Streamlit 1.67 begins a run of
+    the whole page for the callback, and all that ticks on the page stops. Where the page has not
+    come to the fragments yet, the widget's own fragment runs, as it does by itself.
+    """
+    with suppress(StreamlitAPIException):
+        st.rerun(fragments)
+
+
+@st.fragment(key=SLIDERS)
+def sliders(
+    momentum_help: str,
+    eps_help: str,
+    *,
+    answers: str,
+    on_change: Callable[[], None] = lambda: None,
+) -> None:
+    """The momentum and eps sliders, each with its named values as buttons under it.
+
+    `answers` is the key of the fragment that shows what they do; it finds their values in
+    `st.session_state`.
+    """
+    for key, label, options, default, named, help_text in (
+        (
+            "momentum",
+            _("momentum m (weight of the new batch)"),
+            MOMENTA,
+            0.1,
+            NAMED_MOMENTA,
+            momentum_help,
+        ),
+        ("eps", _("eps ε (added to the variance)"), EPSILONS, 1e-5, NAMED_EPS, eps_help),
+    ):
+        own = with_value(options, st.session_state.get(f"link_{key}"))
+        _named_slider(key, label, own, default, named, help_text, on_change, answers)
 
 
 def _named_slider(
@@ -76,14 +95,19 @@ def _named_slider(
     default: float,
     named: Sequence[tuple[str, float]],
     help_text: str,
-    on_change: Callable[[], None] | None,
-) -> float:
+    on_change: Callable[[], None],
+    answers: str,
+) -> None:
     def take(value: float) -> None:
         st.session_state[key] = value
-        if on_change is not None:
-            on_change()
+        on_change()
+        redraw(SLIDERS, answers)
 
-    value = st.select_slider(
+    def moved() -> None:
+        on_change()
+        redraw(answers)
+
+    st.select_slider(
         label,
         options,
         value=default,
@@ -91,7 +115,7 @@ def _named_slider(
         bind="query-params",
         format_func=lambda v: f"{v:g}",
         help=help_text,
-        on_change=on_change,
+        on_change=moved,
     )
     with st.container(horizontal=True, gap="small"):
         for name, named_value in named:
@@ -105,7 +129,6 @@ def _named_slider(
                     key=key, value=named_value, name=_(name)
                 ),
             )
-    return value
 
 
 def take_preset() -> None:

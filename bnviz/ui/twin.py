@@ -41,6 +41,8 @@ class Pair:
     choice: Choice
     frame: pd.DataFrame
     images: np.ndarray
+    asked: str
+    """All that the reader chose, so that a change is answered at once."""
 
 
 def controls(run: RunView) -> Choice:
@@ -158,7 +160,7 @@ def compare(run: RunView, choice: Choice, momentum: float, eps: float) -> Pair:
         _eval(run.id, choice.variant, step, momentum, eps),
         labels,
     )
-    return Pair(step, choice, frame, images)
+    return Pair(step, choice, frame, images, f"{choice} {momentum} {eps}")
 
 
 def metrics(pair: Pair) -> None:
@@ -231,6 +233,7 @@ def cards(run: RunView, pair: Pair) -> list[Card]:
             ),
             alt=_("Probability of the true class in train mode and in eval mode, a dot an image"),
             height=430,
+            asked=pair.asked,
         ),
         Card(
             key="by_class",
@@ -245,6 +248,7 @@ def cards(run: RunView, pair: Pair) -> list[Card]:
             ),
             alt=_("Accuracy of each class in train mode and in eval mode"),
             height=430,
+            asked=pair.asked,
         ),
     ]
 

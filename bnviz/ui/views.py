@@ -10,6 +10,7 @@ from bnviz.figures.curves import loss_and_accuracy
 from bnviz.figures.memory import memory_over_steps
 from bnviz.figures.running import running_statistics
 from bnviz.figures.stages import bin_edges, four_stages
+from bnviz.figures.theme import LAYER_LABELS
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import (
@@ -22,12 +23,54 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import STAGES, steps_table
+from bnviz.train.schema import LAYERS, STAGES, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
+from bnviz.ui.state import redraw
 
 MIB = 2**20
 HEIGHT = 430
+
+
+@st.fragment
+def controls(*, answers: str) -> None:
+    """Layer, channels and the look back; `answers` is the key of the fragment with the figures."""
+
+    def changed() -> None:
+        redraw(answers)
+
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.segmented_control(
+            _("BN layer"), list(LAYERS), default="conv1", required=True, key="layer",
+            bind="query-params", on_change=changed,
+            help=_("The layer whose activations and statistics are shown."),
+        )  # fmt: skip
+        st.multiselect(
+            _("Channels"), range(max(LAYERS.values())), default=[0], key="channels",
+            bind="query-params", width=220, max_selections=3, on_change=changed,
+            help=_("Whose running statistics are shown, up to three. {layers}.").format(
+                layers="; ".join(_(label) for label in LAYER_LABELS.values())
+            ),
+        )  # fmt: skip
+        st.slider(
+            _("Look back (100 % = newest)"), 0, 100, 100, format="%d %%", key="look_back",
+            bind="query-params", width=260, on_change=changed,
+            help=_("Where in the recorded steps the activations are taken from."),
+        )  # fmt: skip
+
+
+def four_cards(run: RunView) -> list[Card]:
+    """The four views of `run` as the controls have them."""
+    chosen = st.session_state
+    layer, share = chosen["layer"], chosen["look_back"]
+    channels = sorted({min(c, LAYERS[layer] - 1) for c in chosen["channels"]}) or [0]
+    step = None if share == 100 else round(share / 100 * run.total_steps)
+    return [
+        curves_card(run),
+        stages_card(run, layer, step),
+        running_card(run, layer, channels, chosen["momentum"]),
+        memory_card(run),
+    ]
 
 
 def curves_card(run: RunView) -> Card:
@@ -37,20 +80,19 @@ def curves_card(run: RunView) -> Card:
     parts = []
     for variant, label in run.labels.items():
         rows = accuracy[accuracy["variant"] == variant]
-        # Train mode is written first: a row of eval mode has its partner.
-        both = rows[rows["mode"] == "eval"].merge(rows[rows["mode"] == "train"], on="step")
-        if len(both):
-            last = both.iloc[-1]
+        evaluated, trained = (rows[rows["mode"] == mode].tail(1) for mode in ("eval", "train"))
+        if len(evaluated) and len(trained):
+            last = evaluated.iloc[0]
             parts.append(
                 _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
-                    label=label, eval=last["accuracy_x"], train=last["accuracy_y"]
+                    label=label, eval=last["accuracy"], train=trained["accuracy"].iloc[0]
                 )
             )
     sentence = (
         "; ".join(parts)
         + " "
         + _("on {n:,} test images at step {step:,}.").format(
-            n=int(last["images_x"]), step=int(last["step"])
+            n=int(last["images"]), step=int(last["step"])
         )
         if parts
         else _("The first evaluation comes after 20 steps.")
@@ -121,6 +163,7 @@ def stages_card(run: RunView, layer: str, step: int | None, *, columns: int = 2)
         sentence=sentence,
         alt=_("Histograms of the four stages of a BN layer on shared bins"),
         height=HEIGHT,
+        asked=f"{layer} {step}",
     )
 
 
@@ -166,6 +209,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
         sentence=sentence,
         alt=_("Running mean and variance of channels over the steps with each batch's values"),
         height=HEIGHT,
+        asked=f"{layer} {channels} {momentum}",
     )
 
 

@@ -1,6 +1,7 @@
 """Cards over the recorded run: what a reader sees has title, units, a sentence and few points."""
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from bnviz.config import RunConfig
@@ -27,15 +28,20 @@ def all_cards(run):
     ]
 
 
-def axes(figure):
-    layout = figure.to_plotly_json()["layout"]
+def checked(card):
+    """The figure after plotly's own checks of every property."""
+    return go.Figure(card.figure)
+
+
+def axes(card):
+    layout = checked(card).to_plotly_json()["layout"]
     return {name: axis for name, axis in layout.items() if name.startswith(("xaxis", "yaxis"))}
 
 
 def test_every_card_has_title_sentence_alternative_and_named_axes(recorded):
     for card in [*all_cards(recorded), intro.card(recorded, "fc1", 400)]:
         assert card.title and card.sentence and card.alt
-        titles = [a["title"]["text"] for a in axes(card.figure).values() if a.get("title")]
+        titles = [a["title"]["text"] for a in axes(card).values() if a.get("title")]
         assert len(titles) >= 2, card.key
         known = {q.axis() for q in theme.QUANTITIES.values()}
         assert set(titles) <= known, "axis titles come from the one table"
@@ -43,7 +49,7 @@ def test_every_card_has_title_sentence_alternative_and_named_axes(recorded):
 
 def test_every_series_is_named_and_says_units_on_hover(recorded):
     for card in all_cards(recorded):
-        for trace in card.figure.data:
+        for trace in checked(card).data:
             assert trace.hoverinfo == "skip" or (trace.name and trace.hovertemplate), card.key
 
 
@@ -61,7 +67,7 @@ def test_figures_stay_small_whatever_the_length_of_the_run():
     )
     run = RunView("long", StoredRun("long", None, config, history, None))
     for card in all_cards(run):
-        for trace in card.figure.data:
+        for trace in checked(card).data:
             assert trace.x is None or len(trace.x) <= 600, card.key
 
 
@@ -93,11 +99,11 @@ def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
     run = RunView("marked", StoredRun("marked", None, config, history, recorded.summary))
     for card in (views.curves_card(run), views.running_card(run, "conv1", [0], 0.1),
                  views.memory_card(run)):  # fmt: skip
-        assert [s.x0 for s in card.figure.layout.shapes].count(50) >= 2
-        assert "momentum 0.1 → 0.9" in [a.text for a in card.figure.layout.annotations]
+        assert [s.x0 for s in checked(card).layout.shapes].count(50) >= 2
+        assert "momentum 0.1 → 0.9" in [a.text for a in checked(card).layout.annotations]
 
 
 def test_the_figure_of_home_answers_to_its_step(recorded):
     early, late = (intro.card(recorded, "fc1", step) for step in (10, 400))
     assert early.sentence != late.sentence
-    assert not np.array_equal(early.figure.data[1].y, late.figure.data[1].y)
+    assert not np.array_equal(checked(early).data[1].y, checked(late).data[1].y)

@@ -63,6 +63,8 @@ class Card:
     """What a screen reader says about the chart, instead of the title; best kept constant."""
     height: int = 320
     """Of the plot, in pixels."""
+    asked: str = ""
+    """What the reader chose to see in it; when that changes, it is drawn before the others."""
 
 
 def live_figures(
@@ -95,6 +97,7 @@ def live_figures(
                     "sentence": card.sentence,
                     "alt": card.alt or card.title,
                     "height": card.height,
+                    "asked": card.asked,
                     "figure": encode_figure(card.figure),
                 }
                 for card in cards

@@ -8,12 +8,14 @@ copies the default template (7 kB) and keeps 64-bit numbers.
 import base64
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
-import plotly.graph_objects as go
 
-Figure: TypeAlias = go.Figure | Mapping[str, Any]
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Figure: TypeAlias = Union["go.Figure", Mapping[str, Any]]
 
 # The card decides these: its own title, the height of its stage, the colours of the theme.
 _NOT_SENT = frozenset({"template", "title", "width", "height"})

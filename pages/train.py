@@ -44,7 +44,7 @@ def four_views() -> None:
 
 
 cockpit_bar()
-views.controls(answers=VIEWS)
+views.controls(run, answers=VIEWS)
 four_views()
 note = views.difference_note(run.config)
 if note:

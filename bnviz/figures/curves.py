@@ -31,7 +31,7 @@ def loss_and_accuracy(
         [axis("loss", rangemode="tozero"), axis("accuracy", range=[0, 100], dtick=25)],
         axis("step", rangemode="tozero"),
     )
-    return figure(data, {**layout, **event_marks(events, 2)})
+    return figure(data, {**layout, **event_marks(events)})
 
 
 def _band(variant: str, frame: pd.DataFrame, label: str) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def memory_over_steps(
         axis("step", rangemode="tozero"),
         gap=0.09,
     )
-    marks = event_marks(events, 3)
+    marks = event_marks(events)
     if top > 0.5 * limit_mib:
         marks["shapes"].append(_limit(limit_mib))
     return figure(data, {**layout, **marks})

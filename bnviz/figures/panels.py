@@ -15,6 +15,9 @@ Plain dicts, because checking every property again at each tick took longer than
 tests check them through `go.Figure` instead.
 """
 
+NOTES = 6
+"""So many of the newest events have words beside their marks."""
+
 
 def domains(count: int, gap: float) -> list[list[float]]:
     """`count` equal stretches of the unit interval with `gap` between them, first one first."""
@@ -82,40 +85,36 @@ def grid(
     return layout
 
 
-def event_marks(events: Sequence[Mapping[str, Any]], panels: int) -> dict[str, Any]:
-    """Vertical lines at the steps where a setting was changed or a variant stopped."""
-    shapes: list[dict[str, Any]] = []
-    notes: list[dict[str, Any]] = []
-    for event in events:
-        if event["kind"] not in ("set", "variant_stopped"):
-            continue
-        shapes.extend(
-            {
-                "type": "line",
-                "x0": event["step"],
-                "x1": event["step"],
-                "xref": f"x{suffix(k)}",
-                "y0": 0,
-                "y1": 1,
-                "yref": f"y{suffix(k)} domain",
-                "line": {"color": colour("event"), "width": 1, "dash": "dot"},
-            }
-            for k in range(panels)
-        )
-        notes.append(
-            {
-                "text": event_text(event),
-                "x": event["step"],
-                "y": 1,
-                "xref": "x",
-                "yref": "y domain",
-                "xanchor": "left",
-                "yanchor": "top",
-                "showarrow": False,
-                "font": {"color": colour("event")},
-            }
-        )
-    return {"shapes": shapes, "annotations": notes[-6:]}
+def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Vertical lines at the steps where a setting was changed or a variant stopped.
+
+    They go through all panels of `stacked`, and are one shape however many there are.
+    """
+    marked = [event for event in events if event["kind"] in ("set", "variant_stopped")]
+    if not marked:
+        return {"shapes": [], "annotations": []}
+    lines = {
+        "type": "path",
+        "path": "".join(f"M{event['step']},0V1" for event in marked),
+        "xref": "x",
+        "yref": "paper",
+        "line": {"color": colour("event"), "width": 1, "dash": "dot"},
+    }
+    notes = [
+        {
+            "text": event_text(event),
+            "x": event["step"],
+            "y": 1,
+            "xref": "x",
+            "yref": "y domain",
+            "xanchor": "left",
+            "yanchor": "top",
+            "showarrow": False,
+            "font": {"color": colour("event")},
+        }
+        for event in marked[-NOTES:]
+    ]
+    return {"shapes": [lines], "annotations": notes}
 
 
 def event_text(event: Mapping[str, Any]) -> str:

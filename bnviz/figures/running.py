@@ -35,7 +35,7 @@ def running_statistics(
         [axis("mean"), axis("var", rangemode="tozero")],
         axis("step", rangemode="tozero"),
     )
-    return figure(data, {**layout, **event_marks(events, 2)})
+    return figure(data, {**layout, **event_marks(events)})
 
 
 def _traces(

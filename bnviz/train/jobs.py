@@ -27,6 +27,7 @@ from bnviz.train.store import RunWriter, checkpoint_steps, new_run_id, read_chec
 
 UNWATCHED_S = 600.0  # a run that nobody looks at ends after this long, with its results kept
 RATE_WINDOW_S = 5.0
+GIVE_WAY_S = 0.2  # so long a run rests when the reader moves a control
 
 
 class State(StrEnum):
@@ -73,7 +74,7 @@ class Job:
         self._commands: deque[tuple[str, Any]] = deque()
         self._allowance: int | None = None  # steps still allowed before pausing; None = no limit
         self._stop = False
-        self._watched = time.monotonic()
+        self._watched = self._rests_until = time.monotonic()
         self._rate: deque[tuple[float, int]] = deque(maxlen=256)
         self._on_end: Callable[[Job], None] = lambda job: None
         self._thread = threading.Thread(target=self._main, name=f"bnviz-{self.id}", daemon=True)
@@ -119,6 +120,14 @@ class Job:
     def watch(self) -> None:
         """Somebody looks: do not end for lack of interest."""
         self._watched = time.monotonic()
+
+    def give_way(self) -> None:
+        """Leave the machine to the page for GIVE_WAY_S: somebody waits for an answer there.
+
+        Page, browser and training share a few cores, and an answer that comes late costs the
+        reader more than the rest costs the run.
+        """
+        self._rests_until = time.monotonic() + GIVE_WAY_S
 
     def pause(self) -> None:
         """Stop between two steps until `resume` or `step`."""
@@ -231,6 +240,8 @@ class Job:
             if self._allowance == 0:
                 self._wait(trainer)
                 continue
+            if (rest := self._rests_until - time.monotonic()) > 0:
+                time.sleep(rest)
             trainer.step()
             if self._allowance is not None:
                 self._allowance -= 1

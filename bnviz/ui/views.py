@@ -33,10 +33,12 @@ HEIGHT = 430
 
 
 @st.fragment
-def controls(*, answers: str) -> None:
+def controls(run: RunView, *, answers: str) -> None:
     """Layer, channels and the look back; `answers` is the key of the fragment with the figures."""
 
     def changed() -> None:
+        if run.job is not None:
+            run.job.give_way()
         redraw(answers)
 
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):

@@ -3,6 +3,8 @@
 // keys do. Streamlit calls the default export again with each message and each theme change.
 
 const DOUBLE_CLICK_MS = 300;
+const ANSWER_MS = 250;
+const HANDS = ["keydown", "pointerdown", "pointermove"];
 const mounts = new WeakMap();
 
 export default function ({ data, parentElement }) {
@@ -22,6 +24,11 @@ class Mount {
     this.cards = new Map();
     this.restUntil = 0;
     parent.appendChild(this.root);
+    // A hand on a slider: new numbers wait, so that its answer finds nothing in its way.
+    this.handed = ({ type, buttons }) => {
+      if (type === "keydown" || buttons) this.restFor(ANSWER_MS);
+    };
+    for (const type of HANDS) document.addEventListener(type, this.handed, { capture: true });
     this.resized = new ResizeObserver((entries) => {
       for (const { target } of entries) this.cards.get(target.dataset.chart)?.resize();
     });
@@ -95,10 +102,13 @@ class Mount {
       this.frame = 0;
       const began = performance.now();
       this.next()?.draw();
-      const ended = performance.now();
-      this.restUntil = ended + 3 * (ended - began);
+      this.restFor(3 * (performance.now() - began));
       this.draw();
     });
+  }
+
+  restFor(milliseconds) {
+    this.restUntil = Math.max(this.restUntil, performance.now() + milliseconds);
   }
 
   next() {
@@ -119,6 +129,7 @@ class Mount {
   remove() {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.rest);
+    for (const type of HANDS) document.removeEventListener(type, this.handed, { capture: true });
     this.frame = -1;
     this.resized.disconnect();
     this.seen.disconnect();

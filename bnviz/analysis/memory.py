@@ -25,7 +25,10 @@ class GraphCensus:
     """
 
     def __init__(self, model: nn.Module):
-        self._model = model
+        self._parameters = list(model.parameters())
+        self._layers = [
+            layer for layer in model.modules() if any(hasattr(layer, n) for n in STATISTICS)
+        ]
         self._newest = -1
         self.nodes = 0
         """Autograd nodes kept alive."""
@@ -36,14 +39,14 @@ class GraphCensus:
         """Add what came since the last call; a chain that was cut counts as nothing again."""
         roots = [
             value.grad_fn
-            for layer in self._model.modules()
+            for layer in self._layers
             for name in STATISTICS
             if isinstance(value := getattr(layer, name, None), Tensor) and value.grad_fn is not None
         ]
         if not roots:
             self.nodes = self.bytes = 0
             return
-        skip = {p.untyped_storage().data_ptr() for p in self._model.parameters()}
+        skip = {p.untyped_storage().data_ptr() for p in self._parameters}
         nodes, size, newest = _walk(roots, self._newest, skip)
         self.nodes += nodes
         self.bytes += size
@@ -88,8 +91,8 @@ def saved_tensors(node: Any) -> list[Tensor]:
     for name in list(_names[kind]):
         try:
             value = getattr(node, name)
-        except RuntimeError:  # torch refuses access after backward has freed the tensors
-            continue
+        except RuntimeError:  # torch refuses: backward has freed all that the node had saved
+            break
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, tuple | list) and value and isinstance(value[0], Tensor):

@@ -4,6 +4,7 @@ Each observer has a `Cadence` (when), reads one variant after a step (what) and 
 history (where). Drawing is somebody else's work.
 """
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,9 @@ from bnviz.train.history import Table
 from bnviz.train.schema import LAYERS, MODES, QUANTILES, RECORDED_STAGES
 
 SAMPLED_VALUES = 2048  # of each tensor, at fixed places
-FLUSH_EVERY = 10  # steps whose rows wait on the device
+FLUSH_EVERY = 32  # so many steps may wait on the device for their way into the history,
+FLUSH_AFTER_S = 0.2  # or those of so long a time
+PROCESS_EVERY_S = 0.1
 
 
 class Cadence:
@@ -63,7 +66,7 @@ class NormTap:
 
     Our layers hand over the batch statistics that they computed; `nn.BatchNorm` leaves its own in
     ``grad_fn._saved_result1`` (mean) and ``_saved_result2`` (1/std), so nothing is computed again.
-    A context manager: the hooks are gone at its end, also after an error.
+    A context manager: the layers are as they were at its end, also after an error.
     """
 
     def __init__(self, model: LeNet):
@@ -72,49 +75,71 @@ class NormTap:
         self.tensors: dict[str, tuple[Tensor, Tensor]] = {}
         self._builtin = all(isinstance(layer, TorchBatchNorm) for layer in self.layers.values())
         self._saved: dict[str, tuple[Tensor, Tensor]] = {}
-        self._handles = [
-            layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()
-        ]
+        # Where running statistics are buffers they are read from there: `Module.__getattr__` costs
+        # as much as copying them. The note's are attributes, and of another shape.
+        registered = [layer._buffers for layer in self.layers.values()]
+        flat = all(
+            name in of_layer and of_layer[name].dim() == 1
+            for of_layer in registered
+            for name in STATISTICS
+        )
+        self._buffers: list[dict[str, Any]] | None = registered if flat else None
+        for name, layer in self.layers.items():
+            layer.forward = self._listening(name, layer)
 
-    def _hook(self, name: str) -> Any:
-        def hook(layer: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if self._builtin and output.grad_fn is not None:
-                node: Any = output.grad_fn
-                if hasattr(node, "_saved_result2"):
+    def _listening(self, name: str, layer: Any) -> Any:
+        """The forward of `layer` that also tells this tap.
+
+        An attribute of the instance instead of a forward hook: a hook sends each call through the
+        long way of `Module.__call__`, which costs 1 % of a training step of LeNet.
+        """
+        forward = layer.forward
+
+        def listening(x: Tensor) -> Tensor:
+            output = forward(x)
+            node: Any = output.grad_fn if self._builtin else None
+            if node is not None:
+                try:
                     self._saved[name] = (node._saved_result1, node._saved_result2)
-                else:  # a backend whose node does not say: compute them
-                    dims = [d for d in range(args[0].dim()) if d != 1]
-                    var, mean = torch.var_mean(args[0].detach(), dims, correction=0)
+                except AttributeError:  # a backend whose node does not say: compute them
+                    dims = [d for d in range(x.dim()) if d != 1]
+                    var, mean = torch.var_mean(x.detach(), dims, correction=0)
                     self._saved[name] = (mean, (var + layer.eps).rsqrt())
             if self.armed:
-                self.tensors[name] = (args[0].detach(), output.detach())
+                self.tensors[name] = (x.detach(), output.detach())
+            return output
 
-        return hook
+        return listening
 
-    def batch_statistics(self, name: str) -> tuple[Tensor, Tensor] | None:
-        """Mean and biased variance of the last train-mode batch, shape (C,); None without BN."""
-        layer = self.layers[name]
+    def mean_and_rstd(self) -> tuple[Tensor, Tensor] | None:
+        """Mean and 1/std of the last train-mode batch, all layers' channels; None without BN."""
+        vectors = self.raw_statistics()
+        if vectors is None:
+            return None
+        count = len(self.layers)
+        mean, spread = torch.cat(vectors[:count]), torch.cat(vectors[count : 2 * count])
         if self._builtin:
-            mean, rstd = self._saved[name]
-            return mean, rstd.pow(-2).sub_(layer.eps).clamp_(min=0)
-        own: Tensor | None = getattr(layer, "batch_mean", None)
-        return None if own is None else (own.view(-1), layer.batch_var.view(-1))
+            return mean, spread
+        return mean, spread.add_(next(iter(self.layers.values())).eps).rsqrt_()
 
     def raw_statistics(self) -> list[Tensor] | None:
-        """Means of all layers, then their variances, without any arithmetic; None without BN.
+        """Means of all layers, their variances, running means, running variances; None without BN.
 
-        `nn.BatchNorm` has 1/std instead of the variance: `finish_variances` puts that right for
-        many steps at once.
+        Each of shape (C,) and without any arithmetic: `nn.BatchNorm` has 1/std instead of the
+        variance, and `finish_variances` puts that right for many steps at once.
         """
+        layers = self.layers.values()
         if self._builtin:
-            return [self._saved[name][k] for k in (0, 1) for name in self.layers]
-        if not hasattr(next(iter(self.layers.values())), "batch_mean"):
+            saved = self._saved
+            batch = [saved[name][k] for k in (0, 1) for name in self.layers]
+        elif hasattr(next(iter(layers)), "batch_mean"):
+            batch = [getattr(x, n) for n in ("batch_mean", "batch_var") for x in layers]
+        else:
             return None
-        return [
-            getattr(layer, name).view(-1)
-            for name in ("batch_mean", "batch_var")
-            for layer in self.layers.values()
-        ]
+        if self._buffers is not None:
+            return batch + [of_layer[n] for n in STATISTICS for of_layer in self._buffers]
+        attributes = [getattr(layer, name) for name in STATISTICS for layer in layers]
+        return [vector.reshape(-1) for vector in batch + attributes]
 
     def finish_variances(self, rows: Tensor) -> None:
         """Make biased variances of what `raw_statistics` gave, in place; rows are (steps, C)."""
@@ -123,9 +148,9 @@ class NormTap:
             rows.pow_(-2).sub_(eps).clamp_(min=0)
 
     def close(self) -> None:
-        """Take the hooks away."""
-        for handle in self._handles:
-            handle.remove()
+        """Give the layers their own forward back."""
+        for layer in self.layers.values():
+            vars(layer).pop("forward", None)
         self.tensors.clear()
 
     def __enter__(self) -> Self:
@@ -143,8 +168,8 @@ class NormTap:
 class StepRecorder:
     """Loss, time, batch and running statistics of every step.
 
-    Rows wait on the device and travel to the history FLUSH_EVERY at a time, so that a GPU is
-    not made to wait at each step.
+    Rows wait on the device and travel to the history many at a time, so that a GPU is not made to
+    wait at each step.
     """
 
     def __init__(self, tap: NormTap, table: Table, device: torch.device, dtype: torch.dtype):
@@ -152,51 +177,46 @@ class StepRecorder:
         self._rows = torch.full(
             (FLUSH_EVERY, 4, sum(LAYERS.values())), torch.nan, device=device, dtype=dtype
         )
-        # For each row, where the four statistics of each layer go.
-        self._places = [
-            [part for kind in row for part in kind.split(list(LAYERS.values()))]
-            for row in self._rows
-        ]
-        self._loss = torch.empty(FLUSH_EVERY, device=device, dtype=torch.float64)
+        self._flat_rows = [row.view(-1) for row in self._rows]
+        self._losses: list[Tensor] = []
         self._steps: list[int] = []
+        self._flushed = time.monotonic()
 
     @property
     def full(self) -> bool:
         """Whether the rows must travel before the next step."""
-        return len(self._steps) == FLUSH_EVERY
+        waited = time.monotonic() - self._flushed
+        return len(self._steps) == FLUSH_EVERY or waited > FLUSH_AFTER_S
 
     @torch.no_grad()
     def record(self, step: int, loss: Tensor) -> None:
         """Take note of the step that has just been made."""
-        at = len(self._steps)
-        self._loss[at] = loss
-        batch = self._tap.raw_statistics()
-        if batch is not None:
-            running = [
-                getattr(layer, name).view(-1)
-                for name in STATISTICS
-                for layer in self._tap.layers.values()
-            ]
-            torch._foreach_copy_(self._places[at], batch + running)
+        vectors = self._tap.raw_statistics()
+        if vectors is not None:
+            torch.cat(vectors, out=self._flat_rows[len(self._steps)])
+        self._losses.append(loss)
         self._steps.append(step)
 
     def flush(self, milliseconds: list[float]) -> np.ndarray:
         """Write the waiting rows with their times; returns their losses."""
         count = len(self._steps)
-        losses = self._loss[:count].cpu().numpy()
-        if count:
-            self._tap.finish_variances(self._rows[:count, 1])
-            rows = self._rows[:count].cpu().float().numpy()
-            self._table.extend(
-                step=np.array(self._steps),
-                loss=losses,
-                ms=np.array(milliseconds),
-                batch_mean=rows[:, 0],
-                batch_var=rows[:, 1],
-                running_mean=rows[:, 2],
-                running_var=rows[:, 3],
-            )
-            self._steps = []
+        self._flushed = time.monotonic()
+        if not count:
+            return np.empty(0)
+        losses = torch.stack(self._losses).double().cpu().numpy()
+        self._losses = []
+        self._tap.finish_variances(self._rows[:count, 1])
+        rows = self._rows[:count].cpu().float().numpy()
+        self._table.extend(
+            step=np.array(self._steps),
+            loss=losses,
+            ms=np.array(milliseconds),
+            batch_mean=rows[:, 0],
+            batch_var=rows[:, 1],
+            running_mean=rows[:, 2],
+            running_var=rows[:, 3],
+        )
+        self._steps = []
         return losses
 
 
@@ -210,48 +230,52 @@ class StageSampler:
 
     def __init__(self, tap: NormTap, table: Table):
         self._tap, self._table = tap, table
-        self._places: dict[str, tuple[Tensor, Tensor]] = {}
+        self._places: dict[str, Tensor] = {}
+        self._channels = self._values = torch.empty(0)
 
-    def _place(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Fixed flat places in a tensor like `x` and the channel of each."""
-        if name not in self._places:
+    def _prepare(self) -> None:
+        """Choose the places in tensors like those that were caught, and the channel of each."""
+        channels, before = [], 0
+        for name, (x, _y) in self._tap.tensors.items():
             total = x.numel()
-            if total <= SAMPLED_VALUES:
-                places = torch.arange(total)
-            else:
+            if total > SAMPLED_VALUES:
                 generator = torch.Generator().manual_seed(0)
-                places = torch.randint(total, (SAMPLED_VALUES,), generator=generator)
-            inner = x[0, 0].numel()
-            self._places[name] = (
-                places.to(x.device),
-                (places // inner % x.shape[1]).to(x.device),
-            )
-        return self._places[name]
+                # In order: memory is read much faster forwards than here and there.
+                places = torch.randint(total, (SAMPLED_VALUES,), generator=generator).sort()[0]
+            else:  # all there are, each as often as the others
+                places = torch.arange(SAMPLED_VALUES) * total // SAMPLED_VALUES
+            channels.append(before + places // x[0, 0].numel() % x.shape[1])
+            before += x.shape[1]
+            self._places[name] = places.to(x.device)
+        self._channels = torch.cat(channels).to(x.device)
+        shape = (len(RECORDED_STAGES), len(self._places), SAMPLED_VALUES)
+        self._values = x.new_full(shape, torch.nan)
 
     @torch.no_grad()
     def observe(self, step: int) -> None:
         """Write the quantiles of the tensors that the armed tap has caught."""
-        row = np.full((len(LAYERS), len(RECORDED_STAGES), QUANTILES), np.nan, np.float32)
-        for k, name in enumerate(LAYERS):
+        if not self._places:
+            self._prepare()
+        inputs, normalized, scaled = self._values
+        statistics = self._tap.mean_and_rstd()
+        for k, (name, places) in enumerate(self._places.items()):
             x, y = self._tap.tensors[name]
-            places, channel = self._place(name, x)
-            values = [x.take(places)]
-            batch = self._tap.batch_statistics(name)
-            if batch is not None:
-                mean, var = batch
-                rstd = (var + self._tap.layers[name].eps).rsqrt_()
-                values.append((values[0] - mean[channel]).mul_(rstd[channel]))
-                values.append(y.take(places))
-            row[k, : len(values)] = quantiles(torch.stack(values))
+            torch.index_select(x.reshape(-1), 0, places, out=inputs[k])
+            if statistics is not None:
+                torch.index_select(y.reshape(-1), 0, places, out=scaled[k])
+        if statistics is not None:
+            mean, rstd = (s.index_select(0, self._channels).view_as(inputs) for s in statistics)
+            torch.sub(inputs, mean, out=normalized).mul_(rstd)
         self._tap.tensors.clear()
-        self._table.append(step=step, quantiles=row)
+        self._table.append(step=step, quantiles=quantiles(self._values).swapaxes(0, 1))
+
+
+_RANKS = ((np.arange(QUANTILES) + 0.5) / QUANTILES * SAMPLED_VALUES).astype(int)
 
 
 def quantiles(values: Tensor) -> np.ndarray:
-    """QUANTILES order statistics of each row of `values`, at the levels (i + 1/2) / QUANTILES."""
-    ordered = np.sort(values.cpu().float().numpy(), axis=1)
-    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * ordered.shape[1]
-    return ordered[:, places.astype(int)]
+    """Of SAMPLED_VALUES along the last axis, those at the levels (i + 1/2) / QUANTILES."""
+    return np.sort(values.cpu().float().numpy(), axis=-1)[..., _RANKS]
 
 
 class MemoryObserver:
@@ -268,13 +292,21 @@ class MemoryObserver:
 
 
 class ProcessObserver:
-    """Memory of the whole process (RSS) and, on an accelerator, of torch's allocator there."""
+    """Memory of the whole process (RSS) and, on an accelerator, of torch's allocator there.
+
+    At most one row in PROCESS_EVERY_S: asking the operating system is dear for so slow a number.
+    """
 
     def __init__(self, device: torch.device, table: Table):
         self._process, self._device, self._table = psutil.Process(), device, table
+        self._looked = -PROCESS_EVERY_S
 
     def observe(self, step: int) -> None:
-        """Write one row."""
+        """Write one row, if it is time."""
+        now = time.monotonic()
+        if now - self._looked < PROCESS_EVERY_S:
+            return
+        self._looked = now
         allocated, reserved = device_bytes(self._device)
         self._table.append(
             step=step,

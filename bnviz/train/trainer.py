@@ -90,7 +90,7 @@ class Trainer:
     """Steps every variant of `config` on `dataset` and lets the observers look.
 
     ``observe=False`` is the bare run: the same weights, nothing recorded. Use as a context manager
-    or call `close`, which takes the hooks off the models. Raises ConfigError when the device is
+    or call `close`, which leaves the models as they were. Raises ConfigError when the device is
     not there or the batch is larger than the data.
     """
 
@@ -351,7 +351,7 @@ class Trainer:
         )
 
     def close(self) -> None:
-        """Take the hooks off the models and free what their statistics still hold."""
+        """Stop listening to the models and free what their statistics still hold."""
         self._resources.close()
         for run in self.runs.values():
             release(run.model)

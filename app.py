@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import streamlit as st
 
 from bnviz.ui import router
-from bnviz.ui.live.assets import routes
+from bnviz.ui.live.assets import middleware, routes
 from bnviz.ui.registry import jobs
 
 
@@ -21,4 +21,9 @@ async def stop_training_at_the_end(_app: st.App) -> AsyncIterator[None]:
 if __name__ == "__main__":
     router.main()
 else:
-    app = st.App(router.__file__, routes=routes(), lifespan=stop_training_at_the_end)
+    app = st.App(
+        router.__file__,
+        routes=routes(),
+        middleware=middleware(),
+        lifespan=stop_training_at_the_end,
+    )

@@ -185,7 +185,7 @@ def controls(run: RunView) -> None:
         st.button(
             _("Resume") if paused else _("Pause"), key="pause", disabled=not can_step,
             icon=":material/resume:" if paused else ":material/pause:",
-            on_click=_toggle, args=(job,), help=_("Pause between two steps, or go on."),
+            on_click=_resume if paused else _pause, args=(job,), help=_("Pause between two steps, or go on."),
         )  # fmt: skip
         for count in STEP_SIZES:
             st.button(
@@ -206,9 +206,15 @@ def controls(run: RunView) -> None:
             st.badge(state_name(job.state), color=colour, icon=icon)
 
 
-def _toggle(job: Job | None) -> None:
+# What the button said when it was pressed, not the opposite of what the run does by then.
+def _pause(job: Job | None) -> None:
     if job is not None:
-        job.resume() if job.state is State.PAUSED else job.pause()
+        job.pause()
+
+
+def _resume(job: Job | None) -> None:
+    if job is not None:
+        job.resume()
 
 
 def _step(job: Job | None, count: int) -> None:

@@ -9,9 +9,10 @@ from bnviz import data
 
 
 @st.cache_resource
-def warm_up() -> threading.Thread:
-    """Import torch and read the images in the background, once a process.
+def warm_up(_after_s: float = 0.0) -> threading.Thread:
+    """Import torch and read the images in the background, once a process, `_after_s` from now.
 
+    A page that draws without torch waits, so as not to take the machine from its own first figure.
     Streamlit collects garbage after every run of a script; with torch's objects among the
     candidates that holds the interpreter for 160 ms a tick, so they are frozen.
     """
@@ -26,6 +27,7 @@ def warm_up() -> threading.Thread:
         gc.collect()
         gc.freeze()
 
-    thread = threading.Thread(target=load, name="bnviz-warm-up", daemon=True)
+    thread = threading.Timer(_after_s, load)
+    thread.name, thread.daemon = "bnviz-warm-up", True
     thread.start()
     return thread

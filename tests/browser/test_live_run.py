@@ -23,7 +23,7 @@ from onscreen import (
     wait_for_step_after,
     widget,
 )
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import expect
 
 
 def test_before_any_run_the_recorded_one_is_shown_and_called_so(page):
@@ -50,28 +50,22 @@ def test_all_four_views_change_while_the_run_trains(page):
         wait_for_series_other_than(page, view, before[view])
     expect(sentence(page, "stages")).not_to_have_text(words["stages"])
     for view in ("curves", "running", "memory"):
-        assert newest(series(page, view)) > newest(before[view])
+        newest = max((step for each in before[view] for step in each["x"]), default=0)
+        page.wait_for_function(
+            "([plot, newest]) => plot.data.some(({ x }) => Math.max(...x) > newest)",
+            arg=[chart(page, view).element_handle(), newest],
+        )
     stop(page)
 
 
-def newest(all_series):
-    return max(step for each in all_series for step in each["x"])
-
-
 def hide_first_series(page, plot):
-    """Click the first entry of the legend; a redraw between press and release swallows a click."""
-    for _attempt in range(5):
-        plot.locator(".legendtoggle").first.click()
-        try:
-            page.wait_for_function(
-                "plot => plot._fullData.some((trace) => trace.visible === 'legendonly')",
-                arg=plot.element_handle(),
-                timeout=4_000,
-            )
-        except TimeoutError:
-            continue
-        return
-    raise AssertionError("the legend does not answer")
+    """Click the first entry of the legend."""
+    plot.locator(".legendtoggle").first.click()
+    page.wait_for_function(
+        "plot => plot._fullData.some((trace) => trace.visible === 'legendonly')",
+        arg=plot.element_handle(),
+        timeout=4_000,
+    )
 
 
 def test_zoom_and_a_hidden_series_survive_the_ticks(page):
@@ -121,18 +115,11 @@ def test_a_slider_moved_while_it_trains_acts_on_the_run_and_is_marked(page):
 
 
 def pause(page):
-    """Press Pause; a tick between press and release swallows a click, so press again if need be."""
-    badge = page.locator(".st-key-controls").locator(".stMarkdownBadge", has_text="paused")
-    for _attempt in range(4):
-        page.get_by_role("button", name="Pause", exact=True).click()
-        try:
-            badge.wait_for(timeout=5_000)
-        except TimeoutError:
-            continue
-        # The badge comes before the step count of the same tick; a paused one has no time left.
-        expect(page.get_by_text(re.compile(r"^step [\d,]+ of [\d,]+ · watching"))).to_be_visible()
-        return
-    raise AssertionError("Pause does not answer")
+    """Press Pause once, and wait until it is obeyed."""
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect_state(page, "paused")
+    # The badge comes before the step count of the same tick; a paused one has no time left.
+    expect(page.get_by_text(re.compile(r"^step [\d,]+ of [\d,]+ · watching"))).to_be_visible()
 
 
 def test_pause_holds_a_step_count_makes_so_many_steps_and_resume_goes_on(page):

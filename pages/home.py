@@ -35,4 +35,4 @@ if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", k
     cockpit.start()
     shown = st.session_state.get(runs.RUN_KEY, runs.RECORDED_ID)
     st.switch_page(router.page("train"), query_params={runs.RUN_KEY: shown})
-warm_up(_after_s=2.0)
+warm_up(_after_s=1.0)

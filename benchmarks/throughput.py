@@ -5,7 +5,9 @@
 The note's loop: torchvision's FashionMNIST with ToTensor, DataLoader with two workers, Adam as it
 comes, `loss.item()` at each step. bnviz: one variant with its observers at their default cadence.
 Both train the same LeNet on the same files and take turns; the workers of the DataLoader have
-started before the clock does. Ratio: median over the rounds.
+started before the clock does. A third row is the limit that no loop around this network can pass:
+forward and backward alone, on one batch that is already there, without optimizer. Ratio: median
+over the rounds.
 """
 
 import gzip
@@ -66,6 +68,18 @@ def note_loop(root: Path) -> Callable[[], None]:
     return step
 
 
+def network_alone() -> Callable[[], None]:
+    """Forward and backward of the same network, and nothing else."""
+    net, loss_of = LeNet("builtin"), nn.CrossEntropyLoss()
+    inputs, labels = torch.rand(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
+    parameters = list(net.parameters())
+
+    def step() -> None:
+        torch.autograd.grad(loss_of(net(inputs), labels), parameters)
+
+    return step
+
+
 def seconds(step: Callable[[], None], count: int) -> float:
     began = time.perf_counter()
     for _ in range(count):
@@ -76,9 +90,10 @@ def seconds(step: Callable[[], None], count: int) -> float:
 def measure(root: Path, rounds: int, steps: int, threads: int) -> list[dict[str, object]]:
     use_threads(threads)
     config = RunConfig(variants=("builtin",), device="cpu", batch_size=BATCH, epochs=10)
-    times: dict[str, list[float]] = {"the note's loop": [], "bnviz": []}
+    names = ("the note's loop", "bnviz", "the network alone")
+    times: dict[str, list[float]] = {name: [] for name in names}
     with Trainer(config, data.load("fashion-mnist")) as trainer:
-        loops = dict(zip(times, (note_loop(root), trainer.step), strict=True))
+        loops = dict(zip(names, (note_loop(root), trainer.step, network_alone()), strict=True))
         for loop in loops.values():
             seconds(loop, steps)
         for _ in range(rounds):
@@ -90,7 +105,7 @@ def measure(root: Path, rounds: int, steps: int, threads: int) -> list[dict[str,
             "loop": name,
             "ms a step": 1e3 * statistics.median(values) / steps,
             "images/s": steps * BATCH / statistics.median(values),
-            "times as fast": median_ratio(times["the note's loop"], values),
+            "times as fast": median_ratio(times[names[0]], values),
         }
         for name, values in times.items()
     ]

@@ -1,6 +1,7 @@
 """Home: one figure that answers to a slider, one button that starts to train."""
 
 import json
+import re
 
 from onscreen import (
     chart,
@@ -49,3 +50,12 @@ def test_train_it_live_trains_on_the_real_images(page, server):
     stop(page)
     assert step(page) > 0
     go_to(page, "Home", "before_after")
+
+
+def test_each_page_tells_the_browser_at_once_what_it_will_draw_with(page, server):
+    header = page.request.get(f"{server.url}/train").headers["link"]
+    address = re.fullmatch(r"<(.*)>; rel=preload; as=script", header)[1]
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    visit(page, "/")
+    assert [url for url in asked if "plotly" in url] == [f"{server.url}/{address}"]

@@ -111,6 +111,10 @@ def test_a_slider_moved_while_it_trains_acts_on_the_run_and_is_marked(page):
     page.wait_for_function(marks, arg=chart(page, "curves").element_handle())
     expect(chart(page, "running").locator(".legendtext").filter(has_text="0.2")).to_be_visible()
     expect(chart(page, "curves").get_by_text("momentum 0.1 → 0.2")).to_be_visible()
+    ticks(page, 2)  # a slider runs its own fragment only, and the page must go on ticking
+    page.get_by_role("button", name="PyTorch 0.1", exact=True).click()
+    expect(slider(page, "momentum")).to_have_attribute("aria-valuetext", "0.1")
+    ticks(page, 2)
     stop(page)
 
 

@@ -11,7 +11,12 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving import ROOT, serving
 
 OUT = ROOT / "screenshots"
-PAGES = {"home": "/", "train": "/train", "train-vs-eval": "/train-vs-eval"}
+PAGES = {
+    "home": "/",
+    "train": "/train",
+    "running-stats": "/running-stats",
+    "train-vs-eval": "/train-vs-eval",
+}
 WIDTHS = (1440, 420)
 SETTINGS = "dataset=fashion-mnist-sample&steps=1500&eval_every=100"
 TIMEOUT_MS = 60_000
@@ -87,7 +92,7 @@ def main() -> None:
         photograph(page, "train", "during")
         press(page, "pause")
         state(page, "paused")
-        for name in ("home", "train-vs-eval"):
+        for name in ("home", "running-stats", "train-vs-eval"):
             page.goto(PAGES[name] + query)
             photograph(page, name, "during")
         page.goto(PAGES["train"] + query)

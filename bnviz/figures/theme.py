@@ -19,6 +19,7 @@ PALETTE: dict[str, dict[str, str]] = {
         "batch": "#8A94A6",
         "truth": "#1F2937",
         "replay": "#1F2937",
+        "average": "#6D4AC4",
         "event": "#9A6700",
         "right": "#00805D",
         "wrong": "#C2410C",
@@ -32,6 +33,7 @@ PALETTE: dict[str, dict[str, str]] = {
         "batch": "#7C8798",
         "truth": "#F3F4F6",
         "replay": "#F3F4F6",
+        "average": "#B39DFF",
         "event": "#E3B341",
         "right": "#2FC79A",
         "wrong": "#FF9A52",
@@ -72,6 +74,12 @@ QUANTITIES: dict[str, Quantity] = {
     "rss": Quantity(N_("process memory"), "MiB", ",.0f"),
     "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
     "probability": Quantity(N_("probability"), "%", ".1f"),
+    "batch": Quantity(N_("batch number"), "", "d"),
+    "age": Quantity(N_("batches ago"), "", "d"),
+    "weight": Quantity(N_("weight in the present value"), "%", ".2f"),
+    "momentum": Quantity(N_("momentum m, log scale"), "", ".3g"),
+    "mean_error": Quantity(N_("error of the mean"), N_("standard deviations"), ".3f"),
+    "var_error": Quantity(N_("error of the variance"), "%", ".1f"),
 }
 STAGE_LABELS = {
     "input": N_("before BN: the layer's input"),

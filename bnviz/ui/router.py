@@ -28,6 +28,12 @@ PAGES = (
         N_("Train with a hand-written and the built-in BatchNorm and watch all four views."),
     ),
     (
+        "running_stats",
+        N_("Running statistics"),
+        ":material/query_stats:",
+        N_("Which average BN should keep: replayed, raced and tested on the run on show."),
+    ),
+    (
         "train_vs_eval",
         N_("Train vs eval"),
         ":material/compare_arrows:",

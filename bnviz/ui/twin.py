@@ -17,6 +17,7 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import replayed_statistics
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView, view
+from bnviz.ui.weights import model_of
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = 1000
@@ -88,23 +89,6 @@ def _test_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
     return loaded.test_images[:IMAGES], loaded.test_labels[:IMAGES]
 
 
-@st.cache_resource(max_entries=16)
-def _state(run_id: str, variant: str, step: int) -> dict[str, np.ndarray]:
-    return view(run_id).source.checkpoint(step, variant)
-
-
-def _model(run: RunView, variant: str, step: int) -> Any:
-    """A model of its own with the weights and statistics of a checkpoint."""
-    import torch
-
-    from bnviz.nn.state import restore
-    from bnviz.train.steps import build_model
-
-    model = build_model(run.config, variant, torch.device("cpu"))
-    restore(model, {k: torch.tensor(v) for k, v in _state(run.id, variant, step).items()})
-    return model
-
-
 @st.cache_data(max_entries=64, show_spinner=False)
 def _train(run_id: str, variant: str, step: int, batch_size: int, neighbours: str) -> np.ndarray:
     import torch
@@ -114,7 +98,7 @@ def _train(run_id: str, variant: str, step: int, batch_size: int, neighbours: st
     run = view(run_id)
     images, labels = _test_images(run.config.dataset)
     return train_side(
-        _model(run, variant, step),
+        model_of(run, variant, step),
         torch.tensor(images),
         batch_size=batch_size,
         order=company(labels, neighbours),
@@ -135,7 +119,7 @@ def _eval(run_id: str, variant: str, step: int, momentum: float, eps: float) -> 
         else None
     )
     return eval_side(
-        _model(run, variant, step), torch.tensor(images), statistics=statistics, eps=eps
+        model_of(run, variant, step), torch.tensor(images), statistics=statistics, eps=eps
     )
 
 

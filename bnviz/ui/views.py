@@ -173,7 +173,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
     """Running statistics of some channels: batches, the layer's own line, a replay."""
     series: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     for variant in run.config.variants:
-        kept = _running_view(run, variant, layer, tuple(channels), momentum)
+        kept = running_view(run, variant, layer, tuple(channels), momentum)
         values = kept.series()
         if not VARIANTS[variant].normalizes or not kept.rows:
             continue
@@ -215,7 +215,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
     )
 
 
-def _running_view(
+def running_view(
     run: RunView, variant: str, layer: str, channels: tuple[int, ...], momentum: float | None
 ) -> RunningView:
     """The reader's view of some channels, kept between ticks so that each reads what is new."""

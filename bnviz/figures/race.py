@@ -1,0 +1,182 @@
+"""Which running statistics are best: estimators beside the population, and what they cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked, suffix
+from bnviz.figures.theme import DASH, axis, colour, hover
+from bnviz.i18n import _
+
+# Estimator to colour, dash and width; the layer's own line has its variant's.
+ESTIMATORS: dict[str, tuple[str, str, float]] = {
+    "ema": ("replay", "solid", 2.0),
+    "corrected": ("replay", "dot", 2.0),
+    "average": ("average", "dash", 2.0),
+}
+
+
+def estimator_label(name: str, momentum: float) -> str:
+    """What the legend calls an estimator."""
+    return {
+        "ema": _("EMA at m = {m:g}").format(m=momentum),
+        "corrected": _("the same, freed from its start"),
+        "average": _("plain mean of all batches"),
+    }[name]
+
+
+def estimates_over_steps(
+    series: Mapping[str, np.ndarray],
+    population: pd.DataFrame,
+    variant: str,
+    label: str,
+    momentum: float,
+    events: Sequence[Mapping[str, Any]],
+) -> Figure:
+    """One channel: batches, the layer's own running values, replayed estimators, the population.
+
+    `series`: arrays (points,) step, batch_mean, batch_var, running_mean, running_var and, for each
+    of ESTIMATORS, <name>_mean and <name>_var. `population`: columns step, mean, var.
+    """
+    data: list[dict[str, Any]] = []
+    for panel, statistic in enumerate(("mean", "var")):
+        shared = {"hovertemplate": hover("step", statistic), "showlegend": panel == 0}
+        data.append(
+            scatter(
+                panel,
+                series["step"],
+                series[f"batch_{statistic}"],
+                mode="markers",
+                marker={"size": 3.5, "color": colour("batch", 0.6), "maxdisplayed": 150},
+                name=_("each batch"),
+                legendgroup="batch",
+                **shared,
+            )
+        )
+        for name, (shade, dash, width) in ESTIMATORS.items():
+            data.append(
+                scatter(
+                    panel,
+                    series["step"],
+                    series[f"{name}_{statistic}"],
+                    mode="lines",
+                    line={"color": colour(shade), "dash": dash, "width": width},
+                    name=estimator_label(name, momentum),
+                    legendgroup=name,
+                    **shared,
+                )
+            )
+        data.append(
+            scatter(
+                panel,
+                series["step"],
+                series[f"running_{statistic}"],
+                mode="lines",
+                line={"color": colour(variant), "dash": DASH[variant], "width": 2.4},
+                name=_("{label}: its own").format(label=label),
+                legendgroup="own",
+                **shared,
+            )
+        )
+        data.append(
+            scatter(
+                panel,
+                population["step"],
+                population[statistic],
+                mode="markers",
+                marker={"symbol": "diamond-open", "size": 11, "color": colour("truth")},
+                name=_("population at frozen weights"),
+                legendgroup="population",
+                **shared,
+            )
+        )
+    layout = stacked(
+        [axis("mean"), axis("var", rangemode="tozero")], axis("step", rangemode="tozero")
+    )
+    return figure(data, {**layout, **event_marks(events)})
+
+
+def accuracy_over_momentum(
+    curve: pd.DataFrame, references: Mapping[str, float], chosen: tuple[float, float], variant: str
+) -> Figure:
+    """Test accuracy in eval mode of one set of weights with the statistics of each momentum.
+
+    `curve`: columns momentum (above 0, ascending) and accuracy (0 to 1). `references`: accuracy by
+    name, drawn as lines across. `chosen`: momentum and accuracy of the reader's choice.
+    """
+    ends = [float(curve["momentum"].min()), float(curve["momentum"].max())]
+    styles = (("truth", "solid"), ("average", "dash"))
+    data = [
+        scatter(
+            0,
+            ends,
+            [100 * accuracy] * 2,
+            mode="lines",
+            line={"color": colour(shade), "dash": dash, "width": 1.8},
+            name=name,
+            hovertemplate=hover("momentum", "accuracy"),
+        )
+        for (name, accuracy), (shade, dash) in zip(references.items(), styles, strict=True)
+    ]
+    data += [
+        scatter(
+            0,
+            curve["momentum"],
+            100 * curve["accuracy"],
+            mode="lines+markers",
+            line={"color": colour(variant), "width": 2.4},
+            marker={"size": 7},
+            name=_("EMA"),
+            hovertemplate=hover("momentum", "accuracy"),
+        ),
+        scatter(
+            0,
+            [chosen[0]],
+            [100 * chosen[1]],
+            mode="markers",
+            marker={
+                "symbol": "circle-open",
+                "size": 17,
+                "color": colour("event"),
+                "line": {"width": 3},
+            },
+            name=_("the slider"),
+            hovertemplate=hover("momentum", "accuracy"),
+        ),
+    ]
+    return figure(data, {"xaxis": axis("momentum", type="log"), "yaxis": axis("accuracy")})
+
+
+def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: str) -> Figure:
+    """Distance of each estimator from the population at the checkpoints, mean above variance.
+
+    `errors`: columns step, estimator (keys of `names`), mean_error (in standard deviations of the
+    channel), var_error (relative, 0 to 1). Both are root mean squares over the channels of a layer.
+    """
+    styles = {"own": (variant, DASH[variant], 2.4), **ESTIMATORS}
+    data = [
+        scatter(
+            panel,
+            rows["step"],
+            rows[quantity] * (100 if quantity == "var_error" else 1),
+            mode="lines+markers",
+            line={"color": colour(styles[name][0]), "dash": styles[name][1], "width": 2},
+            marker={"size": 7},
+            name=label,
+            legendgroup=name,
+            showlegend=panel == 0,
+            hovertemplate=hover("step", quantity),
+        )
+        for panel, quantity in enumerate(("mean_error", "var_error"))
+        for name, label in names.items()
+        for rows in [errors[errors["estimator"] == name]]
+    ]
+    layout = stacked(
+        [axis("mean_error", rangemode="tozero"), axis("var_error", rangemode="tozero")],
+        axis("step", rangemode="tozero"),
+    )
+    for panel in range(2):
+        layout[f"xaxis{suffix(panel)}"]["autorange"] = True
+    return figure(data, layout)

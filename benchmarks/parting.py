@@ -88,9 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = options.parse_args(arguments)
     use_threads(args.threads)
     images = Images(data.load("fashion-mnist"), torch.device("cpu"))
-    rows = [
-        row for seed in args.seeds.split(",") for row in measure(int(seed), args.steps, images)
-    ]
+    rows = [row for seed in args.seeds.split(",") for row in measure(int(seed), args.steps, images)]
     show(rows, args.json)
 
 

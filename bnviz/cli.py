@@ -1,4 +1,4 @@
-"""The command line: ``python -m bnviz run`` and ``python -m bnviz data``.
+"""The command line: ``python -m bnviz run``, ``replay`` and ``data``.
 
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 2 bad input, 1 anything
 else that went wrong.
@@ -213,6 +213,86 @@ def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
                 if writer.error:
                     typer.echo(writer.error, err=True)
     return document
+
+
+@app.command()
+def replay(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="The folder of a stored run, the id of one, or recorded."
+        ),
+    ],
+    momentum: Annotated[
+        str, typer.Option(help="Comma-separated: weights of the new batch, none, population.")
+    ] = "0.9,0.5,0.1,0.03,0.01,none,population",
+    variant: Annotated[
+        str | None, typer.Option(help="Whose record; the last with running statistics.")
+    ] = None,
+    step: Annotated[str | None, typer.Option(help="A step with stored weights; the last.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Print what eval mode would have come to at other momenta, from the record of a run."""
+    try:
+        document = _replay(run, momentum, variant, step)
+    except BnvizError as error:
+        _refuse(error)
+    typer.echo(json.dumps(document, indent=1) if as_json else _estimator_table(document))
+
+
+def _replay(name: str, momentum: str, variant: str | None, step: str | None) -> dict[str, Any]:
+    """The document of ``bnviz replay --json``."""
+    from bnviz.train import replays
+    from bnviz.train.store import find_run
+
+    estimators = replays.parse_estimators(momentum)
+    stored = find_run(name)
+    variant = replays.replayable_variant(stored.config, variant)
+    at = replays.replayable_step(stored, variant, _whole_number("step", step))
+    dataset = data.load(stored.config.dataset)
+    if dataset.is_sample and stored.config.dataset == "fashion-mnist":
+        typer.echo(data.describe(dataset), err=True)
+    return {
+        "run": stored.id,
+        "variant": variant,
+        "step": at,
+        "dataset": {
+            "name": dataset.name,
+            "origin": dataset.origin,
+            "train": len(dataset.train_labels),
+            "test": len(dataset.test_labels),
+        },
+        "estimators": replays.compare_estimators(
+            stored, variant, estimators, step=at, dataset=dataset
+        ),
+    }
+
+
+def _whole_number(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            _("{name}: got {value!r}; allowed: a whole number.").format(name=name, value=text)
+        ) from None
+
+
+def _estimator_table(document: dict[str, Any]) -> str:
+    """The estimators as a small table for people."""
+    lines = [
+        _("{run}, {variant}, step {step}").format(**document),
+        f"{'momentum':<10} {'accuracy':>9} {'mean error':>11} {'var error':>10}",
+    ]
+    for entry in document["estimators"]:
+        errors = [
+            "-" if entry[k] is None else f"{entry[k]:.4f}" for k in ("mean_error", "var_error")
+        ]
+        lines.append(
+            f"{entry['momentum']!s:<10} {entry['accuracy']:>9.4f} {errors[0]:>11} {errors[1]:>10}"
+        )
+    return "\n".join(lines)
 
 
 class Interruptible:

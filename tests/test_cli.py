@@ -167,6 +167,91 @@ def test_ctrl_c_stops_cleanly_and_prints_what_was_reached(tmp_path):
     assert open_run(tmp_path / "one").summary == document
 
 
+@pytest.fixture
+def on_the_sample(sample, monkeypatch):
+    """The recorded run is one on the full set, whose 70,000 images take longer."""
+    monkeypatch.setattr(cli.data, "load", lambda name: sample)
+
+
+def test_replay_prints_an_entry_for_each_estimator_of_the_recorded_run(call, on_the_sample):
+    done = call("replay", "recorded", "--momentum", "0.9,0.01,none,population", "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["run"], document["variant"], document["step"]) == ("recorded", "builtin", 400)
+    assert document["dataset"]["test"] == 1000
+    entries = {entry["momentum"]: entry for entry in document["estimators"]}
+    assert list(entries) == [0.9, 0.01, "none", "population"]
+    for entry in entries.values():
+        assert 0 < entry["accuracy"] < 1
+        assert set(entry["layers"]) == {"conv1", "conv2", "fc1", "fc2"}
+    assert entries["population"]["mean_error"] == 0
+    # A batch of 16 is noisy; the average since step 1 remembers weights long gone.
+    assert entries[0.9]["mean_error"] > entries["none"]["mean_error"] > 0
+    assert entries["population"]["accuracy"] > entries[0.9]["accuracy"]
+    assert "sample" in done.stderr
+
+
+def test_replay_of_a_variant_at_an_earlier_step_as_a_table(call, on_the_sample):
+    done = call("replay", "recorded", "--variant", "note", "--step", 100, "--momentum", "0.5,none")
+    assert done.exit_code == 0, done.stderr
+    title, head, *rows = done.stdout.splitlines()
+    assert title == "recorded, note, step 100"
+    assert head.split() == ["momentum", "accuracy", "mean", "error", "var", "error"]
+    assert [row.split()[0] for row in rows] == ["0.5", "none"]
+    assert all(len(row.split()) == 4 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["recorded", "--momentum", "0.9,fast"], ["momentum", "'fast'", "0 to 1"]),
+        (["recorded", "--momentum", "1.5"], ["momentum", "1.5", "0 to 1"]),
+        (["nowhere"], ["run", "'nowhere'", "recorded"]),
+        (["recorded", "--variant", "fused"], ["variant", "'fused'", "note, composite, builtin"]),
+        (["recorded", "--step", "7"], ["step", "7", "20, 100, 400"]),
+        (["recorded", "--step", "last"], ["step", "'last'", "whole number"]),
+        ([], ["RUN"]),
+    ],
+    ids=lambda v: " ".join(v)[:40],
+)
+def test_bad_input_of_replay_is_status_2_and_one_clear_line(arguments, words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "bnviz", "replay", *arguments],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    for word in words:
+        assert word in line
+
+
+def test_replay_of_a_run_that_was_cut_is_status_2_and_says_what_to_do(call, tmp_path):
+    folder = tmp_path / "cut"
+    assert call("run", *QUICK, "--variants", "none,builtin", "--steps", 25, "--save", folder,
+                "--json").exit_code == 0  # fmt: skip
+    table, weights = folder / "steps-builtin.arrow", folder / "checkpoints/25-builtin.safetensors"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:-5000])
+    done = call("replay", folder)
+    assert done.exit_code == 2
+    assert "builtin ends at step 0" in done.stderr
+    assert "Choose another run" in done.stderr
+    table.write_bytes(whole)
+    weights.write_bytes(weights.read_bytes()[:-5000])
+    done = call("replay", folder)
+    assert done.exit_code == 2
+    assert "25-builtin.safetensors cannot be read" in done.stderr
+    for path in weights.parent.glob("*"):
+        path.unlink()
+    done = call("replay", folder)
+    assert done.exit_code == 2
+    assert "No weights of builtin are stored" in done.stderr
+    done = call("replay", folder, "--variant", "none")
+    assert done.exit_code == 2
+    assert "variant: got 'none'; allowed: builtin" in done.stderr
+
+
 def test_data_names_source_counts_and_checksum(call, dataset):
     done = call("data", "--json")
     document = json.loads(done.stdout)

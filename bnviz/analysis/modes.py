@@ -1,6 +1,7 @@
 """Train mode against eval mode: the same images through the same weights both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,13 @@ from torch.nn import functional as F
 
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
-from bnviz.nn.state import set_statistics
+from bnviz.nn.state import put_back, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 
 EVAL_CHUNK = 1000  # images at once in eval mode, where the company does not matter
+
+Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Mean and variance of shape (C,) by the names of `LeNet.norm_layers`."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +126,47 @@ def train_side(
     return result.softmax(1).float().numpy()
 
 
+@contextmanager
+def changed(
+    model: nn.Module, statistics: Statistics | None, eps: float | None = None
+) -> Iterator[None]:
+    """While it lasts `model` has other running statistics or another eps; None leaves its own.
+
+    Layers without running statistics keep out of it. The model is put back as it was, also on
+    failure. Raises ConfigError when a layer's statistics are missing or of another shape.
+    """
+    layers: dict[str, Any] = model.norm_layers()  # type: ignore[operator]
+    with put_back(model):
+        for name, layer in layers.items():
+            if statistics is not None and get_statistics(layer) is not None:
+                _overwrite(name, layer, statistics)
+            if eps is not None and hasattr(layer, "eps"):
+                layer.eps = eps
+        yield
+
+
+def _overwrite(name: str, layer: nn.Module, statistics: Statistics) -> None:
+    """Give `layer` the entry `name` of `statistics`, if it is a mean and a variance for it."""
+    own = get_statistics(layer)
+    assert own is not None
+    given = [torch.tensor(array) for array in statistics.get(name, ())]
+    if [tensor.shape for tensor in given] != [tensor.shape for tensor in own]:
+        raise ConfigError(
+            _(
+                "statistics: got shapes {shapes} for the layer {name}; allowed: a mean and a "
+                "variance of shape ({channels},)."
+            ).format(
+                shapes=[tuple(tensor.shape) for tensor in given], name=name, channels=len(own[0])
+            )
+        )
+    set_statistics(layer, *given)
+
+
 def eval_side(
     model: nn.Module,
     images: Tensor,
     *,
-    statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    statistics: Statistics | None = None,
     eps: float | None = None,
 ) -> np.ndarray:
     """Probabilities (N, 10) in eval mode, with other running statistics or another eps if given.
@@ -134,28 +174,8 @@ def eval_side(
     `statistics` maps the names of `LeNet.norm_layers` to mean and variance of shape (C,). The
     model is put back as it was.
     """
-    layers: dict[str, Any] = model.norm_layers()  # type: ignore[operator]
-    before: dict[str, tuple[float | None, list[Tensor] | None]] = {}
-    for name, layer in layers.items():
-        pair = get_statistics(layer)
-        before[name] = (
-            getattr(layer, "eps", None),
-            None if pair is None else [tensor.clone() for tensor in pair],
-        )
-    try:
-        for name, layer in layers.items():
-            if statistics is not None and before[name][1] is not None:
-                set_statistics(layer, *(torch.tensor(a) for a in statistics[name]))
-            if eps is not None and before[name][0] is not None:
-                layer.eps = eps
+    with changed(model, statistics, eps):
         return forward(model, images, mode="eval", batch_size=1).softmax(1).float().numpy()
-    finally:
-        for name, layer in layers.items():
-            old_eps, old = before[name]
-            if old is not None:
-                set_statistics(layer, *old)
-            if old_eps is not None:
-                layer.eps = old_eps
 
 
 def compare_modes(train: np.ndarray, evaluation: np.ndarray, labels: np.ndarray) -> pd.DataFrame:

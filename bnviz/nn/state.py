@@ -4,7 +4,8 @@
 buffers; a snapshot has them under the names they would have as buffers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -52,3 +53,34 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             value = getattr(layer, name, None)
             if isinstance(value, Tensor) and name not in layer._buffers:
                 setattr(layer, name, state[f"{path}.{name}"].to(value.device).clone())
+
+
+@contextmanager
+def put_back(model: nn.Module) -> Iterator[None]:
+    """While it lasts the model may be run and changed; afterwards it is as it was, also on failure.
+
+    Put back are all plain attributes of all modules (training flags, eps, the note's statistics
+    with their graph) and all buffers: the same tensors with the same values. Parameters are not:
+    whoever uses this does not train.
+    """
+    before = [
+        (
+            module,
+            dict(vars(module)),
+            dict(module._buffers),
+            [None if b is None else b.detach().clone() for b in module._buffers.values()],
+        )
+        for module in model.modules()
+    ]
+    try:
+        yield
+    finally:
+        for module, attributes, buffers, values in before:
+            for name in vars(module).keys() - attributes.keys():
+                del vars(module)[name]
+            vars(module).update(attributes)
+            module._buffers.update(buffers)
+            for buffer, value in zip(buffers.values(), values, strict=True):
+                if buffer is not None and value is not None and not torch.equal(buffer, value):
+                    with torch.no_grad():
+                        buffer.copy_(value)

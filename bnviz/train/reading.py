@@ -137,9 +137,18 @@ def values_per_channel(config: RunConfig, layer: str) -> int:
 
 def momentum_schedule(config: RunConfig, history: History, steps: np.ndarray) -> np.ndarray:
     """The momentum that each of `steps` was made with, changes in mid-run respected."""
-    schedule = np.full(len(steps), config.momentum, float)
+    return _schedule(config.momentum, history, "momentum", steps)
+
+
+def eps_at(config: RunConfig, history: History, step: int) -> float:
+    """The eps that `step` was made with, changes in mid-run respected."""
+    return float(_schedule(config.eps, history, "eps", np.array([step]))[0])
+
+
+def _schedule(start: float | None, history: History, name: str, steps: np.ndarray) -> np.ndarray:
+    schedule = np.full(len(steps), start, float)
     for event in history.events:
-        if event["kind"] == "set" and event["name"] == "momentum":
+        if event["kind"] == "set" and event["name"] == name:
             schedule[steps > event["step"]] = event["new"]
     return schedule
 
@@ -211,10 +220,10 @@ class RunningView:
         where = layer_slice(layer)
         self._channels = np.arange(where.start, where.stop)[channels]
         self._momentum = momentum
-        self._mean0, self._var0, self._unbiased = starting_statistics(config, variant)
+        mean, var, self._unbiased = starting_statistics(config, variant)
         self._count = values_per_channel(config, layer)
         self._rows = 0
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._last = tuple(np.full(len(channels), start) for start in (mean, var))
         self._parts: dict[str, list[np.ndarray]] = {}
 
     @property
@@ -231,23 +240,34 @@ class RunningView:
             name: self._table.column(name, start=self._rows, stop=rows)[:, self._channels]
             for name in ("batch_mean", "batch_var", "running_mean", "running_var")
         }
-        first = (self._mean0, self._var0) if self._last is None else self._last
-        means, variances = replay(
-            new["batch_mean"],
-            new["batch_var"],
-            momentum=self._momentum,
-            initial_mean=first[0],
-            initial_var=first[1],
-            count=self._count if self._unbiased else None,
-            seen=self._rows,
-        )
-        self._last = (means[-1], variances[-1])
+        means, variances = self._replay(new["batch_mean"], new["batch_var"])
         new |= {"replay_mean": means, "replay_var": variances}
         for name, values in new.items():
             self._parts.setdefault(name, []).append(values)
         self._rows = rows
         if len(next(iter(self._parts.values()))) > 32:
             self._parts = {k: [np.concatenate(v)] for k, v in self._parts.items()}
+
+    def _replay(
+        self, batch_means: np.ndarray, batch_vars: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Go on with the replay; after the first batch without finite statistics it is NaN."""
+        finite = np.asarray(np.isfinite([batch_means, batch_vars]).all(axis=(0, 2)))
+        finite &= np.isfinite(self._last).all()
+        whole = len(finite) if finite.all() else int(finite.argmin())
+        means, variances = np.full((2, *batch_means.shape), np.nan)
+        if whole:
+            means[:whole], variances[:whole] = replay(
+                batch_means[:whole],
+                batch_vars[:whole],
+                momentum=self._momentum,
+                initial_mean=self._last[0],
+                initial_var=self._last[1],
+                count=self._count if self._unbiased else None,
+                seen=self._rows,
+            )
+        self._last = (means[-1], variances[-1])
+        return means, variances
 
     def series(self, points: int = 150) -> dict[str, Any]:
         """Steps and arrays (points, channels) by name, thinned to at most about `points` rows."""

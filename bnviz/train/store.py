@@ -188,6 +188,24 @@ def recorded_run() -> StoredRun:
     return open_run(RECORDED_FOLDER)
 
 
+def find_run(name: str) -> StoredRun:
+    """The run in the folder `name`, the one of that id in `runs_folder`, or the recorded one.
+
+    Raises RunError when there is none or it cannot be read.
+    """
+    for folder in (Path(name).expanduser(), runs_folder() / name):
+        if (folder / "config.json").is_file():
+            return open_run(folder.resolve())
+    if name == RECORDED_ID:
+        return recorded_run()
+    stored = [RECORDED_ID, *(run.id for run in list_runs(runs_folder()))]
+    raise RunError(
+        _("run: got {name!r}; allowed: the folder of a stored run, or one of {ids}.").format(
+            name=name, ids=", ".join(stored)
+        )
+    )
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """What a list of runs shows of one, without opening its tables."""

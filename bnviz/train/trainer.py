@@ -328,8 +328,9 @@ class Trainer:
             )
 
     def checkpoint(self) -> None:
-        """Hand the state of each active variant to `on_checkpoint`."""
+        """Hand the state of each active variant to `on_checkpoint`, its steps recorded before."""
         if self.on_checkpoint is not None:
+            self.flush()
             for run in self.active:
                 self.on_checkpoint(self.step_count, run.variant, snapshot(run.model))
 

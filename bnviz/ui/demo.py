@@ -143,8 +143,7 @@ def cards(demo: Demo) -> list[Card]:
     ema, average = demo.ema, demo.average
     last = ema[-len(ema) // demo.rounds :]
     swings = last.max() - last.min() > 0.01 * max(abs(demo.values).max(), 1e-12)
-    count = min(len(ema), BARS)
-    weights = demo.momentum * (1 - demo.momentum) ** np.arange(count)
+    weights, left = estimators.ema_weights(demo.momentum, len(ema))
     return [
         Card(
             key="demo",
@@ -168,14 +167,14 @@ def cards(demo: Demo) -> list[Card]:
         Card(
             key="memory_of_average",
             title=_("What the present value is made of"),
-            figure=memory_of_an_average(weights),
+            figure=memory_of_an_average(weights[:BARS]),
             sentence=_(
                 "The newest batch weighs {first:.1%}, the ten newest together {ten:.1%}; {left:.2%} "
                 "of the start value {start:g} is left."
             ).format(
                 first=demo.momentum,
-                ten=1 - (1 - demo.momentum) ** 10,
-                left=(1 - demo.momentum) ** len(ema),
+                ten=weights[:10].sum(),
+                left=left,
                 start=demo.start,
             ),
             alt=_("Weight of each past batch in the present value of the moving average"),

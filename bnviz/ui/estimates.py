@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
+from bnviz.analysis.estimators import corrected
 from bnviz.errors import BnvizError
 from bnviz.figures.race import (
     ESTIMATORS,
@@ -19,7 +20,7 @@ from bnviz.figures.race import (
 )
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.reading import replay_layer, replayed_statistics, starting_statistics
+from bnviz.train.reading import eps_at, replay_layer, replayed_statistics, starting_statistics
 from bnviz.train.schema import LAYERS, layer_slice, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView, view
@@ -110,12 +111,11 @@ def estimates_card(run: RunView, chosen: Choice, found: "Measured | None") -> Ca
             series |= {f"{name}_{statistic}": np.empty(0) for name in columns}
             continue
         ema = own[f"replay_{statistic}"][:, 0]
-        forgotten = (1 - chosen.momentum) ** series["step"].astype(float)
         series |= {
             f"batch_{statistic}": own[f"batch_{statistic}"][:, 0],
             f"running_{statistic}": own[f"running_{statistic}"][:, 0],
             f"ema_{statistic}": ema,
-            f"corrected_{statistic}": (ema - forgotten * start) / (1 - forgotten),
+            f"corrected_{statistic}": corrected(ema, chosen.momentum, start, series["step"]),
             f"average_{statistic}": average[f"replay_{statistic}"][:, 0],
         }
     population = pd.DataFrame({"step": [], "mean": [], "var": []})
@@ -218,12 +218,13 @@ class Measurement:
             model = model_of(self._run, variant, step)
             population[step] = population_statistics(model, images)
             self.done += 1
+        eps = eps_at(self._run.config, self._run.history, steps[-1])
         accuracy: dict[float | str | None, float] = {}
         for momentum in (*MOMENTA, None):
-            accuracy[momentum] = accuracy_with(self._run, variant, steps[-1], momentum)
+            accuracy[momentum] = accuracy_with(self._run, variant, steps[-1], momentum, eps=eps)
             self.done += 1
         accuracy["population"] = accuracy_with(
-            self._run, variant, steps[-1], statistics=population[steps[-1]]
+            self._run, variant, steps[-1], statistics=population[steps[-1]], eps=eps
         )
         return Measured(population, steps[-1], accuracy)
 

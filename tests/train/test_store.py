@@ -129,3 +129,15 @@ def test_a_run_is_read_without_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_is_found_by_folder_by_id_and_the_recorded_one_by_its_name(stored, monkeypatch):
+    _trainer, folder = stored
+    monkeypatch.setenv("BNVIZ_RUNS", str(folder.parent))
+    monkeypatch.chdir(folder)
+    for name in (str(folder), "one", ".", "../one"):
+        assert store.find_run(name).id == "one"
+    assert store.find_run("recorded").folder == store.RECORDED_FOLDER
+    for name in ("two", "", "checkpoints"):
+        with pytest.raises(RunError, match=rf"run: got '{name}'.*recorded, one"):
+            store.find_run(name)

@@ -1,0 +1,166 @@
+"""Population statistics: what the running statistics estimate, measured at frozen weights.
+
+Running statistics average over batches of many different weights. Measured over all images at the
+weights of the moment, the mean and variance of each channel are those that a running average can
+be held against (PreciseBN: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm",
+https://arxiv.org/abs/2105.07576, section 3.1).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnviz.analysis.estimators import pooled
+from bnviz.analysis.modes import Evaluation, Statistics, changed, evaluate, forward, to_input
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.nn import LeNet
+from bnviz.nn.state import put_back, set_statistics
+from bnviz.nn.state import statistics as get_statistics
+
+HOW = ("layer_by_layer", "one_pass")
+
+
+@torch.no_grad()
+def population_statistics(
+    model: LeNet, images: Tensor, *, batch_size: int = 1000, how: str = "layer_by_layer"
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean and unbiased variance (C,) of what enters each norm layer, over all `images`.
+
+    `images` are uint8 of shape (N, 28, 28); the result has the names of `LeNet.norm_layers`.
+    Sums are in double precision, and batches are pooled by the law of total variance (`pooled`).
+    The model is left exactly as it was, also on failure.
+
+    ``layer_by_layer`` measures the first layer, lets it normalize by what was measured, measures
+    the second, and so on: each layer sees what it will see in eval mode, and `batch_size` does not
+    matter. ``one_pass`` runs once in train mode, where each layer normalizes by its batch of
+    `batch_size`, as PreciseBN does
+    (https://github.com/facebookresearch/fvcore/blob/main/fvcore/nn/precise_bn.py) and
+    `torch.optim.swa_utils.update_bn`, which averages the batch variances instead of pooling.
+
+    Raises ConfigError for another `how`, a model without statistics, fewer than two images and a
+    `batch_size` below 1 (below 2 for ``one_pass``).
+    """
+    if how not in HOW:
+        raise ConfigError(
+            _("how: got {value!r}; allowed: {allowed}.").format(value=how, allowed=", ".join(HOW))
+        )
+    if any(get_statistics(layer) is None for layer in model.norm_layers().values()):
+        raise ConfigError(
+            _(
+                "model: got norm {norm!r}, which has no running statistics; allowed: a variant "
+                "that normalizes."
+            ).format(norm=model.norm)
+        )
+    for name, value, least in (("images", len(images), 2), ("batch_size", batch_size, 1)):
+        if value < least:
+            raise ConfigError(
+                _("{name}: got {value}; allowed: {least} or more.").format(
+                    name=name, value=value, least=least
+                )
+            )
+    with put_back(model):
+        if how == "one_pass":
+            return _in_one_pass(model, images, batch_size)
+        return _layer_by_layer(model, images, batch_size)
+
+
+def _in_one_pass(
+    model: LeNet, images: Tensor, batch_size: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    found = {name: _Moments() for name in model.norm_layers()}
+    with _listening(model, {name: moments.add for name, moments in found.items()}):
+        forward(model, images, mode="train", batch_size=batch_size)
+    return {name: moments.pooled() for name, moments in found.items()}
+
+
+def _layer_by_layer(
+    model: LeNet, images: Tensor, batch_size: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    model.eval()
+    dtype = next(model.parameters()).dtype
+    result = {}
+    for name, layer in model.norm_layers().items():
+        moments = _Moments()
+        with _listening(model, {name: moments.add}, leave=True):
+            for part in images.split(batch_size):
+                with suppress(_Reached):
+                    model(to_input(part, dtype))
+        mean, var = result[name] = moments.pooled()
+        set_statistics(layer, torch.tensor(mean), torch.tensor(var))
+    return result
+
+
+class _Reached(Exception):
+    """The layer that is measured has its input: the rest of the network need not be run."""
+
+
+class _Moments:
+    """Count, mean and biased variance of each channel, batch by batch, in double precision."""
+
+    def __init__(self) -> None:
+        self._counts: list[int] = []
+        self._means: list[np.ndarray] = []
+        self._vars: list[np.ndarray] = []
+
+    def add(self, x: Tensor) -> None:
+        """Take note of a batch (N, C, ...)."""
+        wide = (x.cpu() if x.device.type == "mps" else x).double()  # MPS has no float64
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        var, mean = torch.var_mean(wide, dims, correction=0)
+        self._counts.append(x.numel() // x.shape[1])
+        self._means.append(mean.cpu().numpy())
+        self._vars.append(var.cpu().numpy())
+
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and unbiased variance (C,) of all batches together."""
+        return pooled(self._counts, self._means, self._vars)
+
+
+@contextmanager
+def _listening(
+    model: LeNet, ears: dict[str, Callable[[Tensor], None]], *, leave: bool = False
+) -> Iterator[None]:
+    """While it lasts, each named norm layer tells its ear what enters it.
+
+    With `leave` the forward pass ends there, by raising _Reached.
+    """
+
+    def hook(ear: Callable[[Tensor], None]) -> Any:
+        def tell(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            ear(inputs[0])
+            if leave:
+                raise _Reached
+
+        return tell
+
+    layers = model.norm_layers()
+    handles = [layers[name].register_forward_pre_hook(hook(ear)) for name, ear in ears.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def evaluate_with_statistics(
+    model: LeNet,
+    statistics: Statistics | None,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | None = None,
+) -> Evaluation:
+    """Loss and accuracy in eval mode with other running statistics or another eps.
+
+    `images` are uint8 (N, 28, 28), `labels` int64 (N,). `statistics` maps the names of
+    `LeNet.norm_layers` to mean and variance of shape (C,); None leaves the model's own, and so
+    does None for `eps`. The model is put back as it was, also on failure. Raises ConfigError for
+    statistics of another shape.
+    """
+    with changed(model, statistics, eps):
+        return evaluate(model, images, labels, mode="eval", batch_size=1)

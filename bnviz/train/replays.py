@@ -1,0 +1,234 @@
+"""One run, many estimators: what its eval mode would have been at other momenta.
+
+The batches of a run are recorded, so running statistics at any momentum can be put into the
+weights of a checkpoint and evaluated, without training again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from bnviz import data
+from bnviz.analysis.modes import Statistics
+from bnviz.analysis.population import evaluate_with_statistics, population_statistics
+from bnviz.config import RunConfig
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError, RunError
+from bnviz.i18n import _
+from bnviz.nn import LeNet
+from bnviz.nn.state import restore
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.history import History
+from bnviz.train.reading import eps_at, latest_step, replayed_statistics
+from bnviz.train.steps import build_model
+
+POPULATION = "population"
+Estimator = float | str | None
+
+
+class Run(Protocol):
+    """What is asked of a run: a `StoredRun` and a `Job` both have it."""
+
+    @property
+    def config(self) -> RunConfig:
+        """Its settings."""
+
+    @property
+    def history(self) -> History:
+        """Its tables."""
+
+    def checkpoints(self, variant: str) -> list[int]:
+        """Steps at which weights of `variant` were stored, ascending."""
+
+    def checkpoint(self, step: int, variant: str) -> Mapping[str, np.ndarray]:
+        """The tensors of a checkpoint. Raises RunError when it is gone."""
+
+
+def parse_estimators(text: str) -> list[Estimator]:
+    """The comma-separated momenta of `text`: numbers from 0 to 1, ``none`` and ``population``.
+
+    Raises ConfigError naming the first word that is none of these.
+    """
+    return [_parse(word.strip()) for word in text.split(",")]
+
+
+def _parse(word: str) -> Estimator:
+    if word == "none":
+        return None
+    try:
+        estimator: Estimator = float(word)
+    except ValueError:
+        estimator = word
+    _check(estimator)
+    return estimator
+
+
+def _check(estimator: Estimator) -> None:
+    """Refuse what is no estimator."""
+    number = isinstance(estimator, int | float) and 0 <= estimator <= 1
+    if not (number or estimator is None or estimator == POPULATION):
+        raise ConfigError(
+            _(
+                "momentum: got {value!r}; allowed: numbers from 0 to 1, none (cumulative average) "
+                "and population."
+            ).format(value=estimator)
+        )
+
+
+def replayable_variant(config: RunConfig, variant: str | None = None) -> str:
+    """`variant`, or the last of the run that has running statistics.
+
+    Raises ConfigError for one that is not in the run or has none.
+    """
+    able = [name for name in config.variants if VARIANTS[name].normalizes]
+    if variant is None and able:
+        return able[-1]
+    if variant not in able:
+        raise ConfigError(
+            _("variant: got {value!r}; allowed: {allowed}.").format(
+                value=variant,
+                allowed=", ".join(able)
+                or _("none in this run, which has no running statistics; choose another run"),
+            )
+        )
+    return variant
+
+
+def replayable_step(run: Run, variant: str, step: int | None = None) -> int:
+    """`step`, or the last one with weights of `variant`.
+
+    Raises RunError for a run without a checkpoint or whose record ends before the step, and
+    ConfigError for a step without a checkpoint.
+    """
+    stored = run.checkpoints(variant)
+    if not stored:
+        raise RunError(
+            _(
+                "No weights of {variant} are stored in this run, so it cannot be evaluated. "
+                "Choose another run, or make one that reaches step 20."
+            ).format(variant=variant)
+        )
+    if step is not None and step not in stored:
+        raise ConfigError(
+            _("step: got {value}; allowed: a step with stored weights, {allowed}.").format(
+                value=step, allowed=", ".join(map(str, stored))
+            )
+        )
+    step = stored[-1] if step is None else step
+    recorded = latest_step(run.history, variant)
+    if recorded < step:
+        whole = [s for s in stored if s <= recorded]
+        raise RunError(
+            _(
+                "The record of {variant} ends at step {recorded}, before the weights of step "
+                "{step}: the run was cut off or its files were. {remedy}"
+            ).format(
+                variant=variant,
+                recorded=recorded,
+                step=step,
+                remedy=_("Choose step {step}.").format(step=whole[-1])
+                if whole
+                else _("Choose another run."),
+            )
+        )
+    return step
+
+
+def compare_estimators(
+    run: Run,
+    variant: str,
+    momenta: Sequence[Estimator],
+    *,
+    step: int | None = None,
+    images: int | None = None,
+    dataset: Dataset | None = None,
+) -> list[dict[str, Any]]:
+    """What each estimator of the running statistics would come to in eval mode.
+
+    `momenta` are weights of the new batch from 0 to 1, None for the cumulative average, or
+    ``"population"`` for the statistics of all training images at the frozen weights
+    (`population_statistics`). Each is put into the weights of the checkpoint at `step` (the last)
+    and evaluated on the first `images` test images (all) of `dataset` (the run's), on the CPU.
+
+    One dict each: `momentum` as given, with ``"none"`` for None; `accuracy` from 0 to 1;
+    `mean_error` and `var_error`, the root mean square over all channels of all layers of the
+    difference to the population value, for the mean in units of the channel's population standard
+    deviation, for the variance relative to the population variance; and `layers` with both errors
+    for each layer. A channel that never varies has no such units and is left out; without any
+    other the error is None.
+
+    The test passes of the variant `note` move its own statistics too, but they are not in the
+    record, so a replay is what its statistics would have been without them. Its variance is
+    averaged as it averages it, biased by its quirk, and that counts as an error here.
+
+    Raises ConfigError for a momentum outside 0 to 1, a variant without statistics or a step
+    without a checkpoint, RunError for a run without one or with a damaged or shorter record.
+    """
+    if images is not None and images < 1:
+        raise ConfigError(_("images: got {value}; allowed: 1 or more.").format(value=images))
+    for momentum in momenta:
+        _check(momentum)
+    variant = replayable_variant(run.config, variant)
+    step = replayable_step(run, variant, step)
+    images_of = dataset or data.load(run.config.dataset)
+    test = torch.tensor(images_of.test_images[:images])
+    labels = torch.tensor(images_of.test_labels[:images])
+    model = _model(run, variant, step)
+    population = population_statistics(model, torch.tensor(images_of.train_images))
+    result = []
+    for momentum in momenta:
+        statistics: Statistics = population
+        if not isinstance(momentum, str):
+            statistics = replayed_statistics(run.config, run.history, variant, momentum, step)
+        evaluation = evaluate_with_statistics(model, statistics, test, labels)
+        result.append(
+            {
+                "momentum": "none" if momentum is None else momentum,
+                "accuracy": round(evaluation.accuracy, 6),
+                **_errors(statistics, population),
+            }
+        )
+    return result
+
+
+def _model(run: Run, variant: str, step: int) -> LeNet:
+    """A model with the weights of a checkpoint and the eps of that step."""
+    model = build_model(run.config, variant, torch.device("cpu"))
+    state = {name: torch.tensor(v) for name, v in run.checkpoint(step, variant).items()}
+    try:
+        restore(model, state)
+    except (KeyError, RuntimeError) as error:
+        raise RunError(
+            _(
+                "The checkpoint of {variant} at step {step} does not fit its network ({error}). "
+                "Choose another step."
+            ).format(variant=variant, step=step, error=error)
+        ) from error
+    for layer in model.norm_layers().values():
+        layer.eps = eps_at(run.config, run.history, step)  # type: ignore[assignment]
+    return model
+
+
+def _errors(statistics: Statistics, population: Statistics) -> dict[str, Any]:
+    """Both errors over all layers, and those of each under `layers`."""
+    differences = {}
+    for name, (true_mean, true_var) in population.items():
+        varies = true_var > 0
+        mean, var = (values[varies] for values in statistics[name])
+        true_mean, true_var = true_mean[varies], true_var[varies]
+        differences[name] = (
+            (mean - true_mean) / np.sqrt(true_var),
+            (var - true_var) / true_var,
+        )
+    overall = [np.concatenate(parts) for parts in zip(*differences.values(), strict=True)]
+    return {**_rms(*overall), "layers": {name: _rms(*two) for name, two in differences.items()}}
+
+
+def _rms(mean: np.ndarray, var: np.ndarray) -> dict[str, float | None]:
+    """Root mean squares, None of nothing."""
+    return {
+        name: float(np.sqrt(np.mean(values**2))) if len(values) else None
+        for name, values in (("mean_error", mean), ("var_error", var))
+    }

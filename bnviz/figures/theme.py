@@ -78,8 +78,8 @@ QUANTITIES: dict[str, Quantity] = {
     "age": Quantity(N_("batches ago"), "", "d"),
     "weight": Quantity(N_("weight in the present value"), "%", ".2f"),
     "momentum": Quantity(N_("momentum m, log scale"), "", ".3g"),
-    "mean_error": Quantity(N_("error of the mean"), N_("standard deviations"), ".3f"),
-    "var_error": Quantity(N_("error of the variance"), "%", ".1f"),
+    "mean_error": Quantity(N_("error of mean"), "σ", ".3f"),
+    "var_error": Quantity(N_("error of variance"), "%", ".1f"),
 }
 STAGE_LABELS = {
     "input": N_("before BN: the layer's input"),

@@ -74,8 +74,8 @@ def parse_means(text: str, rounds: int) -> np.ndarray:
 def controls() -> Demo:
     """The sequence, the weight and whose it is, the start value. Raises ConfigError as `parse_means`."""
     names = {
-        "old": _("of the old value (the note's demo)"),
-        "new": _("of the new batch (the note's code, PyTorch)"),
+        "old": _("old value (the note's demo)"),
+        "new": _("new batch (PyTorch)"),
     }
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         text = st.text_input(
@@ -95,7 +95,7 @@ def controls() -> Demo:
             help=_("Of the old value or of the new batch, as chosen beside."),
         )  # fmt: skip
         side = st.segmented_control(
-            _("w is the weight"), list(names), default="old", required=True, key="demo_side",
+            _("w weighs the"), list(names), default="old", required=True, key="demo_side",
             bind="query-params", format_func=lambda name: names[name],
             help=_("The note writes momentum = 0.9 for both, and means something else each time."),
         )  # fmt: skip

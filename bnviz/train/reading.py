@@ -24,6 +24,7 @@ from bnviz.train.schema import (
 )
 
 POINTS = 150
+PROBES = 80
 ACTIVATIONS = {"sigmoid": lambda v: 1 / (1 + np.exp(-v)), "relu": lambda v: np.maximum(v, 0)}
 
 
@@ -81,6 +82,44 @@ def stage_quantiles(
     stages = {name: row[k] for k, name in enumerate(RECORDED_STAGES) if not np.isnan(row[k]).any()}
     stages["activation"] = ACTIVATIONS[config.activation](stages.get("scaled", stages["input"]))
     return int(steps[at]), {name: stages[name] for name in STAGES if name in stages}
+
+
+def probe_steps(history: History, variant: str, points: int = PROBES) -> np.ndarray:
+    """The steps at which the activations of `variant` were probed, thinned, the newest kept."""
+    table = history[stages_table(variant)]
+    return table.column("step")[_thinned_places(len(table), points)]
+
+
+def stage_history(
+    config: RunConfig,
+    history: History,
+    variant: str,
+    layer: str,
+    stage: str,
+    points: int = PROBES,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (probes,) and quantiles at LEVELS (probes, QUANTILES) of one stage over the run.
+
+    Thinned to at most about `points` probes, the newest kept; none for a stage that the variant
+    has not.
+    """
+    table = history[stages_table(variant)]
+    places = _thinned_places(len(table), points)
+    steps = table.column("step")[places]
+    rows = table.column("quantiles", start=places.start, step=places.step)
+    rows = rows[:, list(LAYERS).index(layer)]
+    scaled = rows[:, RECORDED_STAGES.index("scaled")]
+    if stage == "activation":
+        before = scaled if np.isfinite(scaled).all() else rows[:, 0]
+        return steps, ACTIVATIONS[config.activation](before)
+    chosen = rows[:, RECORDED_STAGES.index(stage)]
+    there = np.isfinite(chosen).all(axis=1)
+    return steps[there], chosen[there]
+
+
+def _thinned_places(rows: int, points: int) -> slice:
+    stride = max(1, -(-rows // points))
+    return slice((rows - 1) % stride if rows else 0, rows, stride)
 
 
 def stage_range(config: RunConfig, history: History, layer: str, stage: str) -> tuple[float, float]:
@@ -292,9 +331,10 @@ def process_curve(history: History, points: int = 200) -> pd.DataFrame:
 
 
 def _thinned(table: Table, points: int) -> pd.DataFrame:
-    rows = len(table)
-    stride = max(1, -(-rows // points))
-    start = (rows - 1) % stride if rows else 0
+    places = _thinned_places(len(table), points)
     return pd.DataFrame(
-        {name: table.column(name, start, rows, stride) for name in table.schema.columns}
+        {
+            name: table.column(name, places.start, places.stop, places.step)
+            for name in table.schema.columns
+        }
     )

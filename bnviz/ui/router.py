@@ -28,6 +28,12 @@ PAGES = (
         N_("Train with a hand-written and the built-in BatchNorm and watch all four views."),
     ),
     (
+        "activations",
+        N_("Activations"),
+        ":material/area_chart:",
+        N_("What BN does to the activations over a run, step by step, and how far they move."),
+    ),
+    (
         "running_stats",
         N_("Running statistics"),
         ":material/query_stats:",

@@ -291,9 +291,10 @@ class RunningView:
         self, batch_means: np.ndarray, batch_vars: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Go on with the replay; after the first batch without finite statistics it is NaN."""
-        finite = np.asarray(np.isfinite([batch_means, batch_vars]).all(axis=(0, 2)))
-        finite &= np.isfinite(self._last).all()
-        whole = len(finite) if finite.all() else int(finite.argmin())
+        broken = ~np.isfinite(np.hstack([batch_means, batch_vars])).all(axis=1)
+        whole = int(broken.argmax()) if broken.any() else len(broken)
+        if not np.isfinite(self._last).all():
+            whole = 0
         means, variances = np.full((2, *batch_means.shape), np.nan)
         if whole:
             means[:whole], variances[:whole] = replay(

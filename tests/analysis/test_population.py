@@ -111,7 +111,7 @@ def test_in_one_pass_the_batches_are_pooled(variant, images):
 
 
 def test_the_variance_is_not_the_mean_of_the_batch_variances(sample):
-    """In batches of one class each, a part of the variance lies between the batches."""
+    """In batches of one class each, some of the variance lies between the batches."""
     order = np.argsort(sample.train_labels, kind="stable")
     images = torch.tensor(sample.train_images[order])
     model = built("builtin")

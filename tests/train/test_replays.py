@@ -47,6 +47,12 @@ def trained(config, dataset, changes=None):
 
 
 @pytest.fixture
+def fewer(sample):
+    """The sample with 1,000 training images, so that a population is soon measured."""
+    return dataclasses.replace(sample, train_images=sample.train_images[:1000])
+
+
+@pytest.fixture
 def stored(tmp_path, short_config, sample):
     config = short_config(variants="note,builtin,none", steps=25, eval_every=1000)
     writer = store.RunWriter(tmp_path / "runs", "one", config)
@@ -76,7 +82,7 @@ def test_a_replay_at_the_runs_own_momentum_is_what_the_layers_recorded(
 
 @pytest.mark.parametrize("variant", ["note", *ALL])
 def test_momentum_never_reaches_the_weights_and_a_replay_is_the_other_run(
-    short_config, sample, variant
+    short_config, sample, fewer, variant
 ):
     slow, fast = (
         trained(
@@ -88,9 +94,9 @@ def test_momentum_never_reaches_the_weights_and_a_replay_is_the_other_run(
         slow.models[variant].parameters(), fast.models[variant].parameters(), strict=True
     ):
         assert torch.equal(one, other)
-    (replayed,) = compare_estimators(slow, variant, [0.9], dataset=sample)
-    (own,) = compare_estimators(fast, variant, [0.9], dataset=sample)
-    (before,) = compare_estimators(slow, variant, [0.05], dataset=sample)
+    (replayed,) = compare_estimators(slow, variant, [0.9], dataset=fewer)
+    (own,) = compare_estimators(fast, variant, [0.9], dataset=fewer)
+    (before,) = compare_estimators(slow, variant, [0.05], dataset=fewer)
     measured = accuracy_of(fast, variant, sample)
     assert abs(own["accuracy"] - measured) <= 2 / len(sample.test_labels)
     assert abs(replayed["accuracy"] - measured) <= 2 / len(sample.test_labels)
@@ -105,15 +111,15 @@ def accuracy_of(run, variant, dataset):
         return float((model(images).argmax(1).numpy() == dataset.test_labels).mean())
 
 
-def test_errors_are_differences_to_the_population_by_hand(stored, sample):
-    found = compare_estimators(stored, "builtin", [0.3, None, "population"], dataset=sample)
+def test_errors_are_differences_to_the_population_by_hand(stored, fewer):
+    found = compare_estimators(stored, "builtin", [0.3, None, "population"], dataset=fewer)
     assert [entry["momentum"] for entry in found] == [0.3, "none", "population"]
     exact = found[-1]
     assert (exact["mean_error"], exact["var_error"]) == (0, 0)
     # The population value of the first layer, without any of this project's functions.
     weights = {k: torch.tensor(v) for k, v in stored.checkpoint(25, "builtin").items()}
     x = torch.nn.functional.conv2d(
-        torch.tensor(sample.train_images).float().div(255).unsqueeze(1),
+        torch.tensor(fewer.train_images).float().div(255).unsqueeze(1),
         weights["conv.0.weight"], weights["conv.0.bias"],
     ).double()  # fmt: skip
     mean, var = x.mean((0, 2, 3)).numpy(), x.var((0, 2, 3)).numpy()
@@ -129,23 +135,23 @@ def test_errors_are_differences_to_the_population_by_hand(stored, sample):
             assert entry[error] == pytest.approx((sum(squares) / sum(LAYERS.values())) ** 0.5)
 
 
-def test_the_checkpoint_asked_for_is_the_one_that_is_evaluated(stored, sample):
+def test_the_checkpoint_asked_for_is_the_one_that_is_evaluated(stored, fewer):
     early, late = (
-        compare_estimators(stored, "builtin", ["population"], step=step, dataset=sample)[0]
+        compare_estimators(stored, "builtin", ["population"], step=step, dataset=fewer)[0]
         for step in (20, None)
     )
     assert early != late
-    assert compare_estimators(stored, "builtin", ["population"], step=25, dataset=sample) == [late]
+    assert compare_estimators(stored, "builtin", ["population"], step=25, dataset=fewer) == [late]
 
 
-def test_fewer_test_images_and_the_runs_own_data_set_unless_told(stored, sample):
+def test_fewer_test_images_of_the_runs_own_data_set(stored):
     (entry,) = compare_estimators(stored, "note", [0.1], images=10)
     assert 10 * entry["accuracy"] == pytest.approx(round(10 * entry["accuracy"]))
     with pytest.raises(ConfigError, match=r"images: got 0; allowed: 1 or more"):
         compare_estimators(stored, "note", [0.1], images=0)
 
 
-def test_a_change_of_eps_in_mid_run_is_respected(short_config, sample):
+def test_a_change_of_eps_in_mid_run_is_respected(short_config, sample, fewer):
     config = short_config(variants="builtin", steps=30)
     run = trained(config, sample, changes={21: {"eps": 0.5}})
     assert [eps_at(config, run.history, step) for step in (20, 21, 22, 30)] == [
@@ -154,23 +160,23 @@ def test_a_change_of_eps_in_mid_run_is_respected(short_config, sample):
         0.5,
         0.5,
     ]
-    (entry,) = compare_estimators(run, "builtin", [0.1], dataset=sample)
+    (entry,) = compare_estimators(run, "builtin", [0.1], dataset=fewer)
     assert abs(entry["accuracy"] - accuracy_of(run, "builtin", sample)) <= 0.002
     run.history.events.clear()
-    (without,) = compare_estimators(run, "builtin", [0.1], dataset=sample)
+    (without,) = compare_estimators(run, "builtin", [0.1], dataset=fewer)
     assert without["layers"] != entry["layers"]
 
 
-def test_a_channel_that_never_varies_is_left_out_of_the_errors(stored, sample):
+def test_a_channel_that_never_varies_is_left_out_of_the_errors(stored, fewer):
     state = dict(stored.checkpoint(25, "builtin"))
     state["conv.0.weight"] = state["conv.0.weight"].copy()
     state["conv.0.weight"][0] = 0
     dead = dataclasses.replace(stored)
     object.__setattr__(dead, "checkpoint", lambda step, variant: state)
-    (entry,) = compare_estimators(dead, "builtin", [0.1], dataset=sample)
+    (entry,) = compare_estimators(dead, "builtin", [0.1], dataset=fewer)
     assert np.isfinite(entry["layers"]["conv1"]["var_error"])
     state["conv.0.weight"][:] = 0
-    (entry,) = compare_estimators(dead, "builtin", [0.1], dataset=sample)
+    (entry,) = compare_estimators(dead, "builtin", [0.1], dataset=fewer)
     assert entry["layers"]["conv1"] == {"mean_error": None, "var_error": None}
 
 
@@ -255,10 +261,10 @@ def test_a_record_that_reaches_an_earlier_checkpoint_says_so(stored, monkeypatch
     assert replayable_step(stored, "builtin", 20) == 20
 
 
-def test_weights_that_do_not_fit_are_refused(stored, sample):
+def test_weights_that_do_not_fit_are_refused(stored, fewer):
     state = dict(stored.checkpoint(25, "builtin"))
     del state["fc.0.weight"]
     odd = dataclasses.replace(stored)
     object.__setattr__(odd, "checkpoint", lambda step, variant: state)
     with pytest.raises(RunError, match=r"builtin at step 25 does not fit.*fc.0.weight"):
-        compare_estimators(odd, "builtin", [0.1], dataset=sample)
+        compare_estimators(odd, "builtin", [0.1], dataset=fewer)

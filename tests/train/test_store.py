@@ -138,6 +138,6 @@ def test_a_run_is_found_by_folder_by_id_and_the_recorded_one_by_its_name(stored,
     for name in (str(folder), "one", ".", "../one"):
         assert store.find_run(name).id == "one"
     assert store.find_run("recorded").folder == store.RECORDED_FOLDER
-    for name in ("two", "", "checkpoints"):
+    for name in ("two", "checkpoints"):
         with pytest.raises(RunError, match=rf"run: got '{name}'.*recorded, one"):
             store.find_run(name)

@@ -14,6 +14,7 @@ OUT = ROOT / "screenshots"
 PAGES = {
     "home": "/",
     "train": "/train",
+    "activations": "/activations",
     "running-stats": "/running-stats",
     "train-vs-eval": "/train-vs-eval",
 }
@@ -92,7 +93,7 @@ def main() -> None:
         photograph(page, "train", "during")
         press(page, "pause")
         state(page, "paused")
-        for name in ("home", "running-stats", "train-vs-eval"):
+        for name in ("home", "activations", "running-stats", "train-vs-eval"):
             page.goto(PAGES[name] + query)
             photograph(page, name, "during")
         page.goto(PAGES["train"] + query)

@@ -33,7 +33,8 @@ def heatmaps_over_steps(
     `stages`: per variant steps (probes,), shares (0 to 1) of shape (probes, bins) and quantiles at
     the levels of BANDS (probes, 7). `edges` (bins + 1,). `chosen` is a step to mark.
     """
-    layout: dict[str, Any] = {"annotations": [], "shapes": []}
+    margin = {"l": 48, "r": 10, "t": 26, "b": 40}  # room for the names above the panels
+    layout: dict[str, Any] = {"annotations": [], "shapes": [], "margin": margin}
     data: list[dict[str, Any]] = []
     middle = (edges[1:] + edges[:-1]) / 2
     for k, (variant, (steps, shares, quantiles)) in enumerate(stages.items()):

@@ -151,7 +151,7 @@ def _heatmap_card(run: RunView, chosen: Choice, stage: str) -> Card:
         )
     return Card(
         key=f"heat_{stage}",
-        title=_("{stage}, over the steps: {layer}").format(
+        title=_("{layer} over the steps, {stage}").format(
             stage=_(STAGE_LABELS[stage]), layer=chosen.layer
         ),
         figure=heatmaps_over_steps(stages, edges, run.labels, chosen.step),
@@ -170,20 +170,18 @@ def _drift_card(run: RunView, chosen: Choice) -> Card:
     measured = {v: f for v, f in drifts.items() if f["moved"].notna().any()}
     sentence = _("Two probes are needed to see anything move.")
     if measured:
-        sentence = (
-            "; ".join(
-                _(
-                    "{label}: {moved:.3g} a probe in the middle of the run's probes, {relative:.0%} "
-                    "of the spread"
-                ).format(
-                    label=run.labels[variant],
-                    moved=frame["moved"].median(),
-                    relative=frame["moved"].median() / max(frame["spread"].median(), 1e-12),
-                )
-                for variant, frame in measured.items()
+        moves = "; ".join(
+            _("{label} {moved:.3g}, which is {relative:.0%} of their spread").format(
+                label=run.labels[variant],
+                moved=frame["moved"].median(),
+                relative=frame["moved"].median() / max(frame["spread"].median(), 1e-12),
             )
-            + "."
+            for variant, frame in measured.items()
         )
+        sentence = _(
+            "Wasserstein distance, measured on this run. From one probe to the next the inputs "
+            "moved by (median) {moves}."
+        ).format(moves=moves)
     return Card(
         key="drift",
         title=_("How far the inputs of {layer} move").format(layer=chosen.layer),
@@ -213,12 +211,12 @@ def shape_table(run: RunView, chosen: Choice) -> None:
         return
     st.markdown(_("**The step on show in numbers: {layer}**").format(layer=chosen.layer))
     frame = pd.DataFrame(rows)
-    if "saturated" in frame:
-        frame["saturated"] *= 100
+    frame["saturated"] = ["" if np.isnan(share) else f"{share:.1%}" for share in frame["saturated"]]
     number: dict[str, Any] = {"format": "%.3f"}
     st.dataframe(
         frame,
         hide_index=True,
+        height=36 * len(frame) + 40,
         column_config={
             "variant": st.column_config.TextColumn(_("variant")),
             "stage": st.column_config.TextColumn(_("stage")),
@@ -226,9 +224,8 @@ def shape_table(run: RunView, chosen: Choice) -> None:
             "std": st.column_config.NumberColumn(_("standard deviation"), **number),
             "skew": st.column_config.NumberColumn(_("skew"), **number),
             "kurtosis": st.column_config.NumberColumn(_("excess kurtosis"), **number),
-            "saturated": st.column_config.NumberColumn(
+            "saturated": st.column_config.TextColumn(
                 _("saturated"),
-                format="%.1f %%",
                 help=_(
                     "Sigmoid: values whose derivative is below 1 % of its maximum. ReLU: zeros."
                 ),

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 PAGES = {
     "/": ("before_after",),
     "/train": ("curves", "memory"),
+    "/activations": ("heat_input", "drift"),
     "/running-stats": ("demo", "estimates"),
     "/train-vs-eval": ("truth",),
 }

@@ -7,9 +7,9 @@ import pytest
 from bnviz.config import RunConfig
 from bnviz.figures import theme
 from bnviz.train.history import History
-from bnviz.train.schema import schemas
+from bnviz.train.schema import STAGES, schemas
 from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
-from bnviz.ui import intro, views
+from bnviz.ui import activations, estimates, intro, views
 from bnviz.ui.live.wire import encode_figure
 from bnviz.ui.runs import RunView
 
@@ -25,6 +25,8 @@ def all_cards(run):
         views.stages_card(run, "conv1", None),
         views.running_card(run, "conv1", [0, 3], 0.9),
         views.memory_card(run),
+        *activations.cards(run, activations.Choice("conv2", STAGES, 100)),
+        estimates.estimates_card(run, estimates.Choice("builtin", "fc1", 3, 0.01, 1e-5), None),
     ]
 
 

@@ -17,7 +17,7 @@ st.caption(
     )
 )
 st.caption(run.origin())
-playing = st.session_state.get(activations.PLAYING, False)
+playing = activations.is_playing()
 every = activations.TICK_S if playing else 1.0 if run.live else None
 
 
@@ -30,7 +30,7 @@ def figures() -> None:
     chosen = activations.choice()
     board(activations.cards(run, chosen), key="activations", revision=run.id)
     activations.shape_table(run, chosen)
-    if st.session_state.get(activations.PLAYING, False) != playing:
+    if activations.is_playing() != playing:
         st.rerun()
 
 

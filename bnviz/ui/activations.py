@@ -1,5 +1,6 @@
 """Activations over the run: heatmaps of all stages, one step in numbers, how far they move."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ from bnviz.ui.views import stages_card
 
 HEIGHT = 300
 TICK_S = 0.7
-PLAYING = "probe_playing"
+PLAYING = "probe_playing"  # when the play made its last step, None while it rests
 STEP = "probe_step"
 
 
@@ -73,9 +74,9 @@ def scrubber(run: RunView) -> None:
     steps = steps_of(run)
     if len(steps) < 2:
         return
-    playing = st.session_state.get(PLAYING, False)
-    if playing:
+    if is_playing():
         _advance(steps)
+    playing = is_playing()
     if st.session_state.get(STEP) not in steps:
         st.session_state.pop(STEP, None)
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
@@ -93,20 +94,27 @@ def scrubber(run: RunView) -> None:
         )  # fmt: skip
 
 
+def is_playing() -> bool:
+    """Whether the steps walk by themselves."""
+    return st.session_state.get(PLAYING) is not None
+
+
 def _toggle(play: bool, steps: list[int]) -> None:
-    st.session_state[PLAYING] = play
+    st.session_state[PLAYING] = time.monotonic() if play else None
     if play and st.session_state.get(STEP, steps[-1]) == steps[-1]:
         st.session_state[STEP] = steps[0]
 
 
 def _advance(steps: list[int]) -> None:
-    """One step further; at the end the play is over."""
+    """One step further, if it is time; at the end the play is over."""
+    now = time.monotonic()
+    if now - st.session_state[PLAYING] < 0.8 * TICK_S:  # another control ran the figures
+        return
     at = st.session_state.get(STEP, steps[-1])
     later = [step for step in steps if step > at]
+    st.session_state[PLAYING] = now if later else None
     if later:
         st.session_state[STEP] = later[0]
-    else:
-        st.session_state[PLAYING] = False
 
 
 def choice() -> Choice:

@@ -175,7 +175,7 @@ def compare_estimators(
     images_of = dataset or data.load(run.config.dataset)
     test = torch.tensor(images_of.test_images[:images])
     labels = torch.tensor(images_of.test_labels[:images])
-    model = _model(run, variant, step)
+    model = model_at(run, variant, step)
     population = population_statistics(model, torch.tensor(images_of.train_images))
     result = []
     for momentum in momenta:
@@ -193,8 +193,11 @@ def compare_estimators(
     return result
 
 
-def _model(run: Run, variant: str, step: int) -> LeNet:
-    """A model with the weights of a checkpoint and the eps of that step."""
+def model_at(run: Run, variant: str, step: int) -> LeNet:
+    """A model of its own on the CPU with the weights of a checkpoint and the eps of that step.
+
+    Raises RunError when there is no such checkpoint or it does not fit.
+    """
     model = build_model(run.config, variant, torch.device("cpu"))
     state = {name: torch.tensor(v) for name, v in run.checkpoint(step, variant).items()}
     try:

@@ -26,7 +26,6 @@ from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView, view
 from bnviz.ui.state import redraw
 from bnviz.ui.views import running_view
-from bnviz.ui.weights import model_of
 
 MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.9, 1.0)
 POPULATION_IMAGES = 10_000
@@ -207,6 +206,7 @@ class Measurement:
         import torch
 
         from bnviz.analysis.population import population_statistics
+        from bnviz.train.replays import model_at
 
         source, variant = self._run.source, self._variant
         steps = source.checkpoints(variant)
@@ -215,7 +215,7 @@ class Measurement:
         self.parts = len(steps) + len(MOMENTA) + 2
         population: dict[int, Statistics] = {}
         for step in steps:
-            model = model_of(self._run, variant, step)
+            model = model_at(source, variant, step)
             population[step] = population_statistics(model, images)
             self.done += 1
         eps = eps_at(self._run.config, self._run.history, steps[-1])
@@ -257,12 +257,13 @@ def accuracy_with(
     import torch
 
     from bnviz.analysis.population import evaluate_with_statistics
+    from bnviz.train.replays import model_at
 
     if statistics is None:
         statistics = replayed_statistics(run.config, run.history, variant, momentum, step)
     images = data.load(run.config.dataset)
     return evaluate_with_statistics(
-        model_of(run, variant, step),
+        model_at(run.source, variant, step),
         statistics,
         torch.tensor(images.test_images),
         torch.tensor(images.test_labels),

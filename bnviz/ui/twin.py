@@ -17,7 +17,6 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import replayed_statistics
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView, view
-from bnviz.ui.weights import model_of
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = 1000
@@ -94,11 +93,12 @@ def _train(run_id: str, variant: str, step: int, batch_size: int, neighbours: st
     import torch
 
     from bnviz.analysis.modes import company, train_side
+    from bnviz.train.replays import model_at
 
     run = view(run_id)
     images, labels = _test_images(run.config.dataset)
     return train_side(
-        model_of(run, variant, step),
+        model_at(run.source, variant, step),
         torch.tensor(images),
         batch_size=batch_size,
         order=company(labels, neighbours),
@@ -110,6 +110,7 @@ def _eval(run_id: str, variant: str, step: int, momentum: float, eps: float) -> 
     import torch
 
     from bnviz.analysis.modes import eval_side
+    from bnviz.train.replays import model_at
 
     run = view(run_id)
     images, _labels = _test_images(run.config.dataset)
@@ -119,7 +120,7 @@ def _eval(run_id: str, variant: str, step: int, momentum: float, eps: float) -> 
         else None
     )
     return eval_side(
-        model_of(run, variant, step), torch.tensor(images), statistics=statistics, eps=eps
+        model_at(run.source, variant, step), torch.tensor(images), statistics=statistics, eps=eps
     )
 
 

@@ -59,3 +59,21 @@ def test_each_page_tells_the_browser_at_once_what_it_will_draw_with(page, server
     page.on("request", lambda request: asked.append(request.url))
     visit(page, "/")
     assert [url for url in asked if "plotly" in url] == [f"{server.url}/{address}"]
+
+
+def test_a_chart_can_be_taken_along_as_a_page_that_needs_no_network(page, new_context, tmp_path):
+    visit(page, "/")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the chart as an interactive page").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    shown, alone = series(page, "before_after"), new_context(offline=True).new_page()
+    alone.goto(file.as_uri())
+    expect(alone.locator("#plot .main-svg").first).to_be_visible()
+    expect(alone.get_by_role("heading")).to_have_text(
+        page.locator("[data-card=before_after] h3").inner_text()
+    )
+    taken = alone.locator("#plot").evaluate(
+        "plot => plot.data.map(({ name, x, y }) => ({ name, x: [...x], y: [...y] }))"
+    )
+    assert taken == shown

@@ -40,6 +40,8 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "group": N_("Figures"),
         "csv": N_("CSV"),
         "csv_hint": N_("Download the data as CSV"),
+        "page": N_("HTML"),
+        "page_hint": N_("Download the chart as an interactive page"),
         "zoom": N_("Zoom"),
         "pan": N_("Pan"),
         "reset": N_("Reset view"),

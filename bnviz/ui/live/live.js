@@ -149,13 +149,16 @@ class Card {
     this.csv = element("button", "csv", { type: "button" });
     this.csv.disabled = true;
     this.csv.onclick = () => save(`${key}.csv`, toCsv(this.figure.data));
+    this.page = element("button", "csv", { type: "button" });
+    this.page.disabled = true;
+    this.page.onclick = () => savePage(this);
     this.plot = element("div", "plot", { role: "group", "data-chart": key });
     this.stage = element("div", "stage waiting");
     this.sentence = element("figcaption");
     this.node = element("figure", "card", { "aria-labelledby": `title-${key}` });
     this.node.dataset.card = key;
     const header = element("header");
-    header.append(this.title, this.csv);
+    header.append(this.title, this.page, this.csv);
     this.stage.append(this.plot);
     this.node.append(header, this.stage, this.sentence);
     this.plot.addEventListener("pointermove", ({ target, clientX, clientY }) => {
@@ -185,6 +188,9 @@ class Card {
     setText(this.csv, texts.csv);
     this.csv.title = texts.csv_hint;
     this.csv.setAttribute("aria-label", `${texts.csv_hint}: ${content.title}`);
+    setText(this.page, texts.page);
+    this.page.title = texts.page_hint;
+    this.page.setAttribute("aria-label", `${texts.page_hint}: ${content.title}`);
     this.plot.setAttribute("aria-label", content.alt);
     this.stage.style.height = `${content.height}px`;
     this.texts = texts;
@@ -219,7 +225,7 @@ class Card {
     this.stale = this.asked = false;
     this.drawn = true;
     this.drawnAt = performance.now();
-    this.csv.disabled = false;
+    this.csv.disabled = this.page.disabled = false;
     this.stage.className = "stage";
   }
 
@@ -260,7 +266,8 @@ function setText(node, text) {
 // Once in a browser tab, however many pages and components ask.
 function loadPlotly(url) {
   window.bnvizPlotly ??= new Promise((resolve, reject) => {
-    const script = element("script", "", { src: new URL(url, document.baseURI) });
+    window.bnvizPlotlyUrl = new URL(url, document.baseURI);
+    const script = element("script", "", { src: window.bnvizPlotlyUrl });
     script.onload = () => (window.Plotly ? resolve() : reject());
     script.onerror = reject;
     document.head.appendChild(script);
@@ -402,6 +409,34 @@ function savePicture(plot, { key, theme, title }) {
   window.Plotly.downloadImage({ data: plot.data, layout }, { format: "png", filename: key, ...size });
 }
 
+// The chart as a page of its own that needs no network: the drawing library is in it.
+async function savePage({ key, theme, title, sentence, figure, plot }) {
+  const library = await (await fetch(window.bnvizPlotlyUrl)).text();
+  const { data, layout } = resolve(figure, theme);
+  const background = theme.names["st-background-color"];
+  const whole = { template: template(theme), ...layout, paper_bgcolor: background };
+  const plain = (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+  // "<" spelt out, so that no text can end the script.
+  const script = (value) => JSON.stringify(value, plain).replaceAll("<", "\\u003c");
+  const page = element("html");
+  page.append(element("head"), element("body"));
+  const [head, body] = page.children;
+  head.append(element("meta", "", { charset: "utf-8" }), element("title"));
+  setText(head.lastChild, title.textContent);
+  body.style.cssText = `margin: 1.5rem; background: ${background}; color: ${theme.names["st-text-color"]}; font-family: ${theme.font}`;
+  for (const [name, text] of [["h1", title], ["div", null], ["p", sentence]]) {
+    body.append(element(name));
+    if (text) setText(body.lastChild, text.textContent);
+  }
+  body.children[1].id = "plot";
+  body.children[1].style.height = `${plot.offsetHeight}px`;
+  const draw = `Plotly.newPlot("plot", ${script(data)}, ${script(whole)}, { responsive: true });`;
+  const scripts = [library.replaceAll("</script", "<\\/script"), draw]
+    .map((text) => `<script>${text}</script>`)
+    .join("\n");
+  save(`${key}.html`, `<!doctype html>\n${page.outerHTML.replace("</body>", () => `${scripts}</body>`)}`, "text/html");
+}
+
 // A hidden series is remembered by its uid: by its name, so that others may come and go. The
 // name is spelt in letters and digits, for plotly puts the uid into CSS selectors.
 function nameTraces(traces) {
@@ -462,8 +497,8 @@ function toCsv(traces) {
   return lines.map((line) => line.map(cell).join(",")).join("\n");
 }
 
-function save(filename, text) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+function save(filename, text, type = "text/csv") {
+  const url = URL.createObjectURL(new Blob([text], { type }));
   element("a", "", { href: url, download: filename }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

@@ -263,6 +263,6 @@ def difference_note(config: RunConfig) -> str:
     if len(right) < 2 or config.dtype != "float32":
         return ""
     return _(
-        "These layers agree to rounding; training grows that rounding, so in float32 their curves "
-        "part after some hundred steps. It is no fault of either."
+        "These layers agree to rounding. Where rounding makes a maximum pooling take another pixel, "
+        "the gradient flows elsewhere, and in float32 their curves part: it is no fault of either."
     )

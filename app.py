@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import streamlit as st
 
 from bnviz.ui import router
+from bnviz.ui.estimates import end_measurements
 from bnviz.ui.live.assets import middleware, routes
 from bnviz.ui.registry import jobs
 
@@ -15,6 +16,7 @@ async def stop_training_at_the_end(_app: st.App) -> AsyncIterator[None]:
     """A thread inside torch must not outlive the server, whichever signal ends it."""
     yield
     jobs().stop_all()
+    end_measurements()
 
 
 # Streamlit's AppTest runs this file itself; a server only takes `app` from it.

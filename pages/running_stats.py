@@ -65,6 +65,7 @@ def on_the_run() -> None:
     cards = [estimates.estimates_card(run, chosen, found)]
     if found is not None:
         cards += estimates.race_cards(run, chosen, found)
+    cards += estimates.start_and_eps_cards(run, chosen)
     board(cards, key="estimates", revision=run.id)
     if ticking and not busy():
         st.rerun()

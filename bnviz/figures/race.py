@@ -180,3 +180,61 @@ def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: s
     for panel in range(2):
         layout[f"xaxis{suffix(panel)}"]["autorange"] = True
     return figure(data, layout)
+
+
+def first_steps(
+    steps: np.ndarray, batch_var: np.ndarray, started: Mapping[float, np.ndarray]
+) -> Figure:
+    """Running variance of one channel over the first steps, by the value that it started at.
+
+    `steps` and `batch_var` of shape (steps,); `started` maps a start value to the running variance
+    after each step.
+    """
+    data = [
+        scatter(
+            0,
+            steps,
+            batch_var,
+            mode="markers",
+            marker={"size": 4, "color": colour("batch", 0.7)},
+            name=_("each batch"),
+            hovertemplate=hover("step", "var"),
+        )
+    ]
+    data += [
+        scatter(
+            0,
+            steps,
+            values,
+            mode="lines",
+            line={"color": colour(shade), "dash": dash, "width": 2.2},
+            name=_("started at {start:g}").format(start=start),
+            hovertemplate=hover("step", "var"),
+        )
+        for (start, values), (shade, dash) in zip(
+            started.items(), (("replay", "solid"), ("average", "dash")), strict=True
+        )
+    ]
+    return figure(data, {"xaxis": axis("step"), "yaxis": axis("var", rangemode="tozero")})
+
+
+def share_of_eps(shares: np.ndarray, variant: str) -> Figure:
+    """How much of var + eps is eps, channel by channel; `shares` (channels,) from 0 to 1."""
+    return figure(
+        [
+            {
+                "type": "bar",
+                "x": np.arange(len(shares), dtype=np.int32),
+                "y": (100 * shares).astype(np.float32),
+                "marker": {"color": colour(variant, 0.8)},
+                "name": _("share of eps"),
+                "showlegend": False,
+                "hovertemplate": hover("channel", "eps_share"),
+            }
+        ],
+        {
+            "xaxis": axis("channel"),
+            "yaxis": axis("eps_share", rangemode="tozero"),
+            "bargap": 0.2,
+        },
+    )

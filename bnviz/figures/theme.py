@@ -74,6 +74,8 @@ QUANTITIES: dict[str, Quantity] = {
     "rss": Quantity(N_("process memory"), "MiB", ",.0f"),
     "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
     "probability": Quantity(N_("probability"), "%", ".1f"),
+    "channel": Quantity(N_("channel"), "", "d"),
+    "eps_share": Quantity(N_("share of eps in var + eps"), "%", ".3g"),
     "moved": Quantity(N_("moved since last probe"), "", ".3g"),
     "to_last": Quantity(N_("distance to the end"), "", ".3g"),
     "batch": Quantity(N_("batch number"), "", "d"),

@@ -20,11 +20,10 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import LAYERS, LEVELS, STAGES
+from bnviz.train.schema import LEVELS, STAGES
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
-from bnviz.ui.state import redraw
-from bnviz.ui.views import stages_card
+from bnviz.ui.views import answered_by, layer_control, stages_card
 
 HEIGHT = 300
 TICK_S = 0.7
@@ -50,17 +49,9 @@ def steps_of(run: RunView) -> list[int]:
 def controls(run: RunView, *, answers: str) -> None:
     """Layer and stages; `answers` is the key of the fragment with the figures."""
 
-    def changed() -> None:
-        if run.job is not None:
-            run.job.give_way()
-        redraw(answers)
-
+    changed = answered_by(run, answers)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.segmented_control(
-            _("BN layer"), list(LAYERS), default="conv2", required=True, key="act_layer",
-            bind="query-params", on_change=changed,
-            help=_("From the first convolution to the last hidden layer."),
-        )  # fmt: skip
+        layer_control("act_layer", "conv2", changed)
         st.pills(
             _("Stages over time"), list(STAGES), selection_mode="multi",
             default=["input", "scaled"], key="act_stages", bind="query-params",

@@ -9,14 +9,16 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.analysis.estimators import corrected
-from bnviz.errors import BnvizError
+from bnviz.analysis import estimators
+from bnviz.errors import BnvizError, RunError
 from bnviz.figures.race import (
     ESTIMATORS,
     accuracy_over_momentum,
     errors_over_steps,
     estimates_over_steps,
     estimator_label,
+    first_steps,
+    share_of_eps,
 )
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
@@ -24,11 +26,11 @@ from bnviz.train.reading import eps_at, replay_layer, replayed_statistics, start
 from bnviz.train.schema import LAYERS, layer_slice, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView, view
-from bnviz.ui.state import redraw
-from bnviz.ui.views import running_view
+from bnviz.ui.views import answered_by, layer_control, running_view
 
 MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.9, 1.0)
 POPULATION_IMAGES = 10_000
+FIRST_STEPS = 100
 HEIGHT = 430
 Statistics = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -53,11 +55,7 @@ def with_statistics(run: RunView) -> list[str]:
 def controls(run: RunView, *, answers: str) -> None:
     """Variant, layer and channel; `answers` is the key of the fragment with the figures."""
 
-    def changed() -> None:
-        if run.job is not None:
-            run.job.give_way()
-        redraw(answers)
-
+    changed = answered_by(run, answers)
     variants = with_statistics(run)
     if st.session_state.get("stats_variant") not in variants:
         st.session_state.pop("stats_variant", None)
@@ -67,11 +65,7 @@ def controls(run: RunView, *, answers: str) -> None:
             bind="query-params", format_func=lambda v: _(VARIANTS[v].label), on_change=changed,
             help=_("Whose weights and batches are used."),
         )  # fmt: skip
-        st.segmented_control(
-            _("BN layer"), list(LAYERS), default="conv2", required=True, key="stats_layer",
-            bind="query-params", on_change=changed,
-            help=_("From the first convolution to the last hidden layer."),
-        )  # fmt: skip
+        layer_control("stats_layer", "conv2", changed)
         st.number_input(
             _("Channel"), 0, max(LAYERS.values()) - 1, 0, key="stats_channel",
             bind="query-params", width=140, on_change=changed,
@@ -114,7 +108,9 @@ def estimates_card(run: RunView, chosen: Choice, found: "Measured | None") -> Ca
             f"batch_{statistic}": own[f"batch_{statistic}"][:, 0],
             f"running_{statistic}": own[f"running_{statistic}"][:, 0],
             f"ema_{statistic}": ema,
-            f"corrected_{statistic}": corrected(ema, chosen.momentum, start, series["step"]),
+            f"corrected_{statistic}": estimators.corrected(
+                ema, chosen.momentum, start, series["step"]
+            ),
             f"average_{statistic}": average[f"replay_{statistic}"][:, 0],
         }
     population = pd.DataFrame({"step": [], "mean": [], "var": []})
@@ -159,6 +155,70 @@ def _sentence(series: dict[str, np.ndarray], chosen: Choice) -> str:
     )
 
 
+# ---- the start value and eps --------------------------------------------------------------------
+
+
+def start_and_eps_cards(run: RunView, chosen: Choice) -> list[Card]:
+    """What the start value does to the first steps, and eps to each channel; none without steps."""
+    if not len(run.history[steps_table(chosen.variant)]):
+        return []
+    return [_start_card(run, chosen), _eps_card(run, chosen, own_statistics(run, chosen)[1])]
+
+
+def _start_card(run: RunView, chosen: Choice) -> Card:
+    # At momentum 1 the running variance is each batch's own, as the layer averages it.
+    steps, _means, batch_var = replay_layer(
+        run.config, run.history, chosen.variant, chosen.layer, 1.0, [chosen.channel], FIRST_STEPS
+    )
+    started = {
+        start: estimators.replay(batch_var, batch_var, momentum=chosen.momentum, initial_var=start)[
+            1
+        ][:, 0]
+        for start in (0.0, 1.0)
+    }
+    at = min(5, len(steps))
+    left = estimators.start_bias(chosen.momentum, at)
+    return Card(
+        key="start",
+        title=_("The value it starts at weighs on the first steps"),
+        figure=first_steps(steps, batch_var[:, 0], started),
+        sentence=_(
+            "At m = {m:g}, {left:.0%} of the start value is left after {at} steps: started at 0 the "
+            "variance is low by that share (factor 1 − (1 − m)ᵗ). Evaluated before any step, a "
+            "variance of 0 divides by √ε and multiplies by {factor:,.0f}; torch starts at 1."
+        ).format(m=chosen.momentum, left=left, at=at, factor=chosen.eps**-0.5),
+        alt=_("Running variance of a channel over the first steps, started at 0 and at 1"),
+        height=HEIGHT - 60,
+        asked=f"{chosen}",
+    )
+
+
+def _eps_card(run: RunView, chosen: Choice, var: np.ndarray) -> Card:
+    shares = chosen.eps / (var.astype(float) + chosen.eps)
+    worst = int(shares.argmax())
+    return Card(
+        key="eps_share",
+        title=_("Where eps is not small beside the variance: {layer}").format(layer=chosen.layer),
+        figure=share_of_eps(shares, chosen.variant),
+        sentence=_(
+            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.2%} of var + ε "
+            "(running variance {var:.3g}), so its outputs in eval mode shrink to {scale:.1%}. "
+            "Training saw ε = {own:g}."
+        ).format(
+            label=run.labels[chosen.variant],
+            eps=chosen.eps,
+            channel=worst,
+            share=shares[worst],
+            var=var[worst],
+            scale=np.sqrt(1 - shares[worst]),
+            own=run.config.eps,
+        ),
+        alt=_("Share of eps in the variance plus eps for each channel of the layer"),
+        height=HEIGHT - 60,
+        asked=f"{chosen}",
+    )
+
+
 # ---- the race ------------------------------------------------------------------------------------
 
 
@@ -181,9 +241,10 @@ class Measurement:
     """
 
     def __init__(self, run: RunView, variant: str):
+        self.unwanted = False
         self.found: Measured | None = None
         self.error: str | None = None
-        self.done, self.parts = 0, 1
+        self.done, self.parts = -1, 1
         self._run, self._variant = run, variant
         self._thread = threading.Thread(target=self._main, name="bnviz-measure", daemon=True)
         self._thread.start()
@@ -202,6 +263,16 @@ class Measurement:
             traceback.print_exc()
             self.error = f"{type(error).__name__}: {error}"
 
+    def end(self) -> None:
+        """Stop after the present part, and wait for that: no thread may outlive torch."""
+        self.unwanted = True
+        self._thread.join(timeout=20.0)
+
+    def _part_done(self) -> None:
+        if self.unwanted:
+            raise RunError(_("It was stopped."))
+        self.done += 1
+
     def _measure(self) -> Measured:
         import torch
 
@@ -215,14 +286,14 @@ class Measurement:
         self.parts = len(steps) + len(MOMENTA) + 2
         population: dict[int, Statistics] = {}
         for step in steps:
-            model = model_at(source, variant, step)
-            population[step] = population_statistics(model, images)
-            self.done += 1
+            self._part_done()
+            population[step] = population_statistics(model_at(source, variant, step), images)
         eps = eps_at(self._run.config, self._run.history, steps[-1])
         accuracy: dict[float | str | None, float] = {}
         for momentum in (*MOMENTA, None):
+            self._part_done()
             accuracy[momentum] = accuracy_with(self._run, variant, steps[-1], momentum, eps=eps)
-            self.done += 1
+        self._part_done()
         accuracy["population"] = accuracy_with(
             self._run, variant, steps[-1], statistics=population[steps[-1]], eps=eps
         )
@@ -237,6 +308,12 @@ def _measurements() -> dict[tuple[str, str], Measurement]:
 def measurement(run: RunView, variant: str) -> Measurement | None:
     """The measurement of this variant of this run, or None before it was asked for."""
     return _measurements().get((run.id, variant))
+
+
+def end_measurements() -> None:
+    """Stop all that still measure, when the server ends."""
+    for each in _measurements().values():
+        each.end()
 
 
 def measure(run: RunView, variant: str) -> None:
@@ -377,11 +454,14 @@ def estimator_errors(run: RunView, chosen: Choice, found: Measured) -> pd.DataFr
     return pd.DataFrame(rows, columns=["step", "estimator", "mean_error", "var_error"])
 
 
-def own_statistics(run: RunView, chosen: Choice, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The layer's own running mean and variance in a checkpoint, of shape (C,) each."""
+def own_statistics(
+    run: RunView, chosen: Choice, step: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The layer's own running mean and variance after `step` (the last), of shape (C,) each."""
     table, where = run.history[steps_table(chosen.variant)], layer_slice(chosen.layer)
+    row = len(table) if step is None else step
     mean, var = (
-        table.column(name, start=step - 1, stop=step)[0, where]
+        table.column(name, start=row - 1, stop=row)[0, where]
         for name in ("running_mean", "running_var")
     )
     return mean, var
@@ -411,8 +491,10 @@ def race(run: RunView, chosen: Choice) -> Measured | None:
         return running.found
     if running is not None and running.going_on:
         st.progress(
-            running.done / running.parts,
-            text=_("Measuring: {done} of {parts}").format(done=running.done, parts=running.parts),
+            max(running.done, 0) / running.parts,
+            text=_("Measuring: {done} of {parts}").format(
+                done=max(running.done, 0), parts=running.parts
+            ),
         )
         return None
     if running is not None:

@@ -45,22 +45,21 @@ def with_value(options: tuple[float, ...], value: float | None) -> list[float]:
     return sorted({*options, *([value] if value is not None else [])})
 
 
-SLIDERS = "sliders"
-"""The key of the fragment that the momentum and eps sliders of a page stand in."""
+_TAKEN = "named_value_taken"
 
 
-def redraw(*fragments: str) -> None:
-    """In a callback: run only the fragments of these keys, which are all that answer to the widget.
+def redraw(fragment: str) -> None:
+    """In a callback: run only the fragment of that key, which is all that answers to the widget.
 
     The widget must stand in a fragment itself: from outside of any, Streamlit 1.67 begins a run of
     the whole page for the callback, and all that ticks on the page stops. Where the page has not
-    come to the fragments yet, the widget's own fragment runs, as it does by itself.
+    come to the fragment yet, the widget's own fragment runs, as it does by itself.
     """
     with suppress(StreamlitAPIException):
-        st.rerun(fragments)
+        st.rerun(fragment)
 
 
-@st.fragment(key=SLIDERS)
+@st.fragment
 def sliders(
     momentum_help: str,
     eps_help: str,
@@ -71,8 +70,11 @@ def sliders(
     """The momentum and eps sliders, each with its named values as buttons under it.
 
     `answers` is the key of the fragment that shows what they do; it finds their values in
-    `st.session_state`.
+    `st.session_state`. A named value runs the whole page: a run of chosen fragments after a
+    callback (Streamlit 1.67) does not move a slider that the callback has set.
     """
+    if st.session_state.pop(_TAKEN, False):
+        st.rerun()
     for key, label, options, default, named, help_text in (
         (
             "momentum",
@@ -100,8 +102,8 @@ def _named_slider(
 ) -> None:
     def take(value: float) -> None:
         st.session_state[key] = value
+        st.session_state[_TAKEN] = True
         on_change()
-        redraw(SLIDERS, answers)
 
     def moved() -> None:
         on_change()

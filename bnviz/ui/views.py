@@ -1,6 +1,6 @@
 """The four views of a run as cards: read, draw, say in one sentence what the figure shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
@@ -32,21 +32,35 @@ MIB = 2**20
 HEIGHT = 430
 
 
-@st.fragment
-def controls(run: RunView, *, answers: str) -> None:
-    """Layer, channels and the look back; `answers` is the key of the fragment with the figures."""
+def answered_by(run: RunView, fragment: str) -> Callable[[], None]:
+    """A callback for a control that stands in a fragment: the fragment of that key answers to it.
+
+    A run that trains gives way meanwhile.
+    """
 
     def changed() -> None:
         if run.job is not None:
             run.job.give_way()
-        redraw(answers)
+        redraw(fragment)
 
+    return changed
+
+
+def layer_control(key: str, default: str, changed: Callable[[], None]) -> None:
+    """Which BN layer a page shows."""
+    st.segmented_control(
+        _("BN layer"), list(LAYERS), default=default, required=True, key=key,
+        bind="query-params", on_change=changed,
+        help=_("From the first convolution to the last hidden layer."),
+    )  # fmt: skip
+
+
+@st.fragment
+def controls(run: RunView, *, answers: str) -> None:
+    """Layer, channels and the look back; `answers` is the key of the fragment with the figures."""
+    changed = answered_by(run, answers)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.segmented_control(
-            _("BN layer"), list(LAYERS), default="conv1", required=True, key="layer",
-            bind="query-params", on_change=changed,
-            help=_("The layer whose activations and statistics are shown."),
-        )  # fmt: skip
+        layer_control("layer", "conv1", changed)
         st.multiselect(
             _("Channels"), range(max(LAYERS.values())), default=[0], key="channels",
             bind="query-params", width=220, max_selections=3, on_change=changed,

@@ -13,6 +13,8 @@ from bnviz.ui import activations, estimates, intro, views
 from bnviz.ui.live.wire import encode_figure
 from bnviz.ui.runs import RunView
 
+FC1 = estimates.Choice("builtin", "fc1", 3, 0.01, 1e-5)
+
 
 @pytest.fixture
 def recorded():
@@ -26,7 +28,8 @@ def all_cards(run):
         views.running_card(run, "conv1", [0, 3], 0.9),
         views.memory_card(run),
         *activations.cards(run, activations.Choice("conv2", STAGES, 100)),
-        estimates.estimates_card(run, estimates.Choice("builtin", "fc1", 3, 0.01, 1e-5), None),
+        estimates.estimates_card(run, FC1, None),
+        *estimates.start_and_eps_cards(run, FC1),
     ]
 
 

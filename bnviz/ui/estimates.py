@@ -31,6 +31,7 @@ from bnviz.ui.views import answered_by, layer_control, running_view
 MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.9, 1.0)
 POPULATION_IMAGES = 10_000
 FIRST_STEPS = 100
+EPS_MATTERS = 0.01  # share of var + eps
 HEIGHT = 430
 Statistics = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -198,19 +199,24 @@ def _eps_card(run: RunView, chosen: Choice, var: np.ndarray) -> Card:
     worst = int(shares.argmax())
     return Card(
         key="eps_share",
-        title=_("Where eps is not small beside the variance: {layer}").format(layer=chosen.layer),
+        title=(
+            _("In {layer}, eps is not small beside the variance")
+            if shares[worst] > EPS_MATTERS
+            else _("In {layer}, eps is far below every variance")
+        ).format(layer=chosen.layer),
         figure=share_of_eps(shares, chosen.variant),
         sentence=_(
-            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.2%} of var + ε "
-            "(running variance {var:.3g}), so its outputs in eval mode shrink to {scale:.1%}. "
+            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.2g} % of "
+            "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
+            "{scale:.4g} %. "
             "Training saw ε = {own:g}."
         ).format(
             label=run.labels[chosen.variant],
             eps=chosen.eps,
             channel=worst,
-            share=shares[worst],
+            share=100 * shares[worst],
             var=var[worst],
-            scale=np.sqrt(1 - shares[worst]),
+            scale=100 * np.sqrt(1 - shares[worst]),
             own=run.config.eps,
         ),
         alt=_("Share of eps in the variance plus eps for each channel of the layer"),

@@ -69,6 +69,8 @@ def sidebar(run: RunView, *, answers: str) -> None:
             answers=answers,
             on_change=apply,
         )
+        if run.live and run.job is not None:
+            _live_lr(run.job)
         st.caption(
             _("Moves act on the running network from its next step.")
             if run.live
@@ -77,6 +79,16 @@ def sidebar(run: RunView, *, answers: str) -> None:
         st.divider()
         st.markdown(_("**Set up the next run**"))
         _setup()
+
+
+def _live_lr(job: Job) -> None:
+    """The learning rate of the run that trains now."""
+    key = f"lr_{job.id}"
+    st.number_input(
+        _("learning rate of this run"), 1e-6, 100.0, job.settings.get("lr") or job.config.lr, 0.001,
+        format="%g", key=key, on_change=lambda: job.set(lr=st.session_state[key]),
+        help=_("Acts on the optimizers of all variants from the next step; marked in the curves."),
+    )  # fmt: skip
 
 
 def _setup() -> None:

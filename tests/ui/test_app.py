@@ -1,6 +1,7 @@
 """The pages as Streamlit runs them, without a browser."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def cards(app):
     [
         ("home", ["before_after"]),
         ("train", ["curves", "stages", "running", "memory"]),
+        ("activations", ["heat_input", "heat_scaled", "stages", "drift"]),
+        ("running_stats", ["demo", "memory_of_average"]),
         ("train_vs_eval", ["truth", "by_class"]),
     ],
 )
@@ -41,6 +44,22 @@ def test_every_page_shows_the_recorded_run_before_any_other(app, name, keys):
     assert not app.exception
     assert [card["key"] for card in cards(app)] == keys
     assert any("Recorded run" in c.value for c in app.caption)
+
+
+def test_the_learning_rate_of_a_running_network_can_be_changed(app):
+    go(app, "train")
+    app.selectbox(key="dataset").set_value("fashion-mnist-sample")
+    app.number_input(key="steps").set_value(1_000_000)
+    app.button(key="start").click().run()
+    (job,) = jobs().all()
+    app.number_input(key=f"lr_{job.id}").set_value(0.002).run()
+    assert not app.exception
+    until = time.monotonic() + 60
+    while job.settings.get("lr") != 0.002:
+        assert time.monotonic() < until
+        time.sleep(0.01)  # polling a thread
+    changes = [event for event in job.history.events if event["kind"] == "set"]
+    assert [(e["name"], e["old"], e["new"]) for e in changes] == [("lr", 0.01, 0.002)]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -139,7 +139,7 @@ def estimates_card(run: RunView, chosen: Choice, found: "Measured | None") -> Ca
         sentence=_sentence(series, chosen),
         alt=_("Running mean and variance of a channel by several estimators over the steps"),
         height=HEIGHT + 60,
-        asked=f"{chosen}",
+        asked=f"{chosen} {found and found.step}",
     )
 
 
@@ -438,10 +438,16 @@ def estimator_errors(run: RunView, chosen: Choice, found: Measured) -> pd.DataFr
     """Distance of the layer's own statistics and of two replays from the population.
 
     Columns step, estimator, mean_error (in standard deviations of each channel) and var_error
-    (relative), both root mean squares over the channels of the chosen layer.
+    (relative), both root mean squares over the channels of the chosen layer. A repeat is instant:
+    a page that ticks does not replay the run again.
     """
-    rows = []
-    for step, population in found.population.items():
+    return _errors(run.id, chosen, found.step, found)
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _errors(run_id: str, chosen: Choice, measured_step: int, _found: Measured) -> pd.DataFrame:
+    run, rows = view(run_id), []
+    for step, population in _found.population.items():
         mean, var = population[chosen.layer]
         where = (run.config, run.history, chosen.variant, chosen.layer)
         estimates = {"own": own_statistics(run, chosen, step)}
@@ -490,10 +496,23 @@ def ask(run: RunView, chosen: Choice) -> bool:
     )  # fmt: skip
 
 
+def _ask_again(run: RunView, chosen: Choice, found: Measured) -> None:
+    """Offer another measurement once the run has weights that are newer than the measured ones."""
+    newest = run.source.checkpoints(chosen.variant)[-1]
+    if newest > found.step and st.button(
+        _("Measure again, at step {step:,}").format(step=newest),
+        icon=":material/straighten:", key="measure_again",
+        help=_("What is shown was measured at step {step:,}.").format(step=found.step),
+    ):  # fmt: skip
+        measure(run, chosen.variant)
+        st.rerun()
+
+
 def race(run: RunView, chosen: Choice) -> Measured | None:
     """What was measured of the chosen variant; until then a button, a progress bar or an error."""
     running = measurement(run, chosen.variant)
     if running is not None and running.found is not None:
+        _ask_again(run, chosen, running.found)
         return running.found
     if running is not None and running.going_on:
         st.progress(

@@ -12,6 +12,10 @@ def marked_step(page, name):
     return chart(page, name).evaluate("plot => plot.layout.shapes[0].x0")
 
 
+def newest(all_series):
+    return max(step for each in all_series for step in each["x"])
+
+
 def shown_step(page):
     return int(slider(page, "probe_step").get_attribute("aria-valuetext"))
 
@@ -60,11 +64,14 @@ def test_layer_and_stages_choose_the_figures_and_stay_in_the_link(page):
 
 
 def test_heatmaps_grow_while_a_run_trains(page):
-    start_run(page, variants="builtin,none")
+    start_run(page, variants=["builtin", "none"])
     page.get_by_role("link", name="Activations", exact=True).click()
     drawn(page, "heat_input")
     before = series(page, "heat_input")
     wait_for_other(page, "heat_input", before)
+    assert newest(series(page, "heat_input")) > newest(before)
+    names = {each["name"] for each in before}
+    assert {"nn.BatchNorm", "No BN"} <= names, "the network without BN has a panel too"
     page.get_by_role("link", name="Train", exact=True).click()
     drawn(page, "curves")
     stop(page)

@@ -76,7 +76,10 @@ def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
     expect(page.locator("[data-card=race] h3")).to_have_text(
         re.compile(r"The same weights, other running statistics: m = [\d.]+ is best here")
     )
-    assert len(named(page, "estimates", "population")[0]["x"]) >= 3
+    page.wait_for_function(
+        "plot => plot.data.find(({ name }) => name.startsWith('population')).x.length >= 3",
+        arg=chart(page, "estimates").element_handle(),
+    )
     curve, chosen = named(page, "race", "EMA")[0], named(page, "race", "the slider")[0]
     assert chosen["x"] == pytest.approx([0.1])
     assert chosen["y"][0] == curve["y"][curve["x"].index(chosen["x"][0])]

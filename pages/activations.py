@@ -1,24 +1,55 @@
-"""Activations: what BN does to them over a whole run, at one step, and how far they move."""
+"""Activations: what BN does to them over a run, by channel, on an image, and on the way back."""
 
 import streamlit as st
 
+from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.ui import activations, runs
+from bnviz.ui import activations, inside, on_image, runs
 from bnviz.ui.board import board
+from bnviz.ui.warm import warm_up
 
 FIGURES = "activations"  # the key of the fragment that answers to the controls
 
+warm_up()
 run = runs.choose_run()
 st.title(_("Activations"))
 st.caption(
     _(
         "What enters each BN layer, what normalizing makes of it, what leaves it and what the "
-        "activation passes on: from 2,048 values at fixed places, probed while the run trained."
+        "activation passes on: probed while the run trained, or from its stored weights."
     )
 )
 st.caption(run.origin())
+view = activations.view_control()
 playing = activations.is_playing()
 every = activations.TICK_S if playing else 1.0 if run.live else None
+
+
+def over_time(chosen: activations.Choice) -> None:
+    """All stages over the steps, and the step on show in numbers."""
+    activations.without_bn(run)
+    probe = inside.try_probe(run, chosen.variant, chosen.step, chosen.layer)
+    board(activations.cards(run, chosen, probe), key="activations", revision=run.id)
+    activations.shape_table(run, chosen)
+
+
+def channels(chosen: activations.Choice) -> None:
+    """Every channel of the layer at the nearest checkpoint."""
+    where = (run, chosen.variant, chosen.layer, chosen.step)
+    cards = inside.channel_cards(*where, chosen.channel)
+    board(cards, key="channels", revision=run.id, on_pick=activations.follow)
+    inside.channel_table(*where, on_row=activations.follow)
+
+
+def image(chosen: activations.Choice) -> None:
+    """One image through the layer in both modes."""
+    asked = on_image.choice(run)
+    on_image.company(run, on_image.batch_of(run, asked))
+    cards = on_image.cards(run, chosen.variant, chosen.layer, chosen.step, chosen.channel, asked)
+    board(cards, key="image", revision=run.id, on_pick=activations.follow)
+
+
+VIEWS = {"over_time": over_time, "channels": channels, "image": image}
 
 
 @st.fragment(run_every=every, key=FIGURES)
@@ -27,12 +58,15 @@ def figures() -> None:
     if run.job is not None:
         run.job.watch()
     activations.scrubber(run)
-    chosen = activations.choice()
-    board(activations.cards(run, chosen), key="activations", revision=run.id)
-    activations.shape_table(run, chosen)
-    if activations.is_playing() != playing:
+    chosen = activations.choice(run)
+    activations.too_few_channels(chosen)
+    try:
+        VIEWS[view](chosen)
+    except BnvizError as error:
+        st.info(str(error), icon=":material/hourglass_empty:")
+    if activations.is_playing() != playing or activations.was_followed() or run.is_left():
         st.rerun()
 
 
-activations.controls(run, answers=FIGURES)
+activations.controls(run, view, answers=FIGURES)
 figures()

@@ -33,7 +33,7 @@ def cockpit_bar() -> None:
     cockpit.messages(run)
     cockpit.progress(run)
     st.caption(run.origin() + "  \n" + run.settings())
-    if run.live != ticking or st.session_state[runs.RUN_KEY] != run.id:
+    if run.live != ticking or run.is_left():
         st.rerun()
 
 

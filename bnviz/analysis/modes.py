@@ -112,6 +112,44 @@ def company(labels: np.ndarray, neighbours: str, seed: int = 0) -> np.ndarray:
     )
 
 
+KINDS = ("random", "same class", "another class")
+
+
+def neighbours_of(
+    labels: np.ndarray, image: int, *, kind: str, count: int, seed: int = 0
+) -> np.ndarray:
+    """`count` other images (count,) to stand in a batch with `image`, drawn by `seed`.
+
+    ``random`` takes any, ``same class`` those of its class, ``another class`` those of one class
+    that is not its own. Where there are too few, some stand there more than once. Raises
+    ConfigError for another kind, an image that does not exist and a class without a second image.
+    """
+    if kind not in KINDS:
+        raise ConfigError(
+            _("neighbours: got {value!r}; allowed: {allowed}.").format(
+                value=kind, allowed=", ".join(KINDS)
+            )
+        )
+    if not 0 <= image < len(labels):
+        raise ConfigError(
+            _("image: got {value}; allowed: 0 to {last}.").format(value=image, last=len(labels) - 1)
+        )
+    rng = np.random.default_rng([seed, image])
+    others = np.delete(np.arange(len(labels)), image)
+    if kind == "same class":
+        others = others[labels[others] == labels[image]]
+    elif kind == "another class":
+        classes = np.unique(labels[labels != labels[image]])
+        others = others[labels[others] == rng.choice(classes)] if len(classes) else others[:0]
+    if not len(others):
+        raise ConfigError(
+            _(
+                "neighbours: there is no {kind} image beside image {image}; take random ones."
+            ).format(kind=kind, image=image)
+        )
+    return rng.choice(others, count, replace=len(others) < count)
+
+
 def train_side(
     model: nn.Module, images: Tensor, *, batch_size: int, order: np.ndarray
 ) -> np.ndarray:

@@ -59,30 +59,40 @@ def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], gap: float = 0.1)
 
 
 def grid(
-    xs: Sequence[dict[str, Any]], ys: Sequence[dict[str, Any]], titles: Sequence[str], columns: int
+    xs: Sequence[dict[str, Any]],
+    ys: Sequence[dict[str, Any]],
+    titles: Sequence[str],
+    columns: int,
+    gaps: tuple[float, float] = (0.13, 0.24),
 ) -> dict[str, Any]:
-    """Layout of panels in a grid, each with its own axes and a small title above it."""
+    """Layout of panels in a grid, each with its own axes and a small title above it.
+
+    `gaps` between columns and between rows are shares of the figure.
+    """
     rows = -(-len(xs) // columns)
-    across, down = domains(columns, 0.13), list(reversed(domains(rows, 0.24)))
+    across, down = domains(columns, gaps[0]), list(reversed(domains(rows, gaps[1])))
     layout: dict[str, Any] = {"annotations": []}
     for k, (x, y, title) in enumerate(zip(xs, ys, titles, strict=True)):
         column, row = across[k % columns], down[k // columns]
         layout[f"xaxis{suffix(k)}"] = {**x, "domain": column, "anchor": f"y{suffix(k)}"}
         layout[f"yaxis{suffix(k)}"] = {**y, "domain": row, "anchor": f"x{suffix(k)}"}
-        layout["annotations"].append(
-            {
-                "text": title,
-                "x": column[0],
-                "y": row[1],
-                "xref": "paper",
-                "yref": "paper",
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "align": "left",
-            }
-        )
+        layout["annotations"].append(heading(title, column[0], row[1]))
     return layout
+
+
+def heading(text: str, x: float, y: float) -> dict[str, Any]:
+    """A small title of a panel, whose upper left corner is at `x`, `y` of the figure (0 to 1)."""
+    return {
+        "text": text,
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "align": "left",
+    }
 
 
 def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

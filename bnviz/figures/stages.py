@@ -31,14 +31,14 @@ def outline(panel: int, edges: np.ndarray, share: np.ndarray, **style: Any) -> d
 def four_stages(
     densities: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
     labels: Mapping[str, str],
-    *,
-    columns: int = 2,
+    followed: tuple[str, Mapping[str, tuple[np.ndarray, np.ndarray]]] | None = None,
 ) -> Figure:
     """One panel a stage, all variants on the same bins.
 
     `densities`: per stage and variant the bin edges (BINS + 1) and the share of values in each
-    bin (0 to 1).
+    bin (0 to 1). `followed`: the name of a channel and the same for each stage of it.
     """
+    columns = 2
     data, xs, ys, titles = [], [], [], []
     for k, (stage, of_variant) in enumerate(densities.items()):
         edges = next((e for e, _share in of_variant.values()), np.array([0.0, 1.0]))
@@ -56,6 +56,17 @@ def four_stages(
             )
             for variant, (_edges, share) in of_variant.items()
         ]
+        if followed is not None and stage in followed[1]:
+            data.append(
+                outline(
+                    k,
+                    *followed[1][stage],
+                    line={"color": colour("event"), "width": 2.2},
+                    name=followed[0],
+                    legendgroup="followed",
+                    showlegend=k == 0,
+                )
+            )
         bottom = k >= len(densities) - columns
         xs.append(
             {

@@ -75,6 +75,8 @@ QUANTITIES: dict[str, Quantity] = {
     "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
     "probability": Quantity(N_("probability"), "%", ".1f"),
     "channel": Quantity(N_("channel"), "", "d"),
+    "bn_weight": Quantity(N_("weight γ"), "", ".3g"),
+    "bn_bias": Quantity(N_("bias β"), "", ".3g"),
     "eps_share": Quantity(N_("share of eps in var + eps"), "%", ".3g"),
     "moved": Quantity(N_("moved since last probe"), "", ".3g"),
     "to_last": Quantity(N_("distance to the end"), "", ".3g"),

@@ -21,6 +21,18 @@ def statistics(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
     return mean.detach().reshape(-1), var.detach().reshape(-1)
 
 
+def affine(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias (the paper's gamma and beta) of a norm layer, detached, of shape (C,).
+
+    None where the layer has none.
+    """
+    for names in (("weight", "bias"), ("gamma", "beta")):
+        weight, bias = (getattr(layer, name, None) for name in names)
+        if weight is not None and bias is not None:
+            return weight.detach().reshape(-1), bias.detach().reshape(-1)
+    return None
+
+
 def set_statistics(layer: nn.Module, mean: Tensor, var: Tensor) -> None:
     """Overwrite the running statistics of a norm layer with values of shape (C,)."""
     for name, value in zip(STATISTICS, (mean, var), strict=True):

@@ -148,6 +148,31 @@ def stage_range(config: RunConfig, history: History, layer: str, stage: str) -> 
     return -_round_up(-low), _round_up(high)
 
 
+def layer_range(config: RunConfig, history: History, layer: str) -> tuple[float, float]:
+    """One range for what enters a layer's BN and what leaves it: that of all stages up to there."""
+    ranges = [stage_range(config, history, layer, stage) for stage in RECORDED_STAGES]
+    return min(low for low, _high in ranges), max(high for _low, high in ranges)
+
+
+def channel_history(
+    history: History, variant: str, layer: str, channels: list[int], points: int = POINTS
+) -> dict[str, np.ndarray]:
+    """``step`` (points,), and ``mean`` and ``std`` (points, channels) of the batches before BN.
+
+    Thinned to at most about `points` steps, the newest kept; none for a variant without BN.
+    """
+    table = history[steps_table(variant)]
+    places = _thinned_places(len(table), points)
+    step, mean, var = (
+        table.column(name, places.start, places.stop, places.step)
+        for name in ("step", "batch_mean", "batch_var")
+    )
+    picked = np.arange(layer_slice(layer).start, layer_slice(layer).stop)[channels]
+    mean, var = mean[:, picked], var[:, picked]
+    there = np.isfinite(mean).all(axis=1)
+    return {"step": step[there], "mean": mean[there], "std": np.sqrt(var[there])}
+
+
 def _round_up(value: float) -> float:
     if value <= 0:
         return 0.0

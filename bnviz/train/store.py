@@ -141,6 +141,16 @@ def checkpoint_steps(folder: Path, variant: str) -> list[int]:
     return sorted(int(path.name.split("-")[0]) for path in names)
 
 
+def nearest_checkpoint(stored: list[int], step: int | None) -> int:
+    """The one of the `stored` steps that is nearest to `step`, the newest for None.
+
+    Raises RunError when none is stored.
+    """
+    if not stored:
+        raise RunError(_("No weights are stored yet; the first come after 20 steps of a run."))
+    return stored[-1] if step is None else min(stored, key=lambda at: abs(at - step))
+
+
 def read_checkpoint(folder: Path, step: int, variant: str) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint as arrays. Raises RunError when it is gone or damaged."""
     from safetensors import SafetensorError

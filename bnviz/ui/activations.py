@@ -1,43 +1,84 @@
-"""Activations over the run: heatmaps of all stages, one step in numbers, how far they move."""
+"""Activations over the run: all stages over the steps, one step in numbers, how far they move."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from bnviz.analysis.drift import drift, shape_of
-from bnviz.figures.over_time import BANDS, drift_over_steps, heatmaps_over_steps
+from bnviz.figures.over_time import (
+    BANDS,
+    Side,
+    bands_over_steps,
+    drift_over_steps,
+    heatmaps_over_steps,
+    ridges_over_steps,
+)
+from bnviz.figures.panels import Figure
 from bnviz.figures.stages import bin_edges
 from bnviz.figures.theme import STAGE_LABELS
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import (
     density,
+    layer_range,
     probe_steps,
     stage_history,
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import LEVELS, STAGES
+from bnviz.train.schema import LAYERS, LEVELS, STAGES
+from bnviz.ui import on_image
+from bnviz.ui.again import train_again
+from bnviz.ui.inside import dead_channels, followed_over_steps
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
 from bnviz.ui.views import answered_by, layer_control, stages_card
 
+if TYPE_CHECKING:
+    from bnviz.train.probes import LayerProbe
+
 HEIGHT = 300
 TICK_S = 0.7
+SAME = 0.1
+"""Two drifts within this share of each other are called alike."""
 PLAYING = "probe_playing"  # when the play made its last step, None while it rests
 STEP = "probe_step"
+_FOLLOWED = "followed_by_click"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The layer, the stages whose heatmaps are shown, and the step of the scrubber."""
+    """What the controls of the page say."""
 
     layer: str
     stages: tuple[str, ...]
     step: int | None
+    """Of the scrubber; None while there is nothing to scrub."""
+    shown_as: str = "heatmap"
+    one_axis: bool = True
+    variant: str = ""
+    channel: int | None = None
+    """The channel that all figures follow; None for none, or where the layer has not so many."""
+
+
+def view_control() -> str:
+    """Which of the page's views is on show."""
+    names = {
+        "over_time": _("Over the steps"),
+        "channels": _("By channel"),
+        "image": _("On an image"),
+        "backward": _("Backward"),
+    }
+    return st.segmented_control(
+        _("View"), list(names), default="over_time", required=True, key="act_view",
+        bind="query-params", format_func=lambda name: names[name],
+        help=_("The step slider and the layer below act on every view."),
+    )  # fmt: skip
 
 
 def steps_of(run: RunView) -> list[int]:
@@ -46,18 +87,53 @@ def steps_of(run: RunView) -> list[int]:
 
 
 @st.fragment
-def controls(run: RunView, *, answers: str) -> None:
-    """Layer and stages; `answers` is the key of the fragment with the figures."""
-
+def controls(run: RunView, view: str, *, answers: str) -> None:
+    """Layer, channel and what the view needs; `answers` is the key of the fragment of figures."""
     changed = answered_by(run, answers)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         layer_control("act_layer", "conv2", changed)
-        st.pills(
-            _("Stages over time"), list(STAGES), selection_mode="multi",
-            default=["input", "scaled"], key="act_stages", bind="query-params",
-            on_change=changed, format_func=lambda stage: _(STAGE_LABELS[stage]),
-            help=_("Each on bins and an axis that all variants share."),
-        )  # fmt: skip
+        if view != "backward":
+            st.number_input(
+                _("Follow channel"), 0, max(LAYERS.values()) - 1, None, key="act_channel",
+                bind="query-params", width=150, on_change=changed, placeholder=_("none"),
+                help=_("Counted from 0, and marked in every figure. A click on a channel fills it in."),
+            )  # fmt: skip
+            variant_control(run, "act_variant", changed)
+        if view == "over_time":
+            _over_time_controls(changed)
+        if view == "image":
+            on_image.controls(changed)
+
+
+def variant_control(run: RunView, key: str, changed: Callable[[], None]) -> None:
+    """Which variant a figure of one variant shows."""
+    variants = list(run.config.variants)
+    if st.session_state.get(key) not in variants:
+        st.session_state.pop(key, None)
+    st.segmented_control(
+        _("Variant"), variants, default=variants[-1], required=True, key=key,
+        bind="query-params", format_func=lambda v: _(VARIANTS[v].label), on_change=changed,
+        help=_("Whose channels are shown and followed."),
+    )  # fmt: skip
+
+
+def _over_time_controls(changed: Callable[[], None]) -> None:
+    names = {"heatmap": _("side by side"), "bands": _("overlaid"), "ridges": _("ridges")}
+    st.segmented_control(
+        _("Shown as"), list(names), default="heatmap", required=True, key="act_shown_as",
+        bind="query-params", format_func=lambda name: names[name], on_change=changed,
+        help=_("Heatmaps with quantile bands, bands laid over each other, or some steps as ridges."),
+    )  # fmt: skip
+    st.pills(
+        _("Stages over time"), list(STAGES), selection_mode="multi",
+        default=["input", "scaled"], key="act_stages", bind="query-params",
+        on_change=changed, format_func=lambda stage: _(STAGE_LABELS[stage]),
+        help=_("Each on bins and an axis that all variants share."),
+    )  # fmt: skip
+    st.toggle(
+        _("Before and after on one axis"), True, key="act_one_axis", bind="query-params",
+        on_change=changed, help=_("Off: each stage fills its own axis."),
+    )  # fmt: skip
 
 
 def scrubber(run: RunView) -> None:
@@ -108,24 +184,89 @@ def _advance(steps: list[int]) -> None:
         st.session_state[STEP] = later[0]
 
 
-def choice() -> Choice:
+def choice(run: RunView) -> Choice:
     """What the controls say."""
     chosen = st.session_state
-    stages = tuple(stage for stage in STAGES if stage in chosen["act_stages"])
-    return Choice(chosen["act_layer"], stages, chosen.get(STEP))
+    layer, channel = chosen["act_layer"], chosen.get("act_channel")
+    return Choice(
+        layer,
+        tuple(stage for stage in STAGES if stage in chosen.get("act_stages", ())),
+        chosen.get(STEP),
+        chosen.get("act_shown_as", "heatmap"),
+        chosen.get("act_one_axis", True),
+        chosen.get("act_variant", run.config.variants[-1]),
+        channel if channel is not None and channel < LAYERS[layer] else None,
+    )
 
 
-def cards(run: RunView, chosen: Choice) -> list[Card]:
-    """All figures of the page."""
+def follow(channel: int) -> None:
+    """In a callback: let all figures follow this channel."""
+    st.session_state["act_channel"] = channel
+    st.session_state[_FOLLOWED] = True
+
+
+def was_followed() -> bool:
+    """Whether a click has just chosen a channel, so that its control must be drawn again."""
+    return st.session_state.pop(_FOLLOWED, False)
+
+
+def too_few_channels(chosen: Choice) -> None:
+    """Say so when the layer has not the channel that is asked for."""
+    asked = st.session_state.get("act_channel")
+    if asked is not None and chosen.channel is None:
+        st.caption(
+            _(
+                "{layer} has the channels 0 to {last}, so channel {asked} is not followed here."
+            ).format(layer=chosen.layer, last=LAYERS[chosen.layer] - 1, asked=asked)
+        )
+
+
+def without_bn(run: RunView) -> None:
+    """Where the run has no network without BN to compare with: the way to one."""
+    if "none" not in run.config.variants and not run.live:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(_("This run has no network without BN to compare with."))
+            train_again(
+                run, "again_none", _("Train again with No BN beside it"),
+                variants=(*run.config.variants, "none"),
+            )  # fmt: skip
+
+
+def cards(run: RunView, chosen: Choice, probe: "LayerProbe | None") -> list[Card]:
+    """The figures of the view over the steps; `probe` has the channels at the step on show."""
     return [
-        *(_heatmap_card(run, chosen, stage) for stage in chosen.stages),
-        stages_card(run, chosen.layer, chosen.step),
+        *(_over_time_card(run, chosen, stage) for stage in chosen.stages),
+        stages_card(
+            run,
+            chosen.layer,
+            chosen.step,
+            one_axis=chosen.one_axis,
+            followed=_followed(chosen, probe),
+        ),
         _drift_card(run, chosen),
     ]
 
 
-def _heatmap_card(run: RunView, chosen: Choice, stage: str) -> Card:
-    edges = bin_edges(*stage_range(run.config, run.history, chosen.layer, stage))
+def _followed(
+    chosen: Choice, probe: "LayerProbe | None"
+) -> tuple[str, dict[str, np.ndarray]] | None:
+    """Name and quantiles by stage of the channel that is followed."""
+    if chosen.channel is None or probe is None:
+        return None
+    name = _("channel {channel}, {variant}").format(
+        channel=chosen.channel, variant=_(VARIANTS[chosen.variant].label)
+    )
+    return name, {stage: rows[chosen.channel] for stage, rows in probe.quantiles.items()}
+
+
+def _over_time_card(run: RunView, chosen: Choice, stage: str) -> Card:
+    one_axis = chosen.one_axis and stage != "activation"
+    low_high = (
+        layer_range(run.config, run.history, chosen.layer)
+        if one_axis
+        else stage_range(run.config, run.history, chosen.layer, stage)
+    )
+    edges = bin_edges(*low_high)
     stages, words = {}, []
     places = [int(np.abs(LEVELS - level).argmin()) for level in BANDS]
     for variant in run.config.variants:
@@ -153,11 +294,23 @@ def _heatmap_card(run: RunView, chosen: Choice, stage: str) -> Card:
         title=_("{layer} over the steps, {stage}").format(
             stage=_(STAGE_LABELS[stage]), layer=chosen.layer
         ),
-        figure=heatmaps_over_steps(stages, edges, run.labels, chosen.step),
+        figure=_over_time_figure(run, chosen, stage, stages, edges),
         sentence=sentence,
-        alt=_("Heatmap of a stage of the layer over the steps, a panel a variant"),
+        alt=_("Distribution of a stage of the layer over the steps for each variant"),
         height=HEIGHT,
         asked=f"{chosen}",
+    )
+
+
+def _over_time_figure(
+    run: RunView, chosen: Choice, stage: str, stages: Mapping[str, Side], edges: np.ndarray
+) -> Figure:
+    if chosen.shown_as == "ridges":
+        return ridges_over_steps(stages, edges, run.labels, chosen.step)
+    draw = bands_over_steps if chosen.shown_as == "bands" else heatmaps_over_steps
+    follow = followed_over_steps(run, chosen.variant, chosen.layer, stage, chosen.channel)
+    return draw(
+        stages, edges, run.labels, chosen.step, {} if follow is None else {chosen.variant: follow}
     )
 
 
@@ -166,21 +319,26 @@ def _drift_card(run: RunView, chosen: Choice) -> Card:
         variant: drift(*stage_history(run.config, run.history, variant, chosen.layer, "input"))
         for variant in run.config.variants
     }
-    measured = {v: f for v, f in drifts.items() if f["moved"].notna().any()}
+    relative = {
+        variant: frame["moved"].median() / max(frame["spread"].median(), 1e-12)
+        for variant, frame in drifts.items()
+        if frame["moved"].notna().any()
+    }
     sentence = _("Two probes are needed to see anything move.")
-    if measured:
+    if relative:
         moves = "; ".join(
-            _("{label} {moved:.3g}, which is {relative:.0%} of their spread").format(
+            _("{label} {moved:.3g}, which is {relative:.1%} of their spread").format(
                 label=run.labels[variant],
-                moved=frame["moved"].median(),
-                relative=frame["moved"].median() / max(frame["spread"].median(), 1e-12),
+                moved=drifts[variant]["moved"].median(),
+                relative=share,
             )
-            for variant, frame in measured.items()
+            for variant, share in relative.items()
         )
         sentence = _(
             "Wasserstein distance, measured on this run. From one probe to the next the inputs "
             "moved by (median) {moves}."
         ).format(moves=moves)
+        sentence += _shift_verdict(run, relative)
     return Card(
         key="drift",
         title=_("How far the inputs of {layer} move").format(layer=chosen.layer),
@@ -192,9 +350,28 @@ def _drift_card(run: RunView, chosen: Choice) -> Card:
     )
 
 
+def _shift_verdict(run: RunView, relative: Mapping[str, float]) -> str:
+    """What the drift says of BN against none: more, less, or about the same on this run."""
+    right = [v for v in relative if VARIANTS[v].normalizes and VARIANTS[v].agrees]
+    if "none" not in relative or not right:
+        return ""
+    ratio = relative[right[-1]] / max(relative["none"], 1e-12)
+    words = (
+        _("less than without BN: here BN holds them stiller")
+        if ratio < 1 - SAME
+        else _("more than without BN: here BN does not hold them still")
+        if ratio > 1 + SAME
+        else _("about as much as without BN")
+    )
+    return " " + _("With {label} that is {ratio:.2g} times as much of the spread, {words}.").format(
+        label=run.labels[right[-1]], ratio=ratio, words=words
+    )
+
+
 def shape_table(run: RunView, chosen: Choice) -> None:
     """Mean, spread, skew, kurtosis and saturated share of each stage at the step on show."""
     rows = []
+    dead = dead_channels(run, chosen.layer, chosen.step)
     for variant in run.config.variants:
         found = stage_quantiles(run.config, run.history, variant, chosen.layer, chosen.step)
         for stage, values in ({} if found is None else found[1]).items():
@@ -204,6 +381,7 @@ def shape_table(run: RunView, chosen: Choice) -> None:
                     "variant": run.labels[variant],
                     "stage": _(STAGE_LABELS[stage]),
                     **shape_of(values, activation),
+                    "dead": str(dead[variant]) if activation and variant in dead else "",
                 }
             )
     if not rows:
@@ -215,7 +393,7 @@ def shape_table(run: RunView, chosen: Choice) -> None:
     st.dataframe(
         frame,
         hide_index=True,
-        height=36 * len(frame) + 40,
+        height="content",
         column_config={
             "variant": st.column_config.TextColumn(_("variant")),
             "stage": st.column_config.TextColumn(_("stage")),
@@ -227,6 +405,12 @@ def shape_table(run: RunView, chosen: Choice) -> None:
                 _("saturated"),
                 help=_(
                     "Sigmoid: values whose derivative is below 1 % of its maximum. ReLU: zeros."
+                ),
+            ),
+            "dead": st.column_config.TextColumn(
+                _("dead channels"),
+                help=_(
+                    "Saturated for every probe image, at the stored weights nearest to this step."
                 ),
             ),
         },

@@ -1,6 +1,6 @@
 """Cards on a page: the live component in the project's colours and the reader's language."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bnviz.figures.theme import PALETTE
 from bnviz.i18n import _
@@ -9,10 +9,17 @@ from bnviz.ui.live import TEXTS, Card, live_figures
 CARD_WIDTH = 440  # two columns at 1440 px with the sidebar open, one on a phone
 
 
-def board(cards: Sequence[Card], *, key: str, revision: str) -> None:
+def board(
+    cards: Sequence[Card],
+    *,
+    key: str,
+    revision: str,
+    on_pick: Callable[[int], None] | None = None,
+) -> None:
     """Show `cards` in a grid; charts that are already there change in place.
 
-    A new `revision` (another run) gives up zoom and hidden legend entries.
+    A new `revision` (another run) gives up zoom and hidden legend entries. `on_pick` is called with
+    what a clicked point of a pickable card stands for.
     """
     live_figures(
         cards,
@@ -21,4 +28,5 @@ def board(cards: Sequence[Card], *, key: str, revision: str) -> None:
         palette=PALETTE,
         texts={name: _(text) for name, text in TEXTS.items()},
         card_width=CARD_WIDTH,
+        on_pick=on_pick,
     )

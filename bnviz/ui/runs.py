@@ -33,6 +33,8 @@ class RunView:
 
     id: str
     source: Job | StoredRun
+    chosen: str = ""
+    """What the selector says, where that run cannot be opened and this one stands in for it."""
 
     @property
     def job(self) -> Job | None:
@@ -63,6 +65,10 @@ class RunView:
     def live(self) -> bool:
         """Whether more may still come."""
         return self.job is not None and not self.job.ended
+
+    def is_left(self) -> bool:
+        """Whether a command inside a fragment has chosen another run, so that the page must run."""
+        return st.session_state[RUN_KEY] != (self.chosen or self.id)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -165,8 +171,8 @@ def choose_run() -> RunView:
     try:
         run = view(chosen)
     except RunError as error:
-        st.error(str(error))
-        return view(RECORDED_ID)
+        st.error(str(error), icon=":material/error:")
+        return RunView(RECORDED_ID, recorded_run(), chosen)
     if not run.recorded and not run.live:
         _manage(run)
     return run

@@ -1,7 +1,5 @@
 """Train vs eval: choose, compute once, show. Torch is loaded on the first comparison."""
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +14,7 @@ from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import replayed_statistics
 from bnviz.ui.live import Card
+from bnviz.ui.pictures import png
 from bnviz.ui.runs import RunView, view
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
@@ -260,7 +259,7 @@ def image_table(pair: Pair) -> None:
     names = np.array([_(name) for name in data.CLASSES])
     table = pd.DataFrame(
         {
-            "image": [_png(pair.images[i]) for i in rows.index],
+            "image": [png(pair.images[i]) for i in rows.index],
             "number": rows.index,
             "truth": names[rows["label"]],
             "train": names[rows["train_prediction"]],
@@ -285,12 +284,3 @@ def image_table(pair: Pair) -> None:
             "eval_p": st.column_config.ProgressColumn(_("how sure "), **percent),
         },
     )
-
-
-def _png(image: np.ndarray) -> str:
-    """An image (28, 28) of uint8 as a data URL."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(255 - image).save(buffer, format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,6 +1,6 @@
 """The four views of a run as cards: read, draw, say in one sentence what the figure shows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import streamlit as st
@@ -17,6 +17,7 @@ from bnviz.train.reading import (
     RunningView,
     accuracy_curves,
     density,
+    layer_range,
     loss_curve,
     memory_curves,
     process_curve,
@@ -128,21 +129,40 @@ def curves_card(run: RunView) -> Card:
     )
 
 
-def stages_card(run: RunView, layer: str, step: int | None, *, columns: int = 2) -> Card:
-    """Activations before and after BN at a probe."""
+def stages_card(
+    run: RunView,
+    layer: str,
+    step: int | None,
+    *,
+    one_axis: bool = False,
+    followed: tuple[str, Mapping[str, np.ndarray]] | None = None,
+) -> Card:
+    """Activations before and after BN at a probe.
+
+    With `one_axis` the stages up to the layer's output share their bins. `followed` is the name of
+    a channel and its quantiles at LEVELS by stage.
+    """
     probes = {
         v: found
         for v in run.config.variants
         if (found := stage_quantiles(run.config, run.history, v, layer, step)) is not None
     }
-    densities = {}
+    densities, channel = {}, {}
     for stage in STAGES:
-        edges = bin_edges(*stage_range(run.config, run.history, layer, stage))
+        edges = bin_edges(
+            *(
+                layer_range(run.config, run.history, layer)
+                if one_axis and stage != "activation"
+                else stage_range(run.config, run.history, layer, stage)
+            )
+        )
         densities[stage] = {
             v: (edges, density(stages[stage], edges))
             for v, (_at, stages) in probes.items()
             if stage in stages
         }
+        if followed is not None and stage in followed[1]:
+            channel[stage] = (edges, density(followed[1][stage], edges))
     if probes:
         variant = next(
             (v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes))
@@ -175,11 +195,13 @@ def stages_card(run: RunView, layer: str, step: int | None, *, columns: int = 2)
     return Card(
         key="stages",
         title=_("BN moves every distribution to the same place: {layer}").format(layer=layer),
-        figure=four_stages(densities, run.labels, columns=columns),
+        figure=four_stages(
+            densities, run.labels, (followed[0], channel) if followed is not None else None
+        ),
         sentence=sentence,
         alt=_("Histograms of the four stages of a BN layer on shared bins"),
         height=HEIGHT,
-        asked=f"{layer} {step}",
+        asked=f"{layer} {step} {one_axis} {followed and followed[0]}",
     )
 
 

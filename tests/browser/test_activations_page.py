@@ -1,6 +1,18 @@
 """Activations: one step slider and one button move all figures of the page together."""
 
-from onscreen import button, chart, drawn, press, series, slider, start_run, stop, visit
+from onscreen import (
+    button,
+    chart,
+    drawn,
+    expect_state,
+    press,
+    series,
+    slider,
+    start_run,
+    stop,
+    visit,
+    widget,
+)
 from onscreen import wait_for_series_other_than as wait_for_other
 from playwright.sync_api import expect
 
@@ -75,3 +87,82 @@ def test_heatmaps_grow_while_a_run_trains(page):
     page.get_by_role("link", name="Train", exact=True).click()
     drawn(page, "curves")
     stop(page)
+
+
+def followed(page):
+    """What the control says that all figures follow."""
+    return widget(page, "act_channel").locator("input")
+
+
+def click_panel(page, name, panel, down=0.5):
+    """Click into a panel, as plotly numbers it: half way across, and so far down."""
+    box = chart(page, name).locator(f".nsewdrag[data-subplot={panel}]").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + down * box["height"])
+
+
+def test_a_click_on_a_channel_lets_all_figures_follow_it(page):
+    visit(page, PATH, act_view="By channel")
+    drawn(page, "channels", "affine")
+    click_panel(page, "channels", "x6y6")
+    expect(followed(page)).to_have_value("5")
+    expect(chart(page, "channels").get_by_text("5 ◂")).to_be_visible()
+    page.get_by_role("radio", name="Over the steps").click()
+    drawn(page, "heat_input", "stages")
+    expect(chart(page, "stages").get_by_text("channel 5, nn.BatchNorm")).to_be_visible()
+    page.reload()
+    drawn(page, "heat_input", "stages")
+    expect(followed(page)).to_have_value("5")
+    assert "the channel that is followed" in {each["name"] for each in series(page, "heat_input")}
+
+
+def test_a_row_of_the_table_is_a_channel_too(page):
+    visit(page, PATH, act_view="By channel", act_layer="fc1")
+    drawn(page, "affine")
+    table = widget(page, "channel_table")
+    table.scroll_into_view_if_needed()
+    box = table.locator("canvas").first.bounding_box()
+    page.mouse.click(box["x"] + 18, box["y"] + 36 + 35 * 2 + 15)  # header, two rows, half a row
+    expect(followed(page)).to_have_value("2")
+
+
+def test_an_image_in_both_modes_and_other_neighbours(page):
+    visit(page, PATH, act_view="On an image", act_layer="conv1", act_image=3)
+    drawn(page, "maps_train", "maps_eval")
+    maps = "plot => Array.from(plot.data[1].z, row => Array.from(row))"
+    train, evaluation = (chart(page, f"maps_{mode}").evaluate(maps) for mode in ("train", "eval"))
+    expect(
+        page.get_by_text("In train mode it is normalized together with 15 others")
+    ).to_be_visible()
+    page.get_by_role("radio", name="same class").click()
+    page.wait_for_function(
+        f"([plot, before]) => JSON.stringify(({maps})(plot)) !== JSON.stringify(before)",
+        arg=[chart(page, "maps_train").element_handle(), train],
+    )
+    assert chart(page, "maps_eval").evaluate(maps) == evaluation, "eval mode has no company"
+    click_panel(page, "maps_train", "xy", down=0.75)
+    expect(followed(page)).to_have_value("4")  # in the middle of the second row of three
+
+
+def test_overlaid_and_ridges_are_other_looks_at_the_same_stage(page):
+    visit(page, PATH)
+    drawn(page, "heat_input")
+    page.get_by_role("radio", name="overlaid").click()
+    page.wait_for_function(
+        "plot => plot.data.every(trace => trace.type === 'scatter')",
+        arg=chart(page, "heat_input").element_handle(),
+    )
+    page.get_by_role("radio", name="ridges").click()
+    page.wait_for_function(
+        "plot => plot.data.some(trace => trace.name === 'step 1')",
+        arg=chart(page, "heat_input").element_handle(),
+    )
+    assert {"step 1", "step 400"} <= {each["name"] for each in series(page, "heat_input")}
+
+
+def test_a_run_without_the_comparison_offers_it(page):
+    run = start_run(page, steps=30, variants=["builtin"])
+    expect_state(page, "done", timeout=60_000)
+    page.get_by_role("link", name="Activations", exact=True).click()
+    button(page, "again_none").click()
+    page.wait_for_url(lambda url: "run=" in url and run not in url)
+    expect(chart(page, "heat_input").get_by_text("No BN")).to_be_visible(timeout=60_000)

@@ -1,6 +1,7 @@
 """The pages as Streamlit runs them, without a browser."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from bnviz.config import PRESETS
 from bnviz.train.jobs import State
+from bnviz.train.store import RECORDED_FOLDER, runs_folder
 from bnviz.ui.registry import jobs
 
 
@@ -146,3 +148,17 @@ def test_sliders_act_on_the_eval_side_only(app):
     app.select_slider(key="twin_batch").set_value(2).run()
     assert app.metric[0].value != after[0]
     assert app.metric[1].value == after[1]
+
+
+@pytest.mark.parametrize("page", ["train", "activations", "running_stats", "train_vs_eval"])
+def test_a_run_whose_file_was_cut_is_said_once_and_the_recorded_one_shown(app, page):
+    folder = runs_folder() / "broken"
+    shutil.copytree(RECORDED_FOLDER, folder)
+    table = folder / "stages-builtin.arrow"
+    table.write_bytes(table.read_bytes()[:100])
+    app.query_params["run"] = "broken"
+    go(app, page)
+    assert not app.exception
+    [error] = app.error
+    assert "stages-builtin.arrow cannot be read" in error.value and "Delete this run" in error.value
+    assert any("Recorded run" in c.value for c in app.caption)

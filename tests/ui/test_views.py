@@ -1,5 +1,8 @@
 """Cards over the recorded run: what a reader sees has title, units, a sentence and few points."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -9,10 +12,11 @@ from bnviz.figures import theme
 from bnviz.train.history import History
 from bnviz.train.schema import STAGES, schemas
 from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
-from bnviz.ui import activations, estimates, intro, views
+from bnviz.ui import activations, estimates, inside, intro, on_image, views
 from bnviz.ui.live.wire import encode_figure
 from bnviz.ui.runs import RunView
 
+NOWHERE = Path("nowhere")  # no checkpoints
 FC1 = estimates.Choice("builtin", "fc1", 3, 0.01, 1e-5)
 
 
@@ -27,9 +31,30 @@ def all_cards(run):
         views.stages_card(run, "conv1", None),
         views.running_card(run, "conv1", [0, 3], 0.9),
         views.memory_card(run),
-        *activations.cards(run, activations.Choice("conv2", STAGES, 100)),
+        *(
+            card
+            for shown_as in ("heatmap", "bands", "ridges")
+            for card in activations.cards(
+                run,
+                activations.Choice("conv2", STAGES, 100, shown_as, variant="builtin", channel=3),
+                inside.try_probe(run, "builtin", 100, "conv2"),
+            )
+        ),
         estimates.estimates_card(run, FC1, None),
         *estimates.start_and_eps_cards(run, FC1),
+    ]
+
+
+def inside_cards(run):
+    chosen = on_image.ImageChoice(0, "random", 16, 0)
+    return [
+        *inside.channel_cards(run, "builtin", "conv2", 100, 3),
+        *inside.channel_cards(run, "note", "fc1", None, None),
+        *(
+            card
+            for layer in ("conv1", "fc2")
+            for card in on_image.cards(run, "builtin", layer, None, 3, chosen)
+        ),
     ]
 
 
@@ -44,16 +69,20 @@ def axes(card):
 
 
 def test_every_card_has_title_sentence_alternative_and_named_axes(recorded):
-    for card in [*all_cards(recorded), intro.card(recorded, "fc1", 400)]:
+    cards = [*all_cards(recorded), *inside_cards(recorded), intro.card(recorded, "fc1", 400)]
+    for card in cards:
         assert card.title and card.sentence and card.alt
         titles = [a["title"]["text"] for a in axes(card).values() if a.get("title")]
-        assert len(titles) >= 2, card.key
+        if card.key.startswith("maps"):  # pixels have no unit, their colour has
+            titles = [t.colorbar.title.text for t in checked(card).data if t.showscale]
+        else:
+            assert len(titles) >= 2, card.key
         known = {q.axis() for q in theme.QUANTITIES.values()}
         assert set(titles) <= known, "axis titles come from the one table"
 
 
 def test_every_series_is_named_and_says_units_on_hover(recorded):
-    for card in all_cards(recorded):
+    for card in [*all_cards(recorded), *inside_cards(recorded)]:
         for trace in checked(card).data:
             assert trace.hoverinfo == "skip" or (trace.name and trace.hovertemplate), card.key
 
@@ -70,7 +99,7 @@ def test_figures_stay_small_whatever_the_length_of_the_run():
     history["memory-builtin"].extend(
         step=np.arange(count), kept_bytes=np.zeros(count), graph_nodes=np.zeros(count)
     )
-    run = RunView("long", StoredRun("long", None, config, history, None))
+    run = RunView("long", StoredRun("long", NOWHERE, config, history, None))
     for card in all_cards(run):
         for trace in checked(card).data:
             assert trace.x is None or len(trace.x) <= 600, card.key
@@ -78,7 +107,7 @@ def test_figures_stay_small_whatever_the_length_of_the_run():
 
 def test_a_run_that_has_just_begun_has_sentences_instead_of_numbers():
     config = RunConfig(variants="builtin,none", steps=100)
-    run = RunView("new", StoredRun("new", None, config, History(schemas(config.variants)), None))
+    run = RunView("new", StoredRun("new", NOWHERE, config, History(schemas(config.variants)), None))
     for card in all_cards(run):
         assert card.sentence
         encode_figure(card.figure)
@@ -86,7 +115,7 @@ def test_a_run_that_has_just_begun_has_sentences_instead_of_numbers():
 
 def test_a_run_without_bn_says_so():
     config = RunConfig(variants="none")
-    run = RunView("none", StoredRun("none", None, config, History(schemas(("none",))), None))
+    run = RunView("none", StoredRun("none", NOWHERE, config, History(schemas(("none",))), None))
     assert "no BN" in views.running_card(run, "conv1", [0], 0.1).sentence
 
 
@@ -101,7 +130,7 @@ def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
     history = History(schemas(config.variants))
     history.tables = recorded.history.tables
     history.events = [{"step": 50, "kind": "set", "name": "momentum", "old": 0.1, "new": 0.9}]
-    run = RunView("marked", StoredRun("marked", None, config, history, recorded.summary))
+    run = RunView("marked", StoredRun("marked", NOWHERE, config, history, recorded.summary))
     for card in (views.curves_card(run), views.running_card(run, "conv1", [0], 0.1),
                  views.memory_card(run)):  # fmt: skip
         [marks] = checked(card).layout.shapes
@@ -113,3 +142,69 @@ def test_the_figure_of_home_answers_to_its_step(recorded):
     early, late = (intro.card(recorded, "fc1", step) for step in (10, 400))
     assert early.sentence != late.sentence
     assert not np.array_equal(checked(early).data[1].y, checked(late).data[1].y)
+
+
+def over_time(run, **choice):
+    chosen = activations.Choice("conv2", ("input",), 100, variant="builtin", **choice)
+    probe = inside.try_probe(run, "builtin", 100, "conv2")
+    return {card.key: card for card in activations.cards(run, chosen, probe)}
+
+
+def test_a_followed_channel_is_in_every_figure_over_the_steps(recorded):
+    steps = recorded.history["steps-builtin"]
+    channel = 6 + 3  # the third of conv2 in a row of all layers
+    for shown_as in ("heatmap", "bands"):
+        plain = over_time(recorded, shown_as=shown_as)["heat_input"]
+        found = over_time(recorded, shown_as=shown_as, channel=3)["heat_input"]
+        drawn = checked(found).data[len(checked(plain).data) :]
+        names = [trace.name for trace in checked(found).data]
+        middle = checked(found).data[names.index("the channel that is followed")]
+        assert len(drawn) == 3
+        means = dict(zip(steps.column("step"), steps.column("batch_mean")[:, channel], strict=True))
+        assert [float(v) for v in middle.y] == pytest.approx([means[int(s)] for s in middle.x])
+    with_it = checked(over_time(recorded, channel=3)["stages"])
+    assert {"channel 3, nn.BatchNorm"} <= {trace.name for trace in with_it.data}
+
+
+def test_before_and_after_share_their_axis_when_asked_to(recorded):
+    chosen = activations.Choice("fc1", ("input", "scaled"), 100, variant="builtin")
+    for one_axis in (True, False):
+        cards = activations.cards(recorded, replace(chosen, one_axis=one_axis), None)
+        ranges = {tuple(checked(card).layout.yaxis.range) for card in cards[:2]}
+        assert len(ranges) == (1 if one_axis else 2)
+        stages = checked(cards[2]).layout
+        assert (stages.xaxis.range == stages.xaxis3.range) == one_axis
+
+
+def test_ridges_hold_the_chosen_step_and_mark_it(recorded):
+    card = over_time(recorded, shown_as="ridges")["heat_input"]
+    steps = [trace.name for trace in checked(card).data]
+    assert steps.count("step 100") == 3, "once a variant"
+    marked = [t for t in checked(card).data if t.line.color == "var(--event)"]
+    assert {trace.name for trace in marked} == {"step 100"}
+    assert checked(card).layout.yaxis.ticktext[-1] == "1"
+
+
+def test_a_panel_says_its_channel_and_so_does_every_pixel(recorded):
+    multiples, affine, *_rest = inside_cards(recorded)
+    assert {trace.meta for trace in checked(multiples).data} == set(range(16))
+    assert multiples.pickable and affine.pickable
+    maps = next(c for c in inside_cards(recorded) if c.key == "maps_train")
+    owners = np.asarray(checked(maps).data[0].customdata)
+    assert set(np.unique(owners)) == {-1, *range(6)}
+
+
+def test_modes_of_one_image_share_one_scale_of_colour(recorded):
+    maps = [c for c in inside_cards(recorded) if c.key.startswith("maps")][:2]
+    assert len({(t.zmin, t.zmax) for card in maps for t in checked(card).data}) == 1
+
+
+def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
+    config = RunConfig(variants="builtin,none")
+    run = RunView("two", StoredRun("two", NOWHERE, config, History(schemas(config.variants)), None))
+    verdict = activations._shift_verdict
+    assert "0.5 times" in verdict(run, {"builtin": 0.1, "none": 0.2})
+    assert "stiller" in verdict(run, {"builtin": 0.1, "none": 0.2})
+    assert "does not hold them still" in verdict(run, {"builtin": 0.3, "none": 0.2})
+    assert "about as much" in verdict(run, {"builtin": 0.2, "none": 0.2})
+    assert verdict(run, {"builtin": 0.2}) == ""

@@ -15,7 +15,7 @@ and the dark theme. Names that the palette lacks are Streamlit's (``var(--st-tex
     )
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -67,6 +67,10 @@ class Card:
     """Of the plot, in pixels."""
     asked: str = ""
     """What the reader chose to see in it; when that changes, it is drawn before the others."""
+    pickable: bool = False
+    """Whether a click on a point tells the page its `customdata`, or the `meta` of its series."""
+    wide: bool = False
+    """Whether it takes the whole width of the grid."""
 
 
 def live_figures(
@@ -77,15 +81,24 @@ def live_figures(
     palette: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     texts: Mapping[str, str] = MappingProxyType({}),
     card_width: int = 420,
+    on_pick: Callable[[int], None] | None = None,
 ) -> None:
     """Show `cards` in a grid, updating in place the charts that are already there.
 
     A change of `revision` gives up the reader's zoom and legend choices (a new run, say).
     `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}``; `texts` replaces entries of
-    `TEXTS`. As many columns as fit at `card_width` pixels, at least one.
+    `TEXTS`. As many columns as fit at `card_width` pixels, at least one. `on_pick` is called with
+    what a clicked point of a pickable card stands for.
     """
+
+    def picked() -> None:
+        event = st.session_state[key].picked
+        if event is not None and on_pick is not None:
+            on_pick(int(event["value"]))
+
     _component(
         key=key,
+        on_picked_change=picked,
         data={
             "plotly": PLOTLY_URL,
             "revision": revision,
@@ -100,6 +113,8 @@ def live_figures(
                     "alt": card.alt or card.title,
                     "height": card.height,
                     "asked": card.asked,
+                    "pickable": card.pickable,
+                    "wide": card.wide,
                     "figure": encode_figure(card.figure),
                 }
                 for card in cards

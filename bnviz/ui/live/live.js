@@ -7,9 +7,10 @@ const ANSWER_MS = 250;
 const HANDS = ["keydown", "pointerdown", "pointermove"];
 const mounts = new WeakMap();
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   let mount = mounts.get(parentElement);
   if (!mount) mounts.set(parentElement, (mount = new Mount(parentElement)));
+  mount.pick = (picked) => setTriggerValue("picked", picked);
   mount.update(data);
   return () => {
     mount.remove();
@@ -71,7 +72,7 @@ class Mount {
   }
 
   add(key) {
-    const card = new Card(key, () => this.draw());
+    const card = new Card(key, () => this.draw(), (value) => this.pick({ card: key, value }));
     this.cards.set(key, card);
     this.resized.observe(card.plot);
     this.seen.observe(card.plot);
@@ -140,8 +141,9 @@ class Mount {
 }
 
 class Card {
-  constructor(key, redraw) {
+  constructor(key, redraw, pick) {
     this.key = key;
+    this.pick = pick;
     this.visible = true;
     this.asked = true;
     this.drawnAt = 0;
@@ -192,6 +194,9 @@ class Card {
     this.page.title = texts.page_hint;
     this.page.setAttribute("aria-label", `${texts.page_hint}: ${content.title}`);
     this.plot.setAttribute("aria-label", content.alt);
+    this.pickable = content.pickable;
+    this.plot.classList.toggle("pickable", content.pickable);
+    this.node.classList.toggle("wide", content.wide);
     this.stage.style.height = `${content.height}px`;
     this.texts = texts;
     const asked = JSON.stringify([content.asked, revision, theme, texts]);
@@ -221,12 +226,19 @@ class Card {
       { template: template(this.theme), ...layout, uirevision: this.revision, autosize: true },
       this.config,
     );
+    if (!this.drawn) this.plot.on("plotly_click", (event) => this.clicked(event));
     this.hover();
     this.stale = this.asked = false;
     this.drawn = true;
     this.drawnAt = performance.now();
     this.csv.disabled = this.page.disabled = false;
     this.stage.className = "stage";
+  }
+
+  // A point says what it stands for: by its own customdata, or by its series' meta.
+  clicked({ points }) {
+    const value = points[0]?.customdata ?? points[0]?.data.meta;
+    if (this.pickable && value !== undefined && value >= 0) this.pick(value);
   }
 
   // plotly repeats the last mouse event itself, but inside a shadow root that one has lost its

@@ -1,0 +1,257 @@
+"""Inside a layer: all its channels, from stored weights. Torch is loaded on the first look."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bnviz import data
+from bnviz.errors import BnvizError
+from bnviz.figures.channels import small_multiples, weight_and_bias
+from bnviz.figures.stages import bin_edges
+from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.reading import channel_history, density
+from bnviz.train.schema import LAYERS
+from bnviz.train.store import nearest_checkpoint
+from bnviz.ui.live import Card
+from bnviz.ui.runs import RunView, view
+
+if TYPE_CHECKING:
+    from bnviz.train.probes import LayerProbe
+
+SPARK_BINS = 16
+SPARK_POINTS = 40
+MOST_MULTIPLES = 16
+"""A layer of more channels has its table only."""
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _probe(run_id: str, variant: str, step: int, layer: str) -> "LayerProbe":
+    from bnviz.train.probes import probe_layer
+
+    run = view(run_id)
+    return probe_layer(run.source, variant, step, layer, data.load(run.config.dataset))
+
+
+def layer_probe(run: RunView, variant: str, step: int | None, layer: str) -> "LayerProbe":
+    """The channels of `layer` at the checkpoint nearest to `step`; a repeat is instant.
+
+    Raises RunError while there is no checkpoint.
+    """
+    return _probe(run.id, variant, nearest_checkpoint(run.source.checkpoints(variant), step), layer)
+
+
+def try_probe(run: RunView, variant: str, step: int | None, layer: str) -> "LayerProbe | None":
+    """`layer_probe`, or None where there is none: figures then go without what it adds."""
+    try:
+        return layer_probe(run, variant, step, layer)
+    except BnvizError:
+        return None
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _affine_path(
+    run_id: str, variant: str, layer: str, channel: int, steps: tuple[int, ...]
+) -> pd.DataFrame:
+    from bnviz.train.probes import affine_over_steps
+
+    return affine_over_steps(view(run_id).source, variant, layer, channel)
+
+
+def followed_over_steps(
+    run: RunView, variant: str, layer: str, stage: str, channel: int | None
+) -> dict[str, np.ndarray] | None:
+    """Step, mean and std of one channel at a stage over the run.
+
+    Before BN they are those of the batches; after it bias and size of the weight at the
+    checkpoints, which is what BN makes them. None where nothing is known or followed.
+    """
+    if channel is None or not VARIANTS[variant].normalizes:
+        return None
+    if stage == "input":
+        found = channel_history(run.history, variant, layer, [channel])
+        return {name: values if name == "step" else values[:, 0] for name, values in found.items()}
+    if stage != "scaled":
+        return None
+    steps = tuple(run.source.checkpoints(variant))
+    try:
+        path = _affine_path(run.id, variant, layer, channel, steps)
+    except BnvizError:
+        return None
+    return {
+        "step": path["step"].to_numpy(),
+        "mean": path["bias"].to_numpy(),
+        "std": path["weight"].abs().to_numpy(),
+    }
+
+
+# ---- by channel ----------------------------------------------------------------------------------
+
+
+def channel_cards(
+    run: RunView, variant: str, layer: str, step: int | None, followed: int | None
+) -> list[Card]:
+    """Small multiples of a convolution, and weight and bias of every variant.
+
+    Raises RunError while there is no checkpoint.
+    """
+    probe = layer_probe(run, variant, step, layer)
+    cards = [_affine_card(run, layer, step, followed)]
+    if LAYERS[layer] <= MOST_MULTIPLES:
+        cards.insert(0, _multiples_card(run, variant, layer, probe, followed))
+    return cards
+
+
+def _edges(probe: "LayerProbe") -> np.ndarray:
+    """Bins that hold before and after BN of all channels."""
+    stages = [probe.quantiles[name] for name in ("input", "scaled") if name in probe.quantiles]
+    return bin_edges(
+        min(float(rows.min()) for rows in stages), max(float(rows.max()) for rows in stages)
+    )
+
+
+def _shares(probe: "LayerProbe", stage: str, edges: np.ndarray) -> np.ndarray | None:
+    rows = probe.quantiles.get(stage)
+    return None if rows is None else np.array([density(row, edges) for row in rows])
+
+
+def _multiples_card(
+    run: RunView, variant: str, layer: str, probe: "LayerProbe", followed: int | None
+) -> Card:
+    edges, table = _edges(probe), probe.table
+    before, after = (_shares(probe, stage, edges) for stage in ("input", "scaled"))
+    assert before is not None
+    ordered = table.sort_values("mean")
+    low, high = ordered.iloc[0], ordered.iloc[-1]
+    sentence = _(
+        "{label}, weights of step {step:,}, {n} test images as one batch: before BN the channels' "
+        "means lie between {low:.2f} (channel {low_channel:.0f}) and {high:.2f} (channel "
+        "{high_channel:.0f}), after it between {out_low:.2f} and {out_high:.2f}. Click a channel to follow it."
+    ).format(
+        label=run.labels[variant],
+        step=probe.step,
+        n=probe.images,
+        low=low["mean"],
+        low_channel=low["channel"],
+        high=high["mean"],
+        high_channel=high["channel"],
+        out_low=table["out_mean"].min(),
+        out_high=table["out_mean"].max(),
+    )
+    return Card(
+        key="channels",
+        title=_("Every channel of {layer}, before BN and after it").format(layer=layer),
+        figure=small_multiples(before, after, edges, variant, followed),
+        sentence=sentence,
+        alt=_("Histograms of every channel of the layer before and after BN, a panel a channel"),
+        height=340 if LAYERS[layer] < 8 else 560,
+        asked=f"{variant} {layer} {probe.step} {followed}",
+        pickable=True,
+        wide=True,
+    )
+
+
+def _affine_card(run: RunView, layer: str, step: int | None, followed: int | None) -> Card:
+    probes = {
+        variant: found
+        for variant in run.config.variants
+        if VARIANTS[variant].normalizes
+        and (found := try_probe(run, variant, step, layer)) is not None
+    }
+    affine = {
+        variant: (found.table["weight"].to_numpy(), found.table["bias"].to_numpy())
+        for variant, found in probes.items()
+    }
+    words = [
+        _(
+            "{label} has weights from {low:.2f} to {high:.2f} and biases from {a:.2f} to {b:.2f}"
+        ).format(label=run.labels[variant], low=w.min(), high=w.max(), a=b.min(), b=b.max())
+        for variant, (w, b) in affine.items()
+    ]
+    return Card(
+        key="affine",
+        title=_("Weight and bias at work: {layer}").format(layer=layer),
+        figure=weight_and_bias(affine, run.labels, followed),
+        sentence="; ".join(words) + "."
+        if words
+        else _("Without BN there is no weight and no bias to scale and shift by."),
+        alt=_("BN's weight and bias of every channel of the layer, a mark a channel"),
+        height=360,
+        asked=f"{layer} {step} {followed}",
+        pickable=True,
+        wide=True,
+    )
+
+
+def dead_channels(run: RunView, layer: str, step: int | None) -> dict[str, int]:
+    """Variant to the number of dead channels at the nearest checkpoint; none without one."""
+    return {
+        variant: int(found.table["dead"].sum())
+        for variant in run.config.variants
+        if (found := try_probe(run, variant, step, layer)) is not None
+    }
+
+
+def channel_table(
+    run: RunView, variant: str, layer: str, step: int | None, *, on_row: Callable[[int], None]
+) -> None:
+    """A row a channel with sparklines, to sort by any column; `on_row` hears which one is chosen."""
+
+    def chosen() -> None:
+        rows = st.session_state["channel_table"]["selection"]["rows"]
+        if rows:
+            on_row(rows[0])
+
+    st.markdown(
+        _("**Channel by channel: {layer}, {label}.** Sort by any column; choose a row to follow it.")
+        .format(layer=layer, label=run.labels[variant])
+    )  # fmt: skip
+    probe = layer_probe(run, variant, step, layer)
+    edges = np.linspace(_edges(probe)[0], _edges(probe)[-1], SPARK_BINS + 1)
+    frame = probe.table.drop(columns=["out_mean", "out_std"])
+    before, after = (_shares(probe, stage, edges) for stage in ("input", "scaled"))
+    frame.insert(1, "before", [(100 * row).tolist() for row in before])  # type: ignore[union-attr]
+    if after is not None:
+        frame.insert(2, "after", [(100 * row).tolist() for row in after])
+    path = channel_history(run.history, variant, layer, list(range(len(frame))), SPARK_POINTS)
+    if len(path["step"]):
+        frame.insert(3, "path", path["mean"].T.tolist())
+    frame["saturated"] *= 100
+    st.dataframe(
+        frame.dropna(axis=1, how="all"), key="channel_table", hide_index=True,
+        height=420 if len(frame) > 10 else "content",
+        on_select=chosen, selection_mode="single-row", column_config=_columns(run),
+    )  # fmt: skip
+
+
+def _columns(run: RunView) -> dict[str, Any]:
+    column = st.column_config
+    saturated = (
+        _("Share of values whose derivative is below 1 % of the sigmoid's largest.")
+        if run.config.activation == "sigmoid"
+        else _("Share of zeros after the ReLU.")
+    )
+    number: dict[str, Any] = {"format": "%.3f"}
+    return {
+        "channel": column.NumberColumn(_("channel"), width="small"),
+        "before": column.BarChartColumn(
+            _("before BN"), width=100, help=_("All channels on the same bins.")
+        ),
+        "after": column.BarChartColumn(_("after BN"), width=100, help=_("On the bins of before.")),
+        "path": column.LineChartColumn(
+            _("mean over the run"),
+            width=110,
+            help=_("Means of the batches before BN, first to last step."),
+        ),
+        "mean": column.NumberColumn(_("mean before"), **number),
+        "std": column.NumberColumn(_("std before"), **number),
+        "weight": column.NumberColumn(_("weight γ"), **number),
+        "bias": column.NumberColumn(_("bias β"), **number),
+        "saturated": column.NumberColumn(_("saturated"), format="%.1f %%", help=saturated),
+        "dead": column.CheckboxColumn(
+            _("dead"), help=_("Every value of every probe image is saturated.")
+        ),
+    }

@@ -24,7 +24,7 @@ from bnviz.train.schema import (
 )
 
 POINTS = 150
-PROBES = 80
+PROBES = 64
 ACTIVATIONS = {"sigmoid": lambda v: 1 / (1 + np.exp(-v)), "relu": lambda v: np.maximum(v, 0)}
 
 

@@ -481,10 +481,16 @@ function decode(value) {
     return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, decode(v)]));
   }
   const bytes = Uint8Array.from(atob(value.bdata), (letter) => letter.charCodeAt(0));
-  const flat = new ARRAYS[value.dtype](bytes.buffer);
+  const numbers = new ARRAYS[value.dtype](bytes.buffer);
+  const flat = value.level ? fromLevels(numbers, value) : numbers;
   if (!value.shape) return flat;
   const [rows, columns] = value.shape.split(",").map(Number);
   return Array.from({ length: rows }, (_, row) => flat.subarray(row * columns, (row + 1) * columns));
+}
+
+// A heatmap's values travel as levels of their range; the number above all of them is no value.
+function fromLevels(numbers, { low, level }) {
+  return Float32Array.from(numbers, (n) => (n === 65535 ? NaN : low + n * level));
 }
 
 // One line a point: series, x, y and, for a heatmap, z.

@@ -322,6 +322,13 @@ class Jobs:
         with self._lock:
             return self._waiting.index(job) + 1 if job in self._waiting else 0
 
+    def give_way(self) -> None:
+        """Let all that train leave the machine to the page, see `Job.give_way`."""
+        with self._lock:
+            running = list(self._running)
+        for job in running:
+            job.give_way()
+
     def forget(self, run_id: str) -> None:
         """Drop an ended job (its stored run stays)."""
         job = self._jobs.get(run_id)

@@ -89,7 +89,7 @@ def steps_of(run: RunView) -> list[int]:
 @st.fragment
 def controls(run: RunView, view: str, *, answers: str) -> None:
     """Layer, channel and what the view needs; `answers` is the key of the fragment of figures."""
-    changed = answered_by(run, answers)
+    changed = answered_by(answers)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         layer_control("act_layer", "conv2", changed)
         if view != "backward":

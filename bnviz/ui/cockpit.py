@@ -49,7 +49,6 @@ def sidebar(run: RunView, *, answers: str) -> None:
 
     def apply() -> None:
         if run.job is not None and not run.job.ended:
-            run.job.give_way()
             run.job.set(
                 momentum=st.session_state["momentum"],
                 eps=st.session_state["eps"],

@@ -56,7 +56,7 @@ def with_statistics(run: RunView) -> list[str]:
 def controls(run: RunView, *, answers: str) -> None:
     """Variant, layer and channel; `answers` is the key of the fragment with the figures."""
 
-    changed = answered_by(run, answers)
+    changed = answered_by(answers)
     variants = with_statistics(run)
     if st.session_state.get("stats_variant") not in variants:
         st.session_state.pop("stats_variant", None)

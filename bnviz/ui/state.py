@@ -11,6 +11,7 @@ from bnviz import i18n
 from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, good_fields
 from bnviz.i18n import _
 from bnviz.train.store import RECORDED_ID
+from bnviz.ui.registry import jobs
 from bnviz.ui.runs import RUN_KEY, run_ids
 
 MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
@@ -51,10 +52,12 @@ _TAKEN = "named_value_taken"
 def redraw(fragment: str) -> None:
     """In a callback: run only the fragment of that key, which is all that answers to the widget.
 
+    Whatever trains gives way meanwhile, also a run that another page shows.
     The widget must stand in a fragment itself: from outside of any, Streamlit 1.67 begins a run of
     the whole page for the callback, and all that ticks on the page stops. Where the page has not
     come to the fragment yet, the widget's own fragment runs, as it does by itself.
     """
+    jobs().give_way()
     with suppress(StreamlitAPIException):
         st.rerun(fragment)
 

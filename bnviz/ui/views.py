@@ -1,6 +1,7 @@
 """The four views of a run as cards: read, draw, say in one sentence what the figure shows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -33,18 +34,9 @@ MIB = 2**20
 HEIGHT = 430
 
 
-def answered_by(run: RunView, fragment: str) -> Callable[[], None]:
-    """A callback for a control that stands in a fragment: the fragment of that key answers to it.
-
-    A run that trains gives way meanwhile.
-    """
-
-    def changed() -> None:
-        if run.job is not None:
-            run.job.give_way()
-        redraw(fragment)
-
-    return changed
+def answered_by(fragment: str) -> Callable[[], None]:
+    """A callback for a control that stands in a fragment: the fragment of that key answers to it."""
+    return partial(redraw, fragment)
 
 
 def layer_control(key: str, default: str, changed: Callable[[], None]) -> None:
@@ -59,7 +51,7 @@ def layer_control(key: str, default: str, changed: Callable[[], None]) -> None:
 @st.fragment
 def controls(run: RunView, *, answers: str) -> None:
     """Layer, channels and the look back; `answers` is the key of the fragment with the figures."""
-    changed = answered_by(run, answers)
+    changed = answered_by(answers)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         layer_control("layer", "conv1", changed)
         st.multiselect(

@@ -1,0 +1,125 @@
+"""The momentum slider on Running statistics, while another run trains: how soon it is answered.
+
+    python benchmarks/replay_slider.py [--presses 30] [--steps 3750] [--json]
+
+A run of one epoch (real images, batch 16, nn.BatchNorm) is made and stored. A server of its own
+then trains the default run, and a page shows the stored one. Taken in the browser, from the key
+press until the chart holds the replay at the new value and the frame begins that shows it:
+
+- curves: of one layer's channel over the whole run
+- accuracy: eval mode on all 10,000 test images with the replayed statistics, at a value that was
+  not asked for before
+- accuracy, again: at a value that was
+"""
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from browser import button, chromium, new_page
+from common import parser, percentile, show
+from playwright.sync_api import Page
+
+from bnviz import data
+from bnviz.config import RunConfig
+from bnviz.train.store import RunWriter
+from bnviz.train.trainer import Trainer
+from scripts.serving import serving
+
+LISTEN = """([name, key, text]) => {
+  bench.latencies = [];
+  const shown = () => JSON.stringify(bench.chart(key)?.data
+    ?.filter((t) => t.name?.startsWith(text)).map((t) => [t.name, ...Array.from(t.x ?? [])]));
+  bench.listener && document.removeEventListener("keydown", bench.listener, { capture: true });
+  bench.listener = (event) => {
+    if (!event.key.startsWith("Arrow")) return;
+    const before = shown();
+    const look = () => {
+      if (shown() === before) return requestAnimationFrame(look);
+      bench.latencies.push(performance.now() - event.timeStamp);
+    };
+    requestAnimationFrame(look);
+  };
+  document.addEventListener("keydown", bench.listener, { capture: true });
+}"""
+
+
+def stored_run(folder: Path, steps: int) -> str:
+    """Train and store a run; returns its id."""
+    config = RunConfig(variants=("builtin",), epochs=None, steps=steps)
+    writer = RunWriter(folder, "finished", config)
+    with Trainer(config, data.load("fashion-mnist"), history=writer.history) as trainer:
+        trainer.on_checkpoint = writer.checkpoint
+        while not trainer.done:
+            trainer.step()
+        trainer.finish()
+        trainer.checkpoint()
+        writer.finish(trainer.summary(0.0))
+    return writer.folder.name
+
+
+@contextmanager
+def page_beside_a_training(steps: int) -> Iterator[Page]:
+    """Running statistics of the stored run, while the server trains another past step 200."""
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
+        server.runs.mkdir(parents=True)
+        run = stored_run(server.runs, steps)
+        with chromium() as browser:
+            page = new_page(browser)
+            page.goto(f"{server.url}/train?epochs=1000")
+            page.wait_for_function("() => bench.drawn('curves')", polling="raf")
+            button(page, "start")
+            page.wait_for_function("() => bench.steps() > 200", polling=500)
+            page.goto(f"{server.url}/running-stats?run={run}&stats_layer=conv2")
+            page.locator("[data-chart=estimates]").scroll_into_view_if_needed()
+            page.wait_for_function("() => bench.drawn('estimates')", polling="raf")
+            yield page
+
+
+def latencies(page: Page, chart: str, text: str, keys: list[str]) -> list[float]:
+    """Milliseconds from each key to the first frame in which series named `text`… are others."""
+    page.evaluate(LISTEN, ["", chart, text])
+    handle = page.locator(".st-key-momentum").get_by_role("slider")
+    for number, key in enumerate(keys):
+        page.wait_for_timeout(900 + 137 * number % 500)
+        handle.press(key)
+        page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)
+    return page.evaluate("() => bench.latencies")
+
+
+def there_and_back(presses: int) -> list[str]:
+    """Arrow keys that stay within three values of the slider."""
+    return [("ArrowRight" if k // 3 % 2 == 0 else "ArrowLeft") for k in range(presses)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--presses", type=int, default=30)
+    options.add_argument("--steps", type=int, default=3750)
+    args = options.parse_args(arguments)
+    with page_beside_a_training(args.steps) as page:
+        found = {"curves": latencies(page, "estimates", "EMA at m", there_and_back(args.presses))}
+        button(page, "measure")
+        page.wait_for_function("() => bench.drawn('race')", polling=500, timeout=600_000)
+        page.locator("[data-chart=race]").scroll_into_view_if_needed()
+        found["accuracy"] = latencies(page, "race", "the slider", ["ArrowRight"] * 5)
+        found["accuracy, again"] = latencies(page, "race", "the slider", ["ArrowLeft"] * 4)
+        found["curves, with the race"] = latencies(
+            page, "estimates", "EMA at m", there_and_back(args.presses)
+        )
+    rows = [
+        {
+            "answer": name,
+            "p50, ms": statistics.median(values),
+            "p95, ms": percentile(values, 0.95),
+            "presses": len(values),
+        }
+        for name, values in found.items()
+    ]
+    show(rows, args.json)
+
+
+if __name__ == "__main__":
+    main()

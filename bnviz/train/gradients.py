@@ -17,7 +17,7 @@ from bnviz.train.observers import SAMPLED_VALUES, NormTap, quantiles, sampled_pl
 from bnviz.train.schema import SIDES, WEIGHT_LAYERS
 
 
-def weights_of(model: LeNet) -> dict[str, nn.Parameter]:
+def weights_of(model: LeNet) -> dict[str, Tensor]:
     """The weights (no biases) of the convolutions and linear layers, by WEIGHT_LAYERS."""
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     return {name: layer.weight for name, layer in zip(WEIGHT_LAYERS, layers, strict=True)}
@@ -119,7 +119,7 @@ class GradientSampler:
 
 
 @torch.no_grad()
-def _flat(tensors: list[Tensor] | list[nn.Parameter]) -> Tensor:
+def _flat(tensors: list[Tensor]) -> Tensor:
     """All values of `tensors` after one another, a copy of shape (values,)."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 

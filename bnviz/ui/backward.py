@@ -118,10 +118,11 @@ def _values_sentence(run: RunView, probes: dict[str, tuple[int, dict[str, np.nda
     sentence = _("Step {step:,}, root mean square: {sizes}.").format(step=at, sizes=sizes)
     zeros = [float((q["output"] == 0).mean()) for _at, q in probes.values()]
     if max(zeros) > MANY_ZEROS:
+        low, high = (f"{share:.0%}" for share in (min(zeros), max(zeros)))
         sentence += " " + _(
-            "Values of exactly 0 are not drawn: from above {low:.0%} to {high:.0%} are (a maximum "
-            "pooling passes a gradient to the pixel that won, ReLU where it is open)."
-        ).format(low=min(zeros), high=max(zeros))
+            "Values of exactly 0 are not drawn; from above they are {share} (a maximum pooling "
+            "passes a gradient to the pixel that won, ReLU where it is open)."
+        ).format(share=low if low == high else _("{low} to {high}").format(low=low, high=high))
     return sentence
 
 

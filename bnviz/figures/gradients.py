@@ -49,7 +49,9 @@ def gradient_histograms(
         for variant, share in of_variant.items()
     ]
     ends = [float(np.log10(edges[0])), float(np.log10(edges[-1]))]
-    xs = [axis("gradient", **LOG, range=ends) if k == 1 else {**LOG, "range": ends} for k in (0, 1)]
+    # The standoff keeps the first power of ten off the 0 of the other axis.
+    x = {**LOG, "range": ends, "ticklabelstandoff": 6}
+    xs = [x, axis("gradient", **x)]
     ys = [axis("density", rangemode="tozero") for _side in shares]
     titles = [_(SIDE_LABELS[side]) for side in shares]
     return figure(data, grid(xs, ys, titles, 1), legend_y=1.1)

@@ -13,7 +13,7 @@ from bnviz.figures.gradients import (
 )
 from bnviz.i18n import _
 from bnviz.train import reading
-from bnviz.train.schema import SIDES, WEIGHT_LAYERS
+from bnviz.train.schema import QUANTILES, SIDES, WEIGHT_LAYERS
 from bnviz.train.store import runs_folder
 from bnviz.ui.live import Card
 from bnviz.ui.registry import jobs
@@ -109,13 +109,15 @@ def _values_card(run: RunView, layer: str, step: int | None, asked: str) -> Card
 def _values_sentence(run: RunView, probes: dict[str, tuple[int, dict[str, np.ndarray]]]) -> str:
     """Root mean squares on both sides, and how much of it is nothing."""
     sizes = "; ".join(
-        _("{label} {above:.2g} from above, {below:.2g} passed down").format(
+        _("{label} {above:.2g} from above and {below:.2g} passed down").format(
             label=run.labels[v], above=_rms(q["output"]), below=_rms(q["input"])
         )
         for v, (_at, q) in probes.items()
     )
     at = next(iter(probes.values()))[0]
-    sentence = _("Step {step:,}, root mean square: {sizes}.").format(step=at, sizes=sizes)
+    sentence = _("Step {step:,}, root mean square of {quantiles} quantiles: {sizes}.").format(
+        step=at, quantiles=QUANTILES, sizes=sizes
+    )
     zeros = [float((q["output"] == 0).mean()) for _at, q in probes.values()]
     if max(zeros) > MANY_ZEROS:
         low, high = (f"{share:.0%}" for share in (min(zeros), max(zeros)))
@@ -137,13 +139,12 @@ def _depth_card(run: RunView, step: int | None, asked: str) -> Card:
     if norms:
         first, last = WEIGHT_LAYERS[0], WEIGHT_LAYERS[-1]
         ratios = ", ".join(
-            _("{ratio} times with {label}").format(
-                ratio=_times(frame["grad_norm"]), label=run.labels[v]
-            )
+            _("{label} {ratio}").format(ratio=_times(frame["grad_norm"]), label=run.labels[v])
             for v, frame in norms.items()
         )
         sentence = _(
-            "At step {step:,} the weight gradient of {first} is, beside that of {last}: {ratios}."
+            "At step {step:,} the weight gradient of {first} is, as a multiple of that of {last}: "
+            "{ratios}."
         ).format(
             step=int(next(iter(norms.values()))["step"].iloc[0]),
             first=first,
@@ -171,14 +172,15 @@ def _curves_card(run: RunView, layer: str, step: int | None, asked: str) -> Card
     curves = {v: frame for v, frame in curves.items() if len(frame)}
     sentence = _not_yet(run)
     if curves:
-        moves = _(" and ").join(
-            _("{move:.2%} ({label})").format(
-                move=frame["update_ratio"].median(), label=run.labels[v]
+        moves = ", ".join(
+            _("{label} {move:.2g} %").format(
+                move=100 * frame["update_ratio"].median(), label=run.labels[v]
             )
             for v, frame in curves.items()
         )
         sentence = _(
-            "Over the run a step moved the weight of {layer} by (median) {moves} of its length."
+            "How far one step moved the weight of {layer}, as a share of its length, median over "
+            "the run: {moves}."
         ).format(layer=layer, moves=moves)
         if run.config.optimizer == "adam":
             sentence += " " + _(

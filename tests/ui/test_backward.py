@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from bnviz.config import RunConfig
 from bnviz.figures import theme
 from bnviz.train.history import History
-from bnviz.train.reading import gradient_norms
+from bnviz.train.reading import gradient_curves, gradient_norms
 from bnviz.train.schema import WEIGHT_LAYERS, schemas
 from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
 from bnviz.train.trainer import Trainer
@@ -77,10 +77,14 @@ def test_sentences_say_the_numbers_of_the_record_at_the_step_on_show(run):
             frame = gradient_norms(run.history, variant, step)
             assert probed is None or frame["step"].iloc[0] == probed
             first, last = frame["grad_norm"].iloc[[0, -1]]
-            assert f"{first / last:.2g} times with {run.labels[variant]}" in sentence
+            assert f"{run.labels[variant]} {first / last:.2g}" in sentence
         assert f"At step {int(frame['step'].iloc[0])}" in sentence
-    moves = re.findall(r"([\d.]+)%", by_key(run)["gradient_curves"].sentence)
-    assert len(moves) == 2
+    medians = [
+        float(gradient_curves(run.history, v, "conv1")["update_ratio"].median())
+        for v in ("builtin", "none")
+    ]
+    moves = re.findall(r"([\d.e-]+) %", by_key(run)["gradient_curves"].sentence)
+    assert moves == [f"{100 * median:.2g}" for median in medians]
     assert "Adam" in by_key(run)["gradient_curves"].sentence
     assert "exactly 0" in by_key(run, "conv1")["gradient_values"].sentence
 

@@ -247,11 +247,12 @@ def gradient_range(config: RunConfig, history: History, layer: str) -> tuple[int
         stride = max(1, len(table) // 64)
         rows = table.column("quantiles", step=stride)[:, list(LAYERS).index(layer)]
         sizes = np.abs(rows.reshape(-1, rows.shape[-1]).astype(float))
-        sizes = sizes[np.isfinite(sizes).all(axis=1) & (sizes > 0).any(axis=1)]
+        sizes = np.sort(sizes[np.isfinite(sizes).all(axis=1) & (sizes > 0).any(axis=1)], axis=1)
         if len(sizes):
-            sizes[sizes == 0] = np.nan
-            lows.append(np.nanquantile(sizes, 0.1, axis=1).min())
-            highs.append(np.nanmax(sizes))
+            zeros = (sizes == 0).sum(axis=1)
+            tenth = zeros + (sizes.shape[1] - zeros) // 10
+            lows.append(sizes[np.arange(len(sizes)), tenth].min())
+            highs.append(sizes[:, -1].max())
     if not lows:
         return -8, 0
     low, high = int(np.floor(np.log10(min(lows)))), int(np.ceil(np.log10(max(highs))))

@@ -4,7 +4,7 @@
 
 Both train the same variant on the same batches and take turns, in the middle of a run. The rows:
 `records` writes the statistics of every step, quantiles of the activations and memory at every
-tenth; `+ evaluation` also evaluates on test images at the default cadence; `+ disk` also writes all
+tenth; `+ gradients` also the gradients there (opt-in); `+ evaluation` also evaluates on test images at the default cadence; `+ disk` also writes all
 of it, and checkpoints, to a folder, as the app does. Cost: time with over time without, less one,
 as the median over the rounds and of all rounds together.
 """
@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from common import median_ratio, parser, show, use_threads
 
@@ -23,12 +24,14 @@ from bnviz.train.trainer import Trainer
 
 NEVER = 10_000_000
 WARM_UP = 300  # past the early evaluations
-KINDS = ("records", "+ evaluation", "+ disk")
+KINDS = ("records", "+ gradients", "+ evaluation", "+ disk")
 
 
 def config_of(variant: str, kind: str) -> RunConfig:
-    never = {"eval_every": NEVER} if kind == "records" else {}
-    return RunConfig.parse(variants=variant, device="cpu", batch_size=16, epochs=20, **never)
+    own: dict[str, Any] = {"gradients": kind == "+ gradients"}
+    if kind in ("records", "+ gradients"):
+        own["eval_every"] = NEVER
+    return RunConfig.parse(variants=variant, device="cpu", batch_size=16, epochs=20, **own)
 
 
 def watched(config: RunConfig, kind: str, folder: Path) -> Trainer:
@@ -57,7 +60,7 @@ def measure(variant: str, kind: str, rounds: int, steps: int) -> dict[str, objec
         for trainer in (watching, bare):
             seconds(trainer, WARM_UP)
         times = [(seconds(bare, steps), seconds(watching, steps)) for _ in range(rounds)]
-        own_figure = watching.observing_share
+        own_figure, of_gradients = watching.observing_share, watching.gradients_share
     without, with_it = zip(*times, strict=True)
     return {
         "variant": variant,
@@ -67,6 +70,7 @@ def measure(variant: str, kind: str, rounds: int, steps: int) -> dict[str, objec
         "cost, median %": 100 * (median_ratio(with_it, without) - 1),
         "cost, all %": 100 * (sum(with_it) / sum(without) - 1),
         "as the page says %": 100 * own_figure,
+        "of it gradients %": 100 * of_gradients,
     }
 
 

@@ -107,6 +107,12 @@ def run(
         str | None, typer.Option(help="Stop a variant that keeps more alive.")
     ] = None,
     eval_every: Annotated[str | None, typer.Option(help="Steps between evaluations.")] = None,
+    gradients: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradients/--no-gradients", help="Record gradients and updates of each layer."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     save: Annotated[Path | None, typer.Option(help="Store the run in this new folder.")] = None,
 ) -> None:
@@ -127,6 +133,7 @@ def run(
         "dtype": dtype,
         "memory_limit_mib": memory_limit_mib,
         "eval_every": eval_every,
+        "gradients": gradients,
     }
     given = {name: value for name, value in options.items() if value is not None}
     try:
@@ -136,7 +143,7 @@ def run(
     typer.echo(json.dumps(document, indent=1) if as_json else _table(document))
 
 
-def _configure(preset: str | None, file: Path | None, options: dict[str, str]) -> RunConfig:
+def _configure(preset: str | None, file: Path | None, options: dict[str, Any]) -> RunConfig:
     """The config that the options describe: preset or file first, single options on top."""
     if preset is not None and file is not None:
         raise ConfigError(_("preset, config: got both; allowed: one of them."))

@@ -91,6 +91,8 @@ class RunConfig(BaseModel):
     observe_budget: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Share of the time that observing may take before cadences stretch."""
     memory_limit_mib: Annotated[int, Field(ge=1)] = 1024
+    gradients: bool = False
+    """Record gradients and updates where the activations are probed."""
     quirks: Quirks = Quirks()
 
     @field_validator("variants", mode="before")
@@ -240,6 +242,8 @@ def good_fields(query: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 def _to_text(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()  # as the page's switch writes it
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -279,6 +283,8 @@ def allowed(name: str) -> str:
     choices = get_args(annotation)
     if choices and all(isinstance(c, str) for c in choices):
         return ", ".join(choices)
+    if annotation is bool:
+        return _("true or false")
     bounds = {
         key: getattr(m, key)
         for m in metadata

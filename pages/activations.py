@@ -4,7 +4,7 @@ import streamlit as st
 
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.ui import activations, inside, on_image, runs
+from bnviz.ui import activations, backward, inside, on_image, runs
 from bnviz.ui.board import board
 from bnviz.ui.warm import warm_up
 
@@ -49,7 +49,16 @@ def image(chosen: activations.Choice) -> None:
     board(cards, key="image", revision=run.id, on_pick=activations.follow)
 
 
-VIEWS = {"over_time": over_time, "channels": channels, "image": image}
+def way_back(chosen: activations.Choice) -> None:
+    """Gradients at the layer and of the weights, if the run recorded them."""
+    if not run.config.gradients:
+        backward.empty(run)
+        return
+    st.caption(backward.cost(run))
+    board(backward.cards(run, chosen.layer, chosen.step), key="backward", revision=run.id)
+
+
+VIEWS = {"over_time": over_time, "channels": channels, "image": image, "backward": way_back}
 
 
 @st.fragment(run_every=every, key=FIGURES)

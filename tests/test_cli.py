@@ -70,6 +70,19 @@ def test_a_run_can_be_saved_and_its_config_used_again(call, tmp_path):
     assert one == other
 
 
+def test_gradients_are_recorded_on_request_and_their_cost_is_in_the_document(call, tmp_path):
+    config = tmp_path / "one" / "config.json"
+    few = ("run", *QUICK, "--variants", "builtin", "--steps", 12)
+    asked = call(*few, "--gradients", "--save", config.parent, "--json")
+    assert asked.exit_code == 0, asked.stderr
+    assert 0 < json.loads(asked.stdout)["gradients_share"] < 1
+    assert len(open_run(config.parent).history["gradients-builtin"]) >= 1
+    for options in (few, ("run", "--config", config, "--no-gradients")):
+        document = json.loads(call(*options, "--json").stdout)
+        assert document["gradients_share"] is None
+        assert document["config"]["gradients"] is False
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_run(call, preset):
     done = call("run", "--preset", preset, *QUICK, "--steps", 3, "--json")

@@ -31,6 +31,7 @@ configs = st.builds(
     device=st.sampled_from(["auto", "cpu", "cuda", "mps"]),
     dtype=st.sampled_from(["float32", "float64"]),
     eval_every=st.integers(1, 10_000),
+    gradients=st.booleans(),
     memory_limit_mib=st.integers(1, 10_000),
     quirks=st.builds(Quirks, **{name: st.booleans() for name in Quirks.model_fields}),
 )
@@ -41,6 +42,10 @@ configs = st.builds(
 def test_a_config_survives_json_and_url(config):
     assert RunConfig.from_json(config.model_dump_json()) == config
     assert RunConfig.from_query(config.to_query()) == config
+
+
+def test_a_switch_is_written_in_the_address_as_the_page_writes_it():
+    assert RunConfig(gradients=True).to_query() == {"gradients": "true"}
 
 
 def test_the_cumulative_average_survives_the_url():
@@ -65,6 +70,7 @@ def test_the_cumulative_average_survives_the_url():
         ({"batch_size": 1}, ["batch_size", "got 1", "one value per channel", "2 to 4096"]),
         ({"epochs": 1, "steps": 5}, ["epochs", "steps", "one of them"]),
         ({"momentum": None, "variants": "note"}, ["momentum", "cumulative", "leave the variant"]),
+        ({"gradients": "maybe"}, ["gradients", "'maybe'", "true or false"]),
         ({"learning_rate": 1}, ["learning_rate", "no such setting", "lr"]),
         ({"quirks": {"keep_grph": False}}, ["keep_grph", "did you mean 'keep_graph'"]),
     ],

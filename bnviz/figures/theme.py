@@ -84,6 +84,10 @@ QUANTITIES: dict[str, Quantity] = {
     "age": Quantity(N_("batches ago"), "", "d"),
     "weight": Quantity(N_("weight in the present value"), "%", ".2f"),
     "momentum": Quantity(N_("momentum m, log scale"), "", ".3g"),
+    "weight_layer": Quantity(N_("layer, from the images to the logits"), "", ""),
+    "gradient": Quantity(N_("size of a gradient value, log scale"), "", ".2g"),
+    "grad_norm": Quantity(N_("gradient norm, log"), "", ".3g"),
+    "update_ratio": Quantity(N_("update / weight, log"), "", ".2g"),
     "mean_error": Quantity(N_("error of mean"), "σ", ".3f"),
     "var_error": Quantity(N_("error of variance"), "%", ".1f"),
 }
@@ -92,6 +96,10 @@ STAGE_LABELS = {
     "normalized": N_("normalized: x̂"),
     "scaled": N_("after BN: scaled and shifted"),
     "activation": N_("after the activation"),
+}
+SIDE_LABELS = {
+    "output": N_("comes in from above: dL/dy"),
+    "input": N_("is passed down: dL/dx"),
 }
 LAYER_LABELS = {
     "conv1": N_("conv1, 6 channels"),
@@ -115,4 +123,5 @@ def hover(x: str, y: str) -> str:
     """A hover template that names both quantities with their units."""
     qx, qy = QUANTITIES[x], QUANTITIES[y]
     unit = f" {_(qy.unit)}" if qy.unit else ""
-    return f"{_(qx.label)} %{{x:{qx.format}}}<br>{_(qy.label)} %{{y:{qy.format}}}{unit}"
+    x_value = f"%{{x:{qx.format}}}" if qx.format else "%{x}"  # a name has no format
+    return f"{_(qx.label)} {x_value}<br>{_(qy.label)} %{{y:{qy.format}}}{unit}"

@@ -63,6 +63,8 @@ class Job:
         self.steps_done = 0
         self.total_steps = 0
         self.observing_share = 0.0
+        self.gradients_share = 0.0
+        """Share of the time, 0 to 1, that recording gradients takes; a part of observing."""
         self.stopped_variants: dict[str, str] = {}
         self.dataset_line = ""
         self.settings: dict[str, float | None] = {}
@@ -256,6 +258,7 @@ class Job:
         while now - self._rate[0][0] > RATE_WINDOW_S and len(self._rate) > 2:
             self._rate.popleft()
         self.observing_share = trainer.observing_share
+        self.gradients_share = trainer.gradients_share
         self.settings = dict(trainer.settings)
         self.stopped_variants = {k: r.stopped for k, r in trainer.runs.items() if r.stopped}
         if self._writer is not None and self.warning is None:

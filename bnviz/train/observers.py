@@ -5,7 +5,7 @@ history (where). Drawing is somebody else's work.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -73,6 +73,8 @@ class NormTap:
         self.layers: dict[str, Any] = dict(model.norm_layers())
         self.armed = False
         self.tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        self.on_call: Callable[[str, Tensor, Tensor], None] | None = None
+        """Told of each call while armed: the layer's name, its input and output in the graph."""
         self._builtin = all(isinstance(layer, TorchBatchNorm) for layer in self.layers.values())
         self._saved: dict[str, tuple[Tensor, Tensor]] = {}
         # Where running statistics are buffers they are read from there: `Module.__getattr__` costs
@@ -107,6 +109,8 @@ class NormTap:
                     self._saved[name] = (mean, (var + layer.eps).rsqrt())
             if self.armed:
                 self.tensors[name] = (x.detach(), output.detach())
+                if self.on_call is not None:
+                    self.on_call(name, x, output)
             return output
 
         return listening
@@ -220,6 +224,19 @@ class StepRecorder:
         return losses
 
 
+def sampled_places(total: int) -> Tensor:
+    """The SAMPLED_VALUES places (int64, ascending) at which a tensor of `total` values is sampled.
+
+    Always the same ones. Of a tensor that is smaller all values are taken, each as often as the
+    others.
+    """
+    if total <= SAMPLED_VALUES:
+        return torch.arange(SAMPLED_VALUES) * total // SAMPLED_VALUES
+    generator = torch.Generator().manual_seed(0)
+    # In order: memory is read much faster forwards than here and there.
+    return torch.randint(total, (SAMPLED_VALUES,), generator=generator).sort()[0]
+
+
 class StageSampler:
     """Quantiles of what enters a BN layer, of x̂, and of what leaves it, at fixed sampled places.
 
@@ -237,13 +254,7 @@ class StageSampler:
         """Choose the places in tensors like those that were caught, and the channel of each."""
         channels, before = [], 0
         for name, (x, _y) in self._tap.tensors.items():
-            total = x.numel()
-            if total > SAMPLED_VALUES:
-                generator = torch.Generator().manual_seed(0)
-                # In order: memory is read much faster forwards than here and there.
-                places = torch.randint(total, (SAMPLED_VALUES,), generator=generator).sort()[0]
-            else:  # all there are, each as often as the others
-                places = torch.arange(SAMPLED_VALUES) * total // SAMPLED_VALUES
+            places = sampled_places(x.numel())
             channels.append(before + places // x[0, 0].numel() % x.shape[1])
             before += x.shape[1]
             self._places[name] = places.to(x.device)

@@ -16,7 +16,10 @@ from bnviz.train.schema import (
     LEVELS,
     MODES,
     RECORDED_STAGES,
+    SIDES,
     STAGES,
+    WEIGHT_LAYERS,
+    gradients_table,
     layer_slice,
     memory_table,
     stages_table,
@@ -74,14 +77,27 @@ def stage_quantiles(
     Returns the probe's step and the stages that the variant has, or None before the first probe.
     """
     table = history[stages_table(variant)]
-    steps = table.column("step")
-    if not len(steps):
+    at = _last_up_to(table, step)
+    if at is None:
         return None
-    at = len(steps) - 1 if step is None else max(int(np.searchsorted(steps, step, "right")) - 1, 0)
     row = table.column("quantiles", start=at, stop=at + 1)[0, list(LAYERS).index(layer)]
     stages = {name: row[k] for k, name in enumerate(RECORDED_STAGES) if not np.isnan(row[k]).any()}
     stages["activation"] = ACTIVATIONS[config.activation](stages.get("scaled", stages["input"]))
-    return int(steps[at]), {name: stages[name] for name in STAGES if name in stages}
+    at_step = int(table.column("step")[at])
+    return at_step, {name: stages[name] for name in STAGES if name in stages}
+
+
+def _last_up_to(table: Table, step: int | None) -> int | None:
+    """The place of the last row up to `step` (the newest for None), None in an empty table.
+
+    Before the first row it is the first.
+    """
+    steps = table.column("step")
+    if not len(steps):
+        return None
+    if step is None:
+        return len(steps) - 1
+    return max(int(np.searchsorted(steps, step, "right")) - 1, 0)
 
 
 def probe_steps(history: History, variant: str, points: int = PROBES) -> np.ndarray:
@@ -192,6 +208,90 @@ def density(quantiles: np.ndarray, edges: np.ndarray) -> np.ndarray:
     # A tiny ramp keeps equal quantiles (zeros of a ReLU) in order.
     ramp = np.arange(len(quantiles)) * 1e-9 * (quantiles[-1] - quantiles[0])
     return np.diff(np.interp(edges, quantiles + ramp, LEVELS, left=0.0, right=1.0))
+
+
+def gradient_quantiles(
+    history: History, variant: str, layer: str, step: int | None = None
+) -> tuple[int, dict[str, np.ndarray]] | None:
+    """Quantiles (at LEVELS) of the gradient at both SIDES of a BN layer, last probe up to `step`.
+
+    Returns the probe's step and the quantiles by side, or None where nothing was recorded.
+    """
+    table = history[gradients_table(variant)]
+    at = _last_up_to(table, step)
+    if at is None:
+        return None
+    row = table.column("quantiles", start=at, stop=at + 1)[0, list(LAYERS).index(layer)]
+    return int(table.column("step")[at]), dict(zip(SIDES, row, strict=True))
+
+
+def gradient_norms(history: History, variant: str, step: int | None = None) -> pd.DataFrame:
+    """A row for each of WEIGHT_LAYERS at the last probe up to `step`; none without a record.
+
+    Columns: step, layer, grad_norm (L2 norm of the weight's gradient), update_ratio (L2 norm of
+    the step's change over that of the weight before).
+    """
+    table = history[gradients_table(variant)]
+    at = _last_up_to(table, step)
+    if at is None:
+        return pd.DataFrame({"step": [], "layer": [], "grad_norm": [], "update_ratio": []})
+    row = {n: table.column(n, start=at, stop=at + 1)[0] for n in table.schema.columns}
+    return pd.DataFrame(
+        {
+            "step": int(row["step"]),
+            "layer": list(WEIGHT_LAYERS),
+            "grad_norm": row["grad_norm"],
+            "update_ratio": row["update_ratio"],
+        }
+    )
+
+
+def gradient_curves(
+    history: History, variant: str, layer: str, points: int = POINTS
+) -> pd.DataFrame:
+    """Step, grad_norm and update_ratio of one of WEIGHT_LAYERS, thinned, the newest probe kept."""
+    table = history[gradients_table(variant)]
+    places = _thinned_places(len(table), points)
+    k = WEIGHT_LAYERS.index(layer)
+    norms, ratios = (
+        table.column(name, places.start, places.stop, places.step)[:, k]
+        for name in ("grad_norm", "update_ratio")
+    )
+    steps = table.column("step", places.start, places.stop, places.step)
+    return pd.DataFrame({"step": steps, "grad_norm": norms, "update_ratio": ratios})
+
+
+def gradient_range(config: RunConfig, history: History, layer: str) -> tuple[int, int]:
+    """Powers of ten that hold nearly all gradient sizes of a BN layer: all variants, sides, probes.
+
+    Of the sizes that are not 0 the smallest tenth of each probe may lie below.
+    """
+    lows, highs = [], []
+    for variant in config.variants:
+        table = history[gradients_table(variant)]
+        stride = max(1, len(table) // 64)
+        rows = table.column("quantiles", step=stride)[:, list(LAYERS).index(layer)]
+        sizes = np.abs(rows.reshape(-1, rows.shape[-1]).astype(float))
+        sizes = np.sort(sizes[np.isfinite(sizes).all(axis=1) & (sizes > 0).any(axis=1)], axis=1)
+        if len(sizes):
+            zeros = (sizes == 0).sum(axis=1)
+            tenth = zeros + (sizes.shape[1] - zeros) // 10
+            lows.append(sizes[np.arange(len(sizes)), tenth].min())
+            highs.append(sizes[:, -1].max())
+    if not lows:
+        return -8, 0
+    low, high = int(np.floor(np.log10(min(lows)))), int(np.ceil(np.log10(max(highs))))
+    return low, max(high, low + 1)
+
+
+def size_shares(quantiles: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of all values (0 to 1) whose size, sign aside, is in each bin; from quantiles at LEVELS.
+
+    `edges` are positive, so values of exactly 0 are in no bin.
+    """
+    values = quantiles.astype(float)
+    up_to = [np.interp(at, values, LEVELS, left=0.0, right=1.0) for at in (edges, -edges)]
+    return np.diff(up_to[0] - up_to[1])
 
 
 def values_per_channel(config: RunConfig, layer: str) -> int:

@@ -11,11 +11,17 @@ from bnviz.train.history import Schema
 LAYERS = {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}
 CHANNELS = sum(LAYERS.values())
 
+# The layers with weights, in order: those before a BN layer carry its name, then the last linear.
+WEIGHT_LAYERS = (*LAYERS, "out")
+
 # A BN layer from its input to what the next layer sees.
 STAGES = ("input", "normalized", "scaled", "activation")
 RECORDED_STAGES = STAGES[:3]
 QUANTILES = 128
 LEVELS = (np.arange(QUANTILES) + 0.5) / QUANTILES
+
+# Of the gradient at a BN layer: what comes into it from above (dL/dy), what it passes down (dL/dx).
+SIDES = ("output", "input")
 
 MODES = ("train", "eval", "note")
 """How an evaluation was made: train mode, eval mode, or the note's own `test()`."""
@@ -41,6 +47,11 @@ def stages_table(variant: str) -> str:
     return f"stages-{variant}"
 
 
+def gradients_table(variant: str) -> str:
+    """Name of the table with gradients and updates of `variant`, empty if it was not asked for."""
+    return f"gradients-{variant}"
+
+
 def memory_table(variant: str) -> str:
     """Name of the table with what the statistics of `variant` keep alive."""
     return f"memory-{variant}"
@@ -51,9 +62,11 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
 
     ``steps-*``: loss in nats, milliseconds of the step, batch and running statistics per channel
     (biased batch variance; NaN where a variant has none). ``stages-*``: quantiles at LEVELS, shape
-    (layers, recorded stages, QUANTILES). ``memory-*``: bytes and nodes kept alive. ``process``:
-    bytes of the whole process and, on CUDA, of the device. ``evaluations``: mode as an index into
-    MODES, accuracy from 0 to 1, loss in nats.
+    (layers, recorded stages, QUANTILES). ``gradients-*``: only of a run with `gradients` on;
+    quantiles of both SIDES, shape (layers, sides, QUANTILES), and of each of WEIGHT_LAYERS the L2
+    norm of the weight's gradient and that of its update over that of the weight before.
+    ``memory-*``: bytes and nodes kept alive. ``process``: bytes of the whole process and, on CUDA,
+    of the device. ``evaluations``: mode as an index into MODES, accuracy from 0 to 1, loss in nats.
     """
     tables: dict[str, Schema] = {
         "process": Schema(
@@ -91,6 +104,15 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
             {
                 "step": ("int32", ()),
                 "quantiles": ("float32", (len(LAYERS), len(RECORDED_STAGES), QUANTILES)),
+            },
+            chunk=32,
+        )
+        tables[gradients_table(variant)] = Schema(
+            {
+                "step": ("int32", ()),
+                "quantiles": ("float32", (len(LAYERS), len(SIDES), QUANTILES)),
+                "grad_norm": ("float32", (len(WEIGHT_LAYERS),)),
+                "update_ratio": ("float32", (len(WEIGHT_LAYERS),)),
             },
             chunk=32,
         )

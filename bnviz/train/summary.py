@@ -20,13 +20,19 @@ def summarize(
     dataset: Mapping[str, Any],
     seconds: float,
     stopped: Mapping[str, str | None],
+    gradients_share: float | None,
 ) -> dict[str, Any]:
-    """The document of ``bnviz run --json``: settings, data, and one entry a variant."""
+    """The document of ``bnviz run --json``: settings, data, and one entry a variant.
+
+    `gradients_share` is the share of the time (0 to 1) that recording gradients took, None where
+    they were not recorded.
+    """
     return {
         "config": config.model_dump(mode="json"),
         "device": device,
         "dataset": dict(dataset),
         "seconds": round(seconds, 3),
+        "gradients_share": None if gradients_share is None else round(gradients_share, 5),
         "variants": {
             variant: _variant(config, history, variant, stopped.get(variant))
             for variant in config.variants

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
+from bnviz.train.gradients import GradientSampler
 from bnviz.train.history import History
 from bnviz.train.observers import (
     Cadence,
@@ -26,7 +27,13 @@ from bnviz.train.observers import (
     StepRecorder,
     set_hyperparameter,
 )
-from bnviz.train.schema import memory_table, schemas, stages_table, steps_table
+from bnviz.train.schema import (
+    gradients_table,
+    memory_table,
+    schemas,
+    stages_table,
+    steps_table,
+)
 from bnviz.train.steps import (
     Images,
     StepTimer,
@@ -47,6 +54,8 @@ EARLY_EVALUATIONS = (20, 100)
 EARLY_IMAGES = 200
 # How the budget of observing is shared out; the rest is for the record of each step.
 SHARES = {"stages": 0.3, "memory": 0.2, "evaluate": 0.4}
+# Gradients are asked for and come with the stages, so they have a share on top of the budget.
+GRADIENTS_SHARE = 0.6
 
 
 def check(config: RunConfig, dataset: Dataset) -> None:
@@ -70,6 +79,7 @@ class VariantRun:
         self.optimizer = build_optimizer(config, self.model, device)
         self.stopped: str | None = None
         self.memory: MemoryObserver | None = None
+        self.gradients: GradientSampler | None = None
         if history is None:
             return
         self.timer = StepTimer(device)
@@ -78,6 +88,9 @@ class VariantRun:
         self.recorder = StepRecorder(self.tap, history[steps_table(variant)], device, dtype)
         self.stages = StageSampler(self.tap, history[stages_table(variant)])
         self.memory = MemoryObserver(self.model, history[memory_table(variant)])
+        if config.gradients:
+            table = history[gradients_table(variant)]
+            self.gradients = GradientSampler(self.tap, self.model, table)
         self.evaluator = Evaluator(
             build_model(config, variant, device),
             history["evaluations"],
@@ -108,7 +121,7 @@ class Trainer:
         self.step_count = 0
         self.settings: dict[str, float | None] = {k: getattr(config, k) for k in LIVE_SETTINGS}
         self.history = (history or History(schemas(config.variants))) if observe else History({})
-        self.observing_s = self.training_s = 0.0
+        self.observing_s = self.gradients_s = self.training_s = 0.0
         self._images = Images(dataset, self.device)
         self._batches = batches(self._images, config)
         self._observe = observe
@@ -124,6 +137,8 @@ class Trainer:
             for v in config.variants
         }
         budget = {name: share * config.observe_budget for name, share in SHARES.items()}
+        if config.gradients:
+            budget["stages"] += GRADIENTS_SHARE * config.observe_budget
         self._stages = Cadence(config.stages_every, budget["stages"], early=(1,))
         self._memory = Cadence(config.memory_every, budget["memory"], early=(1,))
         self._evaluate = Cadence(config.eval_every, budget["evaluate"], EARLY_EVALUATIONS)
@@ -153,7 +168,12 @@ class Trainer:
     @property
     def observing_share(self) -> float:
         """Share of the time that went into observing, 0 to 1 (evaluation included)."""
-        return self.observing_s / max(self.observing_s + self.training_s, 1e-9)
+        return self.observing_s / max(self._seconds, 1e-9)
+
+    @property
+    def gradients_share(self) -> float:
+        """Share of the time that went into recording gradients, 0 to 1; a part of the above."""
+        return self.gradients_s / max(self._seconds, 1e-9)
 
     def set(self, **values: float | None) -> None:
         """Change `lr`, `momentum` or `eps` of all variants from the next step on.
@@ -191,9 +211,10 @@ class Trainer:
                 train_step(run.model, run.optimizer, inputs, labels)
                 continue
             run.tap.armed = sample
-            run.timer.start()
-            loss = train_step(run.model, run.optimizer, inputs, labels)
-            run.timer.stop()
+            with self._watching(run, sample):
+                run.timer.start()
+                loss = train_step(run.model, run.optimizer, inputs, labels)
+                run.timer.stop()
             self._record(run, step, loss, sample)
         if self._observe:
             self._look(step)
@@ -206,8 +227,24 @@ class Trainer:
         run.recorder.record(step, loss)
         if sample:
             run.stages.observe(step)
+            began -= self._record_gradients(run, step)
             self._stages.spent(step, time.perf_counter() - began, self._seconds)
         self.observing_s += time.perf_counter() - began
+
+    @staticmethod
+    def _watching(run: VariantRun, sample: bool) -> AbstractContextManager[None]:
+        """What goes around the training step of a variant whose gradients are to be recorded."""
+        return run.gradients.watching() if sample and run.gradients is not None else nullcontext()
+
+    def _record_gradients(self, run: VariantRun, step: int) -> float:
+        """Write the gradients of the step; returns the seconds that watching added to it."""
+        if run.gradients is None:
+            return 0.0
+        began = time.perf_counter()
+        run.gradients.observe(step)
+        inside = run.gradients.seconds_inside
+        self.gradients_s += inside + time.perf_counter() - began
+        return inside
 
     @property
     def _seconds(self) -> float:
@@ -349,6 +386,7 @@ class Trainer:
             dataset=self._dataset,
             seconds=seconds,
             stopped={name: run.stopped for name, run in self.runs.items()},
+            gradients_share=self.gradients_share if self.config.gradients else None,
         )
 
     def close(self) -> None:

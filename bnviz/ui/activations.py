@@ -33,7 +33,7 @@ from bnviz.train.reading import (
 )
 from bnviz.train.schema import LAYERS, LEVELS, STAGES
 from bnviz.ui import on_image
-from bnviz.ui.again import train_again
+from bnviz.ui.again import beside_none, train_again, with_changes
 from bnviz.ui.inside import dead_channels, followed_over_steps
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
@@ -227,8 +227,8 @@ def without_bn(run: RunView) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(_("This run has no network without BN to compare with."))
             train_again(
-                run, "again_none", _("Train again with No BN beside it"),
-                variants=(*run.config.variants, "none"),
+                with_changes(run.config, variants=beside_none(run.config)),
+                key="again_none", label=_("Train again with No BN beside it"),
             )  # fmt: skip
 
 

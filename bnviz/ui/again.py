@@ -5,25 +5,30 @@ from typing import Any
 import streamlit as st
 
 from bnviz.config import RunConfig
-from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.train.store import runs_folder
 from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RUN_KEY, RunView
+from bnviz.ui.runs import RUN_KEY
 
 
-def train_again(run: RunView, key: str, label: str, **changes: Any) -> None:
-    """A button that starts the settings of `run` with `changes`, and shows the new run."""
+def with_changes(config: RunConfig, **changes: Any) -> RunConfig:
+    """The same settings with `changes`. Raises ConfigError as `RunConfig.parse`."""
+    return RunConfig.parse(**{**config.model_dump(), **changes})
+
+
+def beside_none(config: RunConfig) -> tuple[str, ...]:
+    """The variants of `config` and, if it is not among them, the network without BN."""
+    return config.variants if "none" in config.variants else (*config.variants, "none")
+
+
+def train_again(config: RunConfig, *, key: str, label: str) -> None:
+    """A button that starts a run of `config` and shows it."""
 
     def start() -> None:
-        try:
-            config = RunConfig.parse(**{**run.config.model_dump(), **changes})
-        except ConfigError as error:
-            st.session_state["start_error"] = str(error)
-            return
         st.session_state[RUN_KEY] = jobs().start(config, runs_folder()).id
 
     st.button(
         label, key=key, on_click=start, icon=":material/play_arrow:",
-        help=_("Starts a run with the settings of this one; this one stays in the list."),
+        help=_("Starts a new run of {variants} and shows it here; this one stays in the list.")
+        .format(variants=", ".join(config.variants)),
     )  # fmt: skip

@@ -15,6 +15,8 @@ from bnviz.ui.runs import RUN_KEY, RunView
 from bnviz.ui.state import config_from_controls, sliders, take_preset
 
 STEP_SIZES = (1, 25, 100)
+# Median share of the time on the machine of docs/benchmarks.md ("What watching costs").
+GRADIENTS_COST = 0.02
 BADGES: dict[State, tuple[Any, str]] = {
     State.QUEUED: ("gray", ":material/hourglass_empty:"),
     State.PREPARING: ("gray", ":material/hourglass_top:"),
@@ -117,6 +119,16 @@ def _setup() -> None:
         key="batch_size",
         bind="query-params",
         help=_("Images that share one mean and variance. Needs a new run."),
+    )
+    st.toggle(
+        _("Record gradients (costs about {cost:.0%} of the time)").format(cost=GRADIENTS_COST),
+        key="gradients",
+        bind="query-params",
+        help=_(
+            "For the backward part of the Activations page: the gradient at each BN layer and how "
+            "far each step moves the weights, at the steps where activations are probed. The "
+            "cost is the median of a benchmark; each run says there what it measured itself."
+        ),
     )
     with st.expander(_("More settings")):
         st.number_input(
@@ -280,6 +292,8 @@ def progress(run: RunView) -> None:
     if job.ended and job.summary:
         text += " · " + _("took {time}").format(time=duration(job.summary["seconds"]))
     text += " · " + _("watching takes {share:.1%} of the time").format(share=job.observing_share)
+    if job.config.gradients:
+        text += " " + _("({share:.1%} for gradients)").format(share=job.gradients_share)
     st.progress(job.progress, text=text)
 
 

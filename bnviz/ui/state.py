@@ -164,6 +164,7 @@ def config_from_controls() -> RunConfig:
         "device",
         "memory_limit_mib",
         "eval_every",
+        "gradients",
     ]
     fields = {name: st.session_state[name] for name in names if name in st.session_state}
     if st.session_state.get("steps"):

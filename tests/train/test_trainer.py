@@ -33,6 +33,7 @@ def test_observers_never_change_the_run(short_config, sample):
         stages_every=1,
         memory_every=1,
         eval_every=3,
+        gradients=True,
     )
     bare, watched = run(config, sample, observe=False), run(config, sample)
     for variant in config.variants:
@@ -40,7 +41,9 @@ def test_observers_never_change_the_run(short_config, sample):
 
 
 def test_observers_do_not_change_the_note_either(short_config, sample):
-    config = short_config(variants="note", stages_every=1, memory_every=1, eval_every=5, steps=11)
+    config = short_config(
+        variants="note", stages_every=1, memory_every=1, eval_every=5, steps=11, gradients=True
+    )
     bare, watched = run(config, sample, observe=False), run(config, sample)
     assert_same_state(snapshot(bare.runs["note"].model), snapshot(watched.runs["note"].model))
 

@@ -12,7 +12,7 @@ from bnviz.figures import theme
 from bnviz.train.history import History
 from bnviz.train.schema import STAGES, schemas
 from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
-from bnviz.ui import activations, estimates, inside, intro, on_image, views
+from bnviz.ui import activations, backward, estimates, inside, intro, on_image, views
 from bnviz.ui.live.wire import encode_figure
 from bnviz.ui.runs import RunView
 
@@ -42,6 +42,7 @@ def all_cards(run):
         ),
         estimates.estimates_card(run, FC1, None),
         *estimates.start_and_eps_cards(run, FC1),
+        *backward.cards(run, "conv2", 100),
     ]
 
 
@@ -100,6 +101,12 @@ def test_figures_stay_small_whatever_the_length_of_the_run():
         step=np.arange(count), kept_bytes=np.zeros(count), graph_nodes=np.zeros(count)
     )
     run = RunView("long", StoredRun("long", NOWHERE, config, history, None))
+    rows = 2_000
+    values = rng.normal(size=(rows, 4, 2, 128)).astype(np.float32)
+    history["gradients-builtin"].extend(
+        step=np.arange(1, rows + 1) * 10, quantiles=np.sort(values, axis=-1),
+        grad_norm=rng.random((rows, 5)), update_ratio=rng.random((rows, 5)),
+    )  # fmt: skip
     for card in all_cards(run):
         for trace in checked(card).data:
             assert trace.x is None or len(trace.x) <= 600, card.key

@@ -1,0 +1,129 @@
+"""What flows back through a run: gradients at the BN layers, of the weights, and their updates.
+
+An observer that a run must ask for (`RunConfig.gradients`), because it looks inside the step.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from bnviz.nn import LeNet
+from bnviz.train.history import Table
+from bnviz.train.observers import SAMPLED_VALUES, NormTap, quantiles, sampled_places
+from bnviz.train.schema import SIDES, WEIGHT_LAYERS
+
+
+def weights_of(model: LeNet) -> dict[str, Tensor]:
+    """The weights (no biases) of the convolutions and linear layers, by WEIGHT_LAYERS."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    return {name: layer.weight for name, layer in zip(WEIGHT_LAYERS, layers, strict=True)}
+
+
+class GradientSampler:
+    """Quantiles of the gradients at both sides of each BN layer; norms of gradients and updates.
+
+    ``with sampler.watching():`` goes around one training step with an armed tap, `observe` writes
+    what was caught. The gradients are those of the mean loss of the batch, read by tensor hooks
+    that change nothing; hooks and copies are gone after the step, also when it fails. With
+    `nn.Identity` in the norm's place both sides are the same tensor.
+    """
+
+    def __init__(self, tap: NormTap, model: LeNet, table: Table):
+        self._tap, self._table = tap, table
+        self._weights = list(weights_of(model).values())
+        self._sizes = [weight.numel() for weight in self._weights]
+        self._before = torch.empty(0)
+        self._caught: dict[tuple[str, str], Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+        self._places: dict[str, Tensor] = {}
+        self.seconds_inside = 0.0
+        """How much longer the last watched step took because it was watched."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While it lasts, the gradients of one training step are caught."""
+        began = time.perf_counter()
+        self._caught.clear()
+        self._before = _flat(self._weights)
+        self._tap.on_call = self._listen
+        self.seconds_inside = time.perf_counter() - began
+        try:
+            yield
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            began = time.perf_counter()
+            self._tap.on_call = None
+            for handle in self._handles:
+                handle.remove()
+            self._handles.clear()
+            self.seconds_inside += time.perf_counter() - began
+
+    def _listen(self, name: str, x: Tensor, output: Tensor) -> None:
+        """Ask autograd for the gradients of a BN layer's output and input."""
+        began = time.perf_counter()
+        for side, tensor in zip(SIDES, (output, x), strict=True):
+            self._handles.append(tensor.register_hook(self._catching(name, side)))
+        self.seconds_inside += time.perf_counter() - began
+
+    def _catching(self, name: str, side: str) -> Callable[[Tensor], None]:
+        def catch(gradient: Tensor) -> None:
+            began = time.perf_counter()
+            self._caught[name, side] = gradient
+            self.seconds_inside += time.perf_counter() - began
+
+        return catch
+
+    @torch.no_grad()
+    def observe(self, step: int) -> None:
+        """Write what the watched step has left."""
+        gradients = _flat([_gradient(weight) for weight in self._weights])
+        updates = _flat(self._weights).sub_(self._before)
+        norms = torch.stack(
+            [
+                torch.linalg.vector_norm(part)
+                for values in (gradients, updates, self._before)
+                for part in values.split(self._sizes)
+            ]
+        )
+        of_gradient, of_update, of_weight = norms.view(3, -1)
+        grad_norm, update_ratio = torch.stack([of_gradient, of_update / of_weight]).cpu().numpy()
+        self._table.append(
+            step=step,
+            quantiles=quantiles(self._sampled()),
+            grad_norm=grad_norm,
+            update_ratio=update_ratio,
+        )
+        self._forget()
+
+    def _sampled(self) -> Tensor:
+        """The sampled values, of shape (layers, sides, SAMPLED_VALUES)."""
+        layers, first = self._tap.layers, next(iter(self._caught.values()))
+        values = first.new_empty(len(layers), len(SIDES), SAMPLED_VALUES)
+        for k, name in enumerate(layers):
+            for j, side in enumerate(SIDES):
+                gradient = self._caught[name, side]
+                if name not in self._places:
+                    self._places[name] = sampled_places(gradient.numel()).to(gradient.device)
+                torch.index_select(gradient.reshape(-1), 0, self._places[name], out=values[k, j])
+        return values
+
+    def _forget(self) -> None:
+        self._caught.clear()
+        self._before = torch.empty(0)
+
+
+@torch.no_grad()
+def _flat(tensors: list[Tensor]) -> Tensor:
+    """All values of `tensors` after one another, a copy of shape (values,)."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    assert weight.grad is not None  # a step has just been made
+    return weight.grad

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, event_marks, figure, grid, scatter, stacked
+from bnviz.figures.panels import Figure, event_marks, figure, grid, scatter, stacked, step_mark
 from bnviz.figures.theme import DASH, SIDE_LABELS, axis, colour, hover
 from bnviz.i18n import _
 
 BINS_A_DECADE = 6
 # Sizes are read as powers of ten: plotly would write n and µ.
 LOG = {"type": "log", "exponentformat": "power"}
+DECADES = {**LOG, "dtick": 1}
 
 
 def size_edges(low: int, high: int) -> np.ndarray:
@@ -84,24 +85,12 @@ def gradient_norms(
     ]
     layout = {
         **stacked(
-            [axis("grad_norm", **LOG), axis("update_ratio", **LOG)],
+            [axis("grad_norm", **DECADES), axis("update_ratio", **LOG, dtick="D2")],
             axis("step", rangemode="tozero"),
         ),
         **event_marks(events),
     }
-    if chosen is not None:
-        layout["shapes"].append(
-            {
-                "type": "line",
-                "x0": chosen,
-                "x1": chosen,
-                "xref": "x",
-                "y0": 0,
-                "y1": 1,
-                "yref": "paper",
-                "line": {"color": colour("event"), "width": 1.5},
-            }
-        )
+    layout["shapes"] += step_mark(0, chosen)
     return figure(data, layout)
 
 
@@ -124,7 +113,7 @@ def norms_by_layer(norms: Mapping[str, pd.DataFrame], labels: Mapping[str, str])
         for variant, frame in norms.items()
     ]
     xaxis = axis("weight_layer", type="category")
-    return figure(data, {"xaxis": xaxis, "yaxis": axis("grad_norm", **LOG)})
+    return figure(data, {"xaxis": xaxis, "yaxis": axis("grad_norm", **DECADES)})
 
 
 def _line(variant: str) -> dict[str, Any]:

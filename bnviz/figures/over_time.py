@@ -14,6 +14,7 @@ from bnviz.figures.panels import (
     heading,
     scatter,
     stacked,
+    step_mark,
     suffix,
 )
 from bnviz.figures.theme import DASH, axis, colour, hover
@@ -92,24 +93,6 @@ def _side_by_side(
         layout["annotations"].append(heading(labels[variant], across[0], 1))
         layout["shapes"] += step_mark(k, chosen)
     return layout
-
-
-def step_mark(panel: int, chosen: int | None) -> list[dict[str, Any]]:
-    """A line through a panel at the step on show; none without a step."""
-    if chosen is None:
-        return []
-    return [
-        {
-            "type": "line",
-            "x0": chosen,
-            "x1": chosen,
-            "xref": f"x{suffix(panel)}",
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"color": colour("event"), "width": 1.5},
-        }
-    ]
 
 
 def _quantile_lines(panel: int, steps: np.ndarray, quantiles: np.ndarray) -> list[dict[str, Any]]:

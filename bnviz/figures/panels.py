@@ -95,6 +95,24 @@ def heading(text: str, x: float, y: float) -> dict[str, Any]:
     }
 
 
+def step_mark(panel: int, chosen: int | None) -> list[dict[str, Any]]:
+    """A line through a panel at the step on show; none without a step."""
+    if chosen is None:
+        return []
+    return [
+        {
+            "type": "line",
+            "x0": chosen,
+            "x1": chosen,
+            "xref": f"x{suffix(panel)}",
+            "y0": 0,
+            "y1": 1,
+            "yref": "paper",
+            "line": {"color": colour("event"), "width": 1.5},
+        }
+    ]
+
+
 def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Vertical lines at the steps where a setting was changed or a variant stopped.
 

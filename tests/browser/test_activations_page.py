@@ -5,6 +5,7 @@ from onscreen import (
     chart,
     drawn,
     expect_state,
+    messages,
     press,
     series,
     slider,
@@ -166,3 +167,20 @@ def test_a_run_without_the_comparison_offers_it(page):
     button(page, "again_none").click()
     page.wait_for_url(lambda url: "run=" in url and run not in url)
     expect(chart(page, "heat_input").get_by_text("No BN")).to_be_visible(timeout=60_000)
+
+
+def test_the_way_back_is_recorded_when_it_is_asked_for(page):
+    run = start_run(page, steps=30, variants=["builtin"])
+    expect_state(page, "done", timeout=60_000)
+    page.get_by_role("link", name="Activations", exact=True).click()
+    page.get_by_role("radio", name="Backward").click()
+    expect(messages(page)).to_contain_text("did not record its gradients")
+    button(page, "record_gradients").click()
+    page.wait_for_url(lambda url: "run=" in url and run not in url)
+    expect(page.get_by_text("Recording gradients took")).to_be_visible(timeout=60_000)
+    drawn(page, "gradient_values", "gradient_depth", "gradient_curves")
+    chart(page, "gradient_curves").scroll_into_view_if_needed()
+    page.wait_for_function(
+        "plot => ['nn.BatchNorm', 'No BN'].every(name => plot.data.some(t => t.name === name))",
+        arg=chart(page, "gradient_curves").element_handle(),
+    )

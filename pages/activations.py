@@ -22,7 +22,8 @@ st.caption(
 st.caption(run.origin())
 view = activations.view_control()
 playing = activations.is_playing()
-every = activations.TICK_S if playing else 1.0 if run.live else None
+live = run.live
+every = activations.TICK_S if playing else 1.0 if live else None
 
 
 def over_time(chosen: activations.Choice) -> None:
@@ -73,7 +74,12 @@ def figures() -> None:
         VIEWS[view](chosen)
     except BnvizError as error:
         st.info(str(error), icon=":material/hourglass_empty:")
-    if activations.is_playing() != playing or activations.was_followed() or run.is_left():
+    if (
+        activations.is_playing() != playing
+        or activations.was_followed()
+        or run.is_left()
+        or run.live != live
+    ):
         st.rerun()
 
 

@@ -32,9 +32,10 @@ with st.sidebar:
     )
 choice = twin.controls(run)
 st.caption(run.origin())
+live = run.live
 
 
-@st.fragment(run_every=1.5 if run.live else None, key=PAIR)
+@st.fragment(run_every=1.5 if live else None, key=PAIR)
 def both_modes() -> None:
     """Both sides at the chosen checkpoint; a live run brings new ones."""
     if run.job is not None:
@@ -47,6 +48,8 @@ def both_modes() -> None:
     twin.metrics(pair)
     board(twin.cards(run, pair), key="twin", revision=run.id)
     twin.image_table(pair)
+    if run.live != live:
+        st.rerun()
 
 
 both_modes()

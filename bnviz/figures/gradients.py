@@ -1,6 +1,6 @@
 """Gradients: what enters and leaves a BN layer, how fast weights move, what reaches which depth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from bnviz.i18n import _
 BINS_A_DECADE = 6
 # Sizes are read as powers of ten: plotly would write n and µ.
 LOG = {"type": "log", "exponentformat": "power"}
-DECADES = {**LOG, "dtick": 1}
 
 
 def size_edges(low: int, high: int) -> np.ndarray:
@@ -85,7 +84,10 @@ def gradient_norms(
     ]
     layout = {
         **stacked(
-            [axis("grad_norm", **DECADES), axis("update_ratio", **LOG, dtick="D2")],
+            [
+                axis(q, **_log(frame[q] for frame in curves.values()))
+                for q in ("grad_norm", "update_ratio")
+            ],
             axis("step", rangemode="tozero"),
         ),
         **event_marks(events),
@@ -113,7 +115,20 @@ def norms_by_layer(norms: Mapping[str, pd.DataFrame], labels: Mapping[str, str])
         for variant, frame in norms.items()
     ]
     xaxis = axis("weight_layer", type="category")
-    return figure(data, {"xaxis": xaxis, "yaxis": axis("grad_norm", **DECADES)})
+    return figure(
+        data,
+        {
+            "xaxis": xaxis,
+            "yaxis": axis("grad_norm", **_log(frame["grad_norm"] for frame in norms.values())),
+        },
+    )
+
+
+def _log(series: Iterable[pd.Series]) -> dict[str, Any]:
+    """A log axis with a tick a decade, or finer where all values lie within two of them."""
+    values = [value for each in series for value in _positive(each).dropna()]
+    wide = bool(values) and max(values) > 100 * min(values)
+    return {**LOG, "dtick": 1 if wide else "D2"}
 
 
 def _line(variant: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ SAME = 0.1
 """Two drifts within this share of each other are called alike."""
 PLAYING = "probe_playing"  # when the play made its last step, None while it rests
 STEP = "probe_step"
+_NEWEST = "probe_newest"
 _FOLLOWED = "followed_by_click"
 
 
@@ -144,8 +145,10 @@ def scrubber(run: RunView) -> None:
     if is_playing():
         _advance(steps)
     playing = is_playing()
-    if st.session_state.get(STEP) not in steps:
-        st.session_state.pop(STEP, None)
+    at = st.session_state.get(STEP)
+    if at not in steps or (at == st.session_state.get(_NEWEST) and not playing):
+        st.session_state[STEP] = steps[-1]  # the newest step stays the newest as a run grows
+    st.session_state[_NEWEST] = steps[-1]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         st.button(
             _("Stop") if playing else _("Play"), key="probe_play",
@@ -156,7 +159,7 @@ def scrubber(run: RunView) -> None:
             ),
         )  # fmt: skip
         st.select_slider(
-            _("Step on show"), steps, value=steps[-1], key=STEP, bind="query-params", width=460,
+            _("Step on show"), steps, key=STEP, bind="query-params", width=460,
             help=_("All figures of this page show this step."),
         )  # fmt: skip
 

@@ -80,8 +80,12 @@ def test_heatmaps_grow_while_a_run_trains(page):
     start_run(page, variants=["builtin", "none"])
     page.get_by_role("link", name="Activations", exact=True).click()
     drawn(page, "heat_input")
-    before = series(page, "heat_input")
+    before, at = series(page, "heat_input"), shown_step(page)
     wait_for_other(page, "heat_input", before)
+    page.wait_for_function(
+        "([slider, at]) => Number(slider.getAttribute('aria-valuetext')) > at",
+        arg=[slider(page, "probe_step").element_handle(), at],
+    )
     assert newest(series(page, "heat_input")) > newest(before)
     names = {each["name"] for each in before}
     assert {"nn.BatchNorm", "No BN"} <= names, "the network without BN has a panel too"

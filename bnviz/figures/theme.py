@@ -82,6 +82,10 @@ QUANTITIES: dict[str, Quantity] = {
     "age": Quantity(N_("batches ago"), "", "d"),
     "weight": Quantity(N_("weight in the present value"), "%", ".2f"),
     "momentum": Quantity(N_("momentum m, log scale"), "", ".3g"),
+    "momentum_tried": Quantity(N_("momentum m"), "", ".3g"),
+    "batch_size": Quantity(N_("batch size"), "", "d"),
+    "images": Quantity(N_("images, log scale"), "", ",d"),
+    "noise": Quantity(N_("its noise alone"), "σ", ".3f"),
     "mean_error": Quantity(N_("error of mean"), "σ", ".3f"),
     "var_error": Quantity(N_("error of variance"), "%", ".1f"),
 }

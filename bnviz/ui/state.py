@@ -48,8 +48,8 @@ def with_value(options: tuple[float, ...], value: float | None) -> list[float]:
 _TAKEN = "named_value_taken"
 
 
-def redraw(fragment: str) -> None:
-    """In a callback: run only the fragment of that key, which is all that answers to the widget.
+def redraw(fragment: str | list[str]) -> None:
+    """In a callback: run only the fragments of these keys, which are all that answer to the widget.
 
     The widget must stand in a fragment itself: from outside of any, Streamlit 1.67 begins a run of
     the whole page for the callback, and all that ticks on the page stops. Where the page has not

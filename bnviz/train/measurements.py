@@ -90,6 +90,7 @@ class Measurement:
             while not turn.acquire(timeout=0.1):
                 self._check()
             try:
+                self._check()
                 self.waiting = False
                 self.found = work(self._progress)
             finally:

@@ -57,8 +57,9 @@ def momentum_map(
     Columns: `batch_size`, `momentum`, `accuracy` (eval mode, all test images, 0 to 1),
     `mean_error`, the root mean square over all channels of the running mean's distance to the
     population's at these weights (the first POPULATION_IMAGES training images, layer by layer), in
-    standard deviations of the channel, `noise`, the part of it that comes from the chance of which
-    images the batches held (`noise_of_mean`, same unit), and `train_images` of the data set.
+    standard deviations of the channel, `noise`, how much of that to expect from the chance of which
+    images the batches held (`noise_of_mean`, same unit; the error itself is one throw of these
+    dice and may be smaller), and `train_images` of the data set.
 
     Batch sizes of `kept`, an earlier and unfinished map, are not trained again; `keep` is called
     with what there is after each. Raises ConfigError where a batch size would make fewer than

@@ -128,9 +128,14 @@ def _errors_card(run: RunView, variant: str, images: int, frame: pd.DataFrame) -
     smallest, largest = frame["batch_size"].min(), frame["batch_size"].max()
     low, high = MOMENTA[0], MOMENTA[-1]
     at = frame.set_index(["batch_size", "momentum"])
+    lags = at["mean_error"].xs(low, level="momentum") > 2 * at["noise"].xs(low, level="momentum")
     return Card(
         key="map_errors",
-        title=_("A small momentum lags behind, a large one trembles"),
+        title=(
+            _("A small momentum lags behind, a large one trembles")
+            if lags.all()
+            else _("How far the running mean is off, and how much of that is chance")
+        ),
         figure=error_maps(frame),
         sentence=_(
             "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of which "

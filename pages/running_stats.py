@@ -6,7 +6,7 @@ from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import demo, enough, estimates, momentum_map, runs
 from bnviz.ui.board import board
-from bnviz.ui.measuring import going_on
+from bnviz.ui.measuring import every
 from bnviz.ui.race import race, race_cards, race_key
 from bnviz.ui.start_and_eps import start_and_eps_cards
 from bnviz.ui.state import sliders
@@ -57,12 +57,12 @@ if not estimates.with_statistics(run):
 estimates.controls(run, answers=FIGURES, others=[IMAGES, MAP])
 variant = estimates.choice(run).variant
 images = st.session_state.get("map_images", momentum_map.DEFAULT_IMAGES)
-racing = run.live or going_on(race_key(run, variant))
-counting = run.live or going_on(enough.enough_key(run, variant))
-mapping = going_on(momentum_map.map_key(run, variant, images))
+racing = every(run, race_key(run, variant), live=1.0)
+counting = every(run, enough.enough_key(run, variant), live=5.0)
+mapping = every(run, momentum_map.map_key(run, variant, images), live=None)
 
 
-@st.fragment(run_every=1.0 if racing else None, key=FIGURES)
+@st.fragment(run_every=racing, key=FIGURES)
 def on_the_run() -> None:
     """Replays of some channels, then the race of the estimators."""
     if run.job is not None:
@@ -74,22 +74,22 @@ def on_the_run() -> None:
         cards += race_cards(run, chosen, measured)
     cards += start_and_eps_cards(run, chosen)
     board(cards, key="estimates", revision=run.id)
-    if racing != (run.live or going_on(race_key(run, chosen.variant))):
+    if racing != every(run, race_key(run, chosen.variant), live=1.0):
         st.rerun()
 
 
-@st.fragment(run_every=1.0 if counting else None, key=IMAGES)
+@st.fragment(run_every=counting, key=IMAGES)
 def how_many_images() -> None:
     """Population statistics from few images."""
     chosen = estimates.choice(run).variant
     needed = enough.enough(run, chosen)
     if needed is not None:
         board([enough.enough_card(run, chosen, *needed)], key="images", revision=run.id)
-    if counting != (run.live or going_on(enough.enough_key(run, chosen))):
+    if counting != every(run, enough.enough_key(run, chosen), live=5.0):
         st.rerun()
 
 
-@st.fragment(run_every=1.0 if mapping else None, key=MAP)
+@st.fragment(run_every=mapping, key=MAP)
 def by_batch_size() -> None:
     """The map of momentum x batch size."""
     chosen, count = estimates.choice(run).variant, momentum_map.images_control()
@@ -97,7 +97,7 @@ def by_batch_size() -> None:
     cards = momentum_map.map_cards(run, chosen, count, frame)
     if cards:
         board(cards, key="map", revision=f"{run.id} {count}")
-    if mapping != going_on(momentum_map.map_key(run, chosen, count)):
+    if mapping != every(run, momentum_map.map_key(run, chosen, count), live=None):
         st.rerun()
 
 

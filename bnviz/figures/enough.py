@@ -49,7 +49,7 @@ def errors_over_images(needed: pd.DataFrame, variant: str) -> Figure:
         axis("mean_error", rangemode="tozero"),
         axis("var_error", rangemode="tozero"),
     ]
-    layout = stacked(rows_of_panels, axis("images", type="log"), gap=0.07)
+    layout = stacked(rows_of_panels, axis("images", dtick=1, tickformat=","), gap=0.07)
     for k in range(len(PANELS)):
         layout[f"xaxis{suffix(k)}"]["type"] = "log"
     return figure(data, layout)

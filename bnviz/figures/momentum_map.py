@@ -33,10 +33,7 @@ def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
         "hoverinfo": "skip",
         "showlegend": True,
     }
-    layout = {
-        "xaxis": axis("momentum_tried", type="category"),
-        "yaxis": axis("batch_size", type="category"),
-    }
+    layout = {"xaxis": _categories("momentum_tried"), "yaxis": _categories("batch_size")}
     heat = _heatmap(0, 100 * table, "accuracy", variant, None)
     return figure([heat, marks], layout)
 
@@ -51,10 +48,14 @@ def error_maps(frame: pd.DataFrame) -> Figure:
     data = [
         _heatmap(k, table, name, "wrong", largest) for k, (name, table) in enumerate(tables.items())
     ]
-    x, y = axis("momentum_tried", type="category"), axis("batch_size", type="category")
+    x, y = _categories("momentum_tried"), _categories("batch_size")
     titles = [QUANTITIES[name].axis() for name in tables]
     layout = grid([x, {**x, "matches": "x"}], [y, y], titles, 1)
     return figure(data, {**layout, "margin": {"l": 48, "r": 10, "t": 26, "b": 40}})
+
+
+def _categories(quantity: str) -> dict[str, Any]:
+    return axis(quantity, type="category", showgrid=False)
 
 
 def _table(frame: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def _heatmap(
     panel: int, table: pd.DataFrame, quantity: str, shade: str, largest: float | None
 ) -> dict[str, Any]:
     """Cells with their numbers in them; from the lowest to the highest, or from 0 to `largest`."""
-    what = QUANTITIES[quantity]
+    what, shown = QUANTITIES[quantity], ".1f" if quantity == "accuracy" else ".2f"
     scale = {} if largest is None else {"zmin": 0.0, "zmax": largest}
     return {
         "type": "heatmap",
@@ -81,7 +82,7 @@ def _heatmap(
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
-        "texttemplate": f"%{{z:{what.format}}}",
+        "texttemplate": f"%{{z:{shown}}}",
         "textfont": {"color": colour("truth"), "size": 12},
         "name": _(what.label),
         "hovertemplate": f"{_('batch size')} %{{y}}<br>{_('momentum')} %{{x}}<br>"

@@ -127,13 +127,14 @@ def _channel_names(channels: Channels, variant: str) -> list[dict[str, Any]]:
     """The number of each channel at the end of its own lines, where there are several."""
     return [
         {
-            "text": _("channel {channel}").format(channel=channel),
+            "text": str(channel),
             "x": float(series["step"][-1]),
             "y": float(series[f"running_{statistic}"][-1]),
             "xref": f"x{suffix(panel)}",
             "yref": f"y{suffix(panel)}",
-            "xanchor": "right",
-            "yanchor": "bottom",
+            "xanchor": "left",
+            "yanchor": "middle",
+            "xshift": 3,
             "showarrow": False,
             "font": {"color": colour(variant)},
         }

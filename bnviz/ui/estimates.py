@@ -9,7 +9,7 @@ import streamlit as st
 
 from bnviz.analysis import estimators
 from bnviz.figures.race import ESTIMATORS, estimates_over_steps
-from bnviz.i18n import _
+from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Measured
 from bnviz.train.reading import starting_statistics, unbiasing, values_per_channel
@@ -20,7 +20,7 @@ from bnviz.ui.state import redraw
 from bnviz.ui.views import HEIGHT, answered_by, layer_control, running_view
 
 MOST_CHANNELS = 3
-BIASED, UNBIASED = "biased", "unbiased"
+VARIANCES = UNBIASED, BIASED = N_("unbiased"), N_("biased")
 
 
 @dataclass(frozen=True)
@@ -85,22 +85,24 @@ def _redraw_all(run: RunView, fragments: list[str]) -> Callable[[], None]:
 
 
 def _variance_control(run: RunView, changed: Callable[[], None]) -> None:
-    """Which variance is shown; its help works the factor out for the chosen layer."""
-    layer = st.session_state["stats_layer"]
-    count = values_per_channel(run.config, layer)
-    names = {
-        UNBIASED: _("unbiased (as torch keeps it)"),
-        BIASED: _("biased (as the batch is normalized by)"),
-    }
+    """Which variance is shown. A link has the words of the screen, so they are short."""
+    factors = "; ".join(
+        _("{layer}: n = {n:,}, factor {factor:.5g}").format(
+            layer=layer,
+            n=values_per_channel(run.config, layer),
+            factor=unbiasing(run.config, layer),
+        )
+        for layer in LAYERS
+    )
     st.segmented_control(
-        _("Variance kept"), list(names), default=UNBIASED, required=True, key="stats_variance",
-        bind="query-params", format_func=lambda name: names[name], on_change=changed,
+        _("Variance kept"), VARIANCES, default=UNBIASED, required=True, key="stats_variance",
+        bind="query-params", format_func=_, on_change=changed,
         help=_(
-            "Biased divides the sum of squares by n, the number of values of a channel in the "
-            "batch; unbiased by n − 1, so it is n / (n − 1) times as large. At batch "
-            "{batch} {layer} has n = {n:,}, a factor of {factor:.6g}. Acts on the lines, dots and "
+            "Biased, as the batch is normalized by, divides the sum of squares by n, the number of "
+            "values of a channel in the batch; unbiased, as torch keeps it, by n − 1, so it is "
+            "n / (n − 1) times as large. At batch {batch}, {factors}. Acts on the lines, dots and "
             "population of the first figure; the layer's own line stays what it kept."
-        ).format(batch=run.config.batch_size, layer=layer, n=count, factor=unbiasing(run.config, layer)),
+        ).format(batch=run.config.batch_size, factors=factors),
     )  # fmt: skip
 
 

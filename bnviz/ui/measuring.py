@@ -10,6 +10,7 @@ from bnviz.train.measurements import Measurement, Progress
 from bnviz.ui.registry import measurements
 from bnviz.ui.runs import RunView
 
+TICK_S = 1.0
 Key = tuple[str, ...]
 """Run, kind, variant and options, as `Measurements` has them."""
 
@@ -25,10 +26,15 @@ def found(key: Key) -> Any:
     return known and known.found
 
 
-def going_on(key: Key) -> bool:
-    """Whether it is at work, or waits for its turn."""
+def every(run: RunView, key: Key, *, live: float | None) -> float | None:
+    """How often the part of the page with that measurement must run by itself, in seconds.
+
+    Each second while it is measured, each `live` seconds while the run trains, else never.
+    """
     known = measurements().get(*key)
-    return known is not None and known.going_on
+    if known is not None and known.going_on:
+        return TICK_S
+    return live if run.live else None
 
 
 def newest_checkpoint(run: RunView, variant: str) -> int | None:

@@ -66,7 +66,7 @@ def _eps_card(run: RunView, chosen: Choice) -> Card:
         sentence=_(
             "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.2g} % of "
             "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
-            "{scale:.4g} %. "
+            "{scale:.6g} %. "
             "Training saw ε = {own:g}."
         ).format(
             label=run.labels[chosen.variant],

@@ -49,16 +49,22 @@ class Unwanted(Exception):
 class Measurement:
     """One piece of work in a thread, because a page that ticks would cut it short.
 
-    With `turn` it waits until no other measurement of the same turn is at work.
+    With `turn` it waits until no other measurement of the same turn is at work. Until it has found
+    anything, `found` is what an `earlier` one did.
     """
 
-    def __init__(self, work: Callable[[Progress], Any], turn: threading.Semaphore | None = None):
-        self.found: Any = None
+    def __init__(
+        self,
+        work: Callable[[Progress], Any],
+        turn: threading.Semaphore | None = None,
+        earlier: Any = None,
+    ):
+        self.found: Any = earlier
         """What the work returned."""
         self.error: str | None = None
         """Why it failed, in one line for the page."""
-        self.going_on = self.waiting = True
-        self.unwanted = False
+        self.waiting = True
+        self._ended = self._unwanted = False
         self.done, self.parts, self.share = 0, 0, 0.0
         self._first: tuple[float, float] | None = None
         self._last = 0.0
@@ -66,6 +72,11 @@ class Measurement:
             target=self._main, args=(work, turn or threading.Semaphore()), name="bnviz-measure", daemon=True
         )  # fmt: skip
         self._thread.start()
+
+    @property
+    def going_on(self) -> bool:
+        """Whether more is to come: it has not ended, and nobody has cancelled it."""
+        return not (self._ended or self._unwanted)
 
     @property
     def seconds_left(self) -> float | None:
@@ -78,7 +89,7 @@ class Measurement:
 
     def cancel(self) -> None:
         """Want no more of it: it ends before its next part."""
-        self.unwanted = True
+        self._unwanted = True
 
     def end(self) -> None:
         """Cancel and wait for the end: no thread may outlive torch."""
@@ -103,10 +114,10 @@ class Measurement:
             traceback.print_exc()
             self.error = f"{type(error).__name__}: {error}"
         finally:
-            self.going_on = False
+            self._ended = True
 
     def _check(self) -> None:
-        if self.unwanted:
+        if self._unwanted:
             raise Unwanted
 
     def _progress(self, done: int, parts: int, share: float | None = None) -> None:
@@ -129,21 +140,23 @@ class Measurements:
         self._all: dict[tuple[str, ...], Measurement] = {}
 
     def get(self, *key: str) -> Measurement | None:
-        """The measurement of that key, or None before it was asked for and once it is cancelled."""
+        """The measurement of that key, or None before it was asked for."""
         return self._all.get(key)
 
     def begin(self, *key: str, work: Callable[[Progress], Any]) -> Measurement:
-        """Measure, or measure anew; one that is going on is left to its end and returned."""
+        """Measure, or measure anew; one that is going on is left to its end and returned.
+
+        What was found before stays until there is something newer.
+        """
         with self._lock:
             known = self._all.get(key)
             if known is None or not known.going_on:
-                self._all[key] = known = Measurement(work, self._turn)
+                self._all[key] = known = Measurement(work, self._turn, known and known.found)
             return known
 
     def cancel(self, *key: str) -> None:
-        """End and forget the measurement of that key."""
-        with self._lock:
-            known = self._all.pop(key, None)
+        """Want no more of the measurement of that key; what was found before stays."""
+        known = self._all.get(key)
         if known is not None:
             known.cancel()
 

@@ -72,7 +72,7 @@ def controls(run: RunView, *, answers: str, others: list[str]) -> None:
                 "Sentences speak of the first."
             ).format(most=MOST_CHANNELS),
         )  # fmt: skip
-    _variance_control(run, changed)
+        _variance_control(run, changed)
 
 
 def _redraw_all(run: RunView, fragments: list[str]) -> Callable[[], None]:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import streamlit as st
 
 from bnviz.ui import router
-from bnviz.ui.estimates import end_measurements
 from bnviz.ui.live.assets import middleware, routes
+from bnviz.ui.measuring import end_measurements
 from bnviz.ui.registry import jobs
 
 

@@ -1,15 +1,19 @@
-"""Running statistics: the note's demo, replays of the run on show, and the race of estimators."""
+"""Running statistics: the note's demo, replays and the race on the run on show, and two maps more."""
 
 import streamlit as st
 
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.ui import demo, estimates, runs
+from bnviz.ui import demo, enough, estimates, momentum_map, runs
 from bnviz.ui.board import board
+from bnviz.ui.measuring import every
+from bnviz.ui.race import race, race_cards, race_key
+from bnviz.ui.start_and_eps import start_and_eps_cards
 from bnviz.ui.state import sliders
 from bnviz.ui.warm import warm_up
 
-FIGURES = "estimates"  # the key of the fragment that answers to the sliders
+# Keys of fragments: the first answers to all controls of the run, the others to the variant.
+FIGURES, IMAGES, MAP = "estimates", "images", "map"
 
 warm_up()
 run = runs.choose_run()
@@ -44,38 +48,61 @@ def the_demo() -> None:
     demo.translator(shown)
 
 
-def busy() -> bool:
-    """Whether more is to come by itself: from the run, or from a measurement."""
-    return run.live or any(
-        (found := estimates.measurement(run, variant)) is not None and found.going_on
-        for variant in run.config.variants
-    )
-
-
-ticking = busy()
-
-
-@st.fragment(run_every=1.0 if ticking else None, key=FIGURES)
-def on_the_run() -> None:
-    """Replays of one channel, then the race of the estimators."""
-    if run.job is not None:
-        run.job.watch()
-    chosen = estimates.choice(run)
-    found = estimates.race(run, chosen)
-    cards = [estimates.estimates_card(run, chosen, found)]
-    if found is not None:
-        cards += estimates.race_cards(run, chosen, found)
-    cards += estimates.start_and_eps_cards(run, chosen)
-    board(cards, key="estimates", revision=run.id)
-    if ticking and not busy():
-        st.rerun()
-
-
 the_demo()
 st.subheader(_("On the run"))
 st.caption(run.origin())
 if not estimates.with_statistics(run):
     st.info(_("This run has no BN, so there are no running statistics. Choose another run."))
     st.stop()
-estimates.controls(run, answers=FIGURES)
+estimates.controls(run, answers=FIGURES, others=[IMAGES, MAP])
+variant = estimates.choice(run).variant
+images = st.session_state.get("map_images", momentum_map.DEFAULT_IMAGES)
+racing = every(run, race_key(run, variant), live=1.0)
+counting = every(run, enough.enough_key(run, variant), live=5.0)
+mapping = every(run, momentum_map.map_key(run, variant, images), live=None)
+
+
+@st.fragment(run_every=racing, key=FIGURES)
+def on_the_run() -> None:
+    """Replays of some channels, then the race of the estimators."""
+    if run.job is not None:
+        run.job.watch()
+    chosen = estimates.choice(run)
+    measured = race(run, chosen)
+    cards = [estimates.estimates_card(run, chosen, measured)]
+    if measured is not None:
+        cards += race_cards(run, chosen, measured)
+    cards += start_and_eps_cards(run, chosen)
+    board(cards, key="estimates", revision=run.id)
+    if racing != every(run, race_key(run, chosen.variant), live=1.0):
+        st.rerun()
+
+
+@st.fragment(run_every=counting, key=IMAGES)
+def how_many_images() -> None:
+    """Population statistics from few images."""
+    chosen = estimates.choice(run).variant
+    needed = enough.enough(run, chosen)
+    if needed is not None:
+        board([enough.enough_card(run, chosen, *needed)], key="images", revision=run.id)
+    if counting != every(run, enough.enough_key(run, chosen), live=5.0):
+        st.rerun()
+
+
+@st.fragment(run_every=mapping, key=MAP)
+def by_batch_size() -> None:
+    """The map of momentum x batch size."""
+    chosen, count = estimates.choice(run).variant, momentum_map.images_control()
+    frame = momentum_map.momentum_maps(run, chosen, count)
+    cards = momentum_map.map_cards(run, chosen, count, frame)
+    if cards:
+        board(cards, key="map", revision=f"{run.id} {count}")
+    if mapping != every(run, momentum_map.map_key(run, chosen, count), live=None):
+        st.rerun()
+
+
 on_the_run()
+st.subheader(_("Population statistics from few images"))
+how_many_images()
+st.subheader(_("Momentum and batch size"))
+by_batch_size()

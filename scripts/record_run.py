@@ -1,15 +1,19 @@
 """Record the short run that is shipped in bnviz/assets/recorded.
 
-    python -m scripts.record_run
+    python -m scripts.record_run [map]
 
-A real run on the real Fashion-MNIST, so that no page is ever empty; every page labels it.
+A real run on the real Fashion-MNIST, so that no page is ever empty; every page labels it. With
+``map`` only its map of momentum by batch size is made anew, which takes about a minute.
 """
 
 import shutil
+import sys
 import time
 
 from bnviz import data
 from bnviz.config import RunConfig
+from bnviz.data import Dataset
+from bnviz.train.momentum_map import map_path, momentum_map, write_map
 from bnviz.train.store import RECORDED_FOLDER, RunWriter
 from bnviz.train.trainer import Trainer
 
@@ -23,10 +27,22 @@ CONFIG = RunConfig(
 )
 
 
+MAP_VARIANT, MAP_IMAGES = "builtin", 16_000
+
+
 def main() -> None:
     dataset = data.load("fashion-mnist", download=True)
     if dataset.is_sample:
         raise SystemExit("The full data set is needed: " + " ".join(dataset.refused))
+    if "map" not in sys.argv[1:]:
+        record(dataset)
+    write_map(
+        map_path(RECORDED_FOLDER, MAP_VARIANT, MAP_IMAGES),
+        momentum_map(CONFIG, MAP_VARIANT, MAP_IMAGES, dataset=dataset),
+    )
+
+
+def record(dataset: Dataset) -> None:
     shutil.rmtree(RECORDED_FOLDER, ignore_errors=True)
     writer = RunWriter(RECORDED_FOLDER.parent, RECORDED_FOLDER.name, CONFIG)
     began = time.monotonic()

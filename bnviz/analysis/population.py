@@ -27,7 +27,12 @@ HOW = ("layer_by_layer", "one_pass")
 
 @torch.no_grad()
 def population_statistics(
-    model: LeNet, images: Tensor, *, batch_size: int = 1000, how: str = "layer_by_layer"
+    model: LeNet,
+    images: Tensor,
+    *,
+    batch_size: int = 1000,
+    how: str = "layer_by_layer",
+    heed: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and unbiased variance (C,) of what enters each norm layer, over all `images`.
 
@@ -41,6 +46,8 @@ def population_statistics(
     `batch_size`, as PreciseBN does
     (https://github.com/facebookresearch/fvcore/blob/main/fvcore/nn/precise_bn.py) and
     `torch.optim.swa_utils.update_bn`, which averages the batch variances instead of pooling.
+
+    `heed` is called with each batch that is measured; what it raises ends the measurement.
 
     Raises ConfigError for another `how`, a model without statistics, fewer than two images and a
     `batch_size` below 1 (below 2 for ``one_pass``).
@@ -65,27 +72,27 @@ def population_statistics(
             )
     with put_back(model):
         if how == "one_pass":
-            return _in_one_pass(model, images, batch_size)
-        return _layer_by_layer(model, images, batch_size)
+            return _in_one_pass(model, images, batch_size, heed)
+        return _layer_by_layer(model, images, batch_size, heed)
 
 
 def _in_one_pass(
-    model: LeNet, images: Tensor, batch_size: int
+    model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found = {name: _Moments() for name in model.norm_layers()}
+    found = {name: _Moments(heed) for name in model.norm_layers()}
     with _listening(model, {name: moments.add for name, moments in found.items()}):
         forward(model, images, mode="train", batch_size=batch_size)
     return {name: moments.pooled() for name, moments in found.items()}
 
 
 def _layer_by_layer(
-    model: LeNet, images: Tensor, batch_size: int
+    model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     model.eval()
     dtype = next(model.parameters()).dtype
     result = {}
     for name, layer in model.norm_layers().items():
-        moments = _Moments()
+        moments = _Moments(heed)
         with _listening(model, {name: moments.add}, leave=True):
             for part in images.split(batch_size):
                 with suppress(_Reached):
@@ -102,13 +109,15 @@ class _Reached(Exception):
 class _Moments:
     """Count, mean and biased variance of each channel, batch by batch, in double precision."""
 
-    def __init__(self) -> None:
+    def __init__(self, heed: Callable[[], None]) -> None:
+        self._heed = heed
         self._counts: list[int] = []
         self._means: list[np.ndarray] = []
         self._vars: list[np.ndarray] = []
 
     def add(self, x: Tensor) -> None:
         """Take note of a batch (N, C, ...)."""
+        self._heed()
         wide = (x.cpu() if x.device.type == "mps" else x).double()  # MPS has no float64
         dims = [dim for dim in range(x.dim()) if dim != 1]
         var, mean = torch.var_mean(wide, dims, correction=0)

@@ -27,75 +27,123 @@ def estimator_label(name: str, momentum: float) -> str:
     }[name]
 
 
+Channels = Mapping[int, Mapping[str, np.ndarray]]
+MARKS = 150
+
+
 def estimates_over_steps(
-    series: Mapping[str, np.ndarray],
+    channels: Channels,
     population: pd.DataFrame,
     variant: str,
     label: str,
     momentum: float,
     events: Sequence[Mapping[str, Any]],
 ) -> Figure:
-    """One channel: batches, the layer's own running values, replayed estimators, the population.
+    """Some channels: batches, the layer's own running values, replayed estimators, the population.
 
-    `series`: arrays (points,) step, batch_mean, batch_var, running_mean, running_var and, for each
-    of ESTIMATORS, <name>_mean and <name>_var. `population`: columns step, mean, var.
+    `channels`: by channel the arrays (points,) step, batch_mean, batch_var, running_mean,
+    running_var and, for each of ESTIMATORS, <name>_mean and <name>_var. `population`: columns step,
+    channel, mean, var. The legend has one entry an estimator; where there are several channels,
+    each says its number at its end.
     """
-    data: list[dict[str, Any]] = []
-    for panel, statistic in enumerate(("mean", "var")):
-        shared = {"hovertemplate": hover("step", statistic), "showlegend": panel == 0}
-        data.append(
-            scatter(
-                panel,
-                series["step"],
-                series[f"batch_{statistic}"],
-                mode="markers",
-                marker={"size": 3.5, "color": colour("batch", 0.6), "maxdisplayed": 150},
-                name=_("each batch"),
-                legendgroup="batch",
-                **shared,
-            )
-        )
-        for name, (shade, dash, width) in ESTIMATORS.items():
-            data.append(
-                scatter(
-                    panel,
-                    series["step"],
-                    series[f"{name}_{statistic}"],
-                    mode="lines",
-                    line={"color": colour(shade), "dash": dash, "width": width},
-                    name=estimator_label(name, momentum),
-                    legendgroup=name,
-                    **shared,
-                )
-            )
-        data.append(
-            scatter(
-                panel,
-                series["step"],
-                series[f"running_{statistic}"],
-                mode="lines",
-                line={"color": colour(variant), "dash": DASH[variant], "width": 2.4},
-                name=_("{label}: its own").format(label=label),
-                legendgroup="own",
-                **shared,
-            )
-        )
-        data.append(
-            scatter(
-                panel,
-                population["step"],
-                population[statistic],
-                mode="markers",
-                marker={"symbol": "diamond-open", "size": 11, "color": colour("truth")},
-                name=_("population at frozen weights"),
-                legendgroup="population",
-                **shared,
-            )
-        )
+    data = [
+        trace
+        for panel, statistic in enumerate(("mean", "var"))
+        for trace in _estimates(panel, statistic, channels, population, variant, label, momentum)
+    ]
     layout = stacked(
         [axis("mean"), axis("var", rangemode="tozero")], axis("step", rangemode="tozero")
     )
-    return figure(data, {**layout, **event_marks(events)})
+    marks = event_marks(events)
+    marks["annotations"] += _channel_names(channels, variant)
+    return figure(data, {**layout, **marks})
+
+
+def _estimates(
+    panel: int,
+    statistic: str,
+    channels: Channels,
+    population: pd.DataFrame,
+    variant: str,
+    label: str,
+    momentum: float,
+) -> list[dict[str, Any]]:
+    """The traces of one panel: kind by kind, channel by channel."""
+    looks = {
+        "batch": (_("each batch"), _dots(MARKS // max(len(channels), 1))),
+        **{
+            name: (estimator_label(name, momentum), _line(shade, dash, width))
+            for name, (shade, dash, width) in ESTIMATORS.items()
+        },
+        "running": (
+            _("{label}: its own").format(label=label),
+            _line(variant, DASH[variant], 2.4),
+        ),
+        "population": (_("population at frozen weights"), _diamonds()),
+    }
+    traces = []
+    for kind, (name, look) in looks.items():
+        for channel, series in channels.items():
+            rows = population[population["channel"] == channel]
+            x: Any = rows["step"] if kind == "population" else series["step"]
+            y: Any = rows[statistic] if kind == "population" else series[f"{kind}_{statistic}"]
+            traces.append(
+                scatter(
+                    panel,
+                    x,
+                    y,
+                    name=name,
+                    legendgroup=kind,
+                    showlegend=panel == 0 and channel == next(iter(channels)),
+                    hovertemplate=_("channel {channel}").format(channel=channel)
+                    + "<br>"
+                    + hover("step", statistic),
+                    **look,
+                )
+            )
+    return traces
+
+
+def _dots(most: int) -> dict[str, Any]:
+    # Each mark is a node of its own in the page, and what is slowest to draw there.
+    return {
+        "mode": "markers",
+        "marker": {"size": 3.5, "color": colour("batch", 0.6), "maxdisplayed": most},
+    }
+
+
+def _line(shade: str, dash: str, width: float) -> dict[str, Any]:
+    return {"mode": "lines", "line": {"color": colour(shade), "dash": dash, "width": width}}
+
+
+def _diamonds() -> dict[str, Any]:
+    return {
+        "mode": "markers",
+        "marker": {"symbol": "diamond-open", "size": 11, "color": colour("truth")},
+    }
+
+
+def _channel_names(channels: Channels, variant: str) -> list[dict[str, Any]]:
+    """The number of each channel at the end of its own lines, where there are several."""
+    return [
+        {
+            "text": str(channel),
+            "x": float(series["step"][-1]),
+            "y": float(series[f"running_{statistic}"][-1]),
+            "xref": f"x{suffix(panel)}",
+            "yref": f"y{suffix(panel)}",
+            "xanchor": "left",
+            "yanchor": "middle",
+            "xshift": 3,
+            "showarrow": False,
+            "font": {"color": colour(variant)},
+        }
+        for panel, statistic in enumerate(("mean", "var"))
+        for channel, series in channels.items()
+        if len(channels) > 1
+        and len(series["step"])
+        and np.isfinite(series[f"running_{statistic}"][-1])
+    ]
 
 
 def accuracy_over_momentum(
@@ -107,7 +155,7 @@ def accuracy_over_momentum(
     name, drawn as lines across. `chosen`: momentum and accuracy of the reader's choice.
     """
     ends = [float(curve["momentum"].min()), float(curve["momentum"].max())]
-    styles = (("truth", "solid"), ("average", "dash"))
+    styles = (("truth", "solid"), ("truth", "dot"), ("average", "dash"))
     data = [
         scatter(
             0,

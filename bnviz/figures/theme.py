@@ -88,6 +88,10 @@ QUANTITIES: dict[str, Quantity] = {
     "gradient": Quantity(N_("size of a gradient value, log scale"), "", ".2g"),
     "grad_norm": Quantity(N_("gradient norm, log"), "", ".3g"),
     "update_ratio": Quantity(N_("update / weight, log"), "", ".2g"),
+    "momentum_tried": Quantity(N_("momentum m"), "", ".3g"),
+    "batch_size": Quantity(N_("batch size"), "", "d"),
+    "images": Quantity(N_("images, log scale"), "", ",d"),
+    "noise": Quantity(N_("its noise alone"), "σ", ".3f"),
     "mean_error": Quantity(N_("error of mean"), "σ", ".3f"),
     "var_error": Quantity(N_("error of variance"), "%", ".1f"),
 }

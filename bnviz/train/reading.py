@@ -299,6 +299,12 @@ def values_per_channel(config: RunConfig, layer: str) -> int:
     return config.batch_size * {"conv1": 24 * 24, "conv2": 8 * 8}.get(layer, 1)
 
 
+def unbiasing(config: RunConfig, layer: str) -> float:
+    """What makes a biased batch variance of `layer` unbiased: n / (n - 1), 1 for a single value."""
+    count = values_per_channel(config, layer)
+    return count / (count - 1) if count > 1 else 1.0
+
+
 def momentum_schedule(config: RunConfig, history: History, steps: np.ndarray) -> np.ndarray:
     """The momentum that each of `steps` was made with, changes in mid-run respected."""
     return _schedule(config.momentum, history, "momentum", steps)
@@ -333,13 +339,20 @@ def replay_layer(
     momentum: float | np.ndarray | None,
     channels: list[int] | None = None,
     stop: int | None = None,
+    *,
+    unbiased: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, and running mean and variance (steps, channels) as `momentum` would have made them."""
+    """Steps, and running mean and variance (steps, channels) as `momentum` would have made them.
+
+    With `unbiased` the variance of each batch is divided by n - 1 on its way into the average, as
+    torch does, without it by n; None is the layer's own way.
+    """
     table = history[steps_table(variant)]
     rows = len(table) if stop is None else min(stop, len(table))
     where = layer_slice(layer)
     picked = np.arange(where.start, where.stop)[channels if channels is not None else slice(None)]
-    mean, var, unbiased = starting_statistics(config, variant)
+    mean, var, own = starting_statistics(config, variant)
+    unbiased = own if unbiased is None else unbiased
     means, variances = replay(
         table.column("batch_mean", stop=rows)[:, picked],
         table.column("batch_var", stop=rows)[:, picked],
@@ -364,11 +377,25 @@ def replayed_statistics(
     return result
 
 
+def own_statistics(
+    history: History, variant: str, layer: str, step: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The layer's own running mean and variance after `step` (the last), of shape (C,) each."""
+    table, where = history[steps_table(variant)], layer_slice(layer)
+    row = len(table) if step is None else step
+    mean, var = (
+        table.column(name, start=row - 1, stop=row)[0, where]
+        for name in ("running_mean", "running_var")
+    )
+    return mean, var
+
+
 class RunningView:
     """Batch values, the layer's own running values and a replay, for a few channels of a layer.
 
-    Keeps what it has read, so a tick of a live page reads only what is new. `frame` gives at most
-    some hundreds of evenly spaced steps.
+    Keeps what it has read, so a tick of a live page reads only what is new. `series` gives at most
+    some hundreds of evenly spaced steps. The batch variances are biased, as they were recorded;
+    `unbiased` is for the replay, as in `replay_layer`.
     """
 
     def __init__(
@@ -379,12 +406,15 @@ class RunningView:
         layer: str,
         channels: list[int],
         momentum: float | None,
+        *,
+        unbiased: bool | None = None,
     ):
         self._config, self._table = config, history[steps_table(variant)]
         where = layer_slice(layer)
         self._channels = np.arange(where.start, where.stop)[channels]
         self._momentum = momentum
-        mean, var, self._unbiased = starting_statistics(config, variant)
+        mean, var, own = starting_statistics(config, variant)
+        self._unbiased = own if unbiased is None else unbiased
         self._count = values_per_channel(config, layer)
         self._rows = 0
         self._last = tuple(np.full(len(channels), start) for start in (mean, var))

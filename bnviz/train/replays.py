@@ -187,7 +187,7 @@ def compare_estimators(
             {
                 "momentum": "none" if momentum is None else momentum,
                 "accuracy": round(evaluation.accuracy, 6),
-                **_errors(statistics, population),
+                **errors_against(statistics, population),
             }
         )
     return result
@@ -214,8 +214,8 @@ def model_at(run: Run, variant: str, step: int) -> LeNet:
     return model
 
 
-def _errors(statistics: Statistics, population: Statistics) -> dict[str, Any]:
-    """Both errors over all layers, and those of each under `layers`."""
+def errors_against(statistics: Statistics, population: Statistics) -> dict[str, Any]:
+    """`mean_error` and `var_error` over all layers as in `compare_estimators`, `layers` with each."""
     differences = {}
     for name, (true_mean, true_var) in population.items():
         varies = true_var > 0

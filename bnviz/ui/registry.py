@@ -1,11 +1,28 @@
-"""The one registry of jobs of this process. Edit rarely: a changed body makes a new registry."""
+"""What belongs to the whole process: its jobs, its measurements, the maps it keeps.
+
+Edit rarely: a changed body makes a new registry.
+"""
 
 import streamlit as st
 
 from bnviz.train.jobs import Jobs
+from bnviz.train.measurements import Measurements
+from bnviz.train.momentum_map import KeptMaps
 
 
 @st.cache_resource
 def jobs() -> Jobs:
     """Survives reloads, other tabs, page switches and edits of other files."""
     return Jobs()
+
+
+@st.cache_resource
+def measurements() -> Measurements:
+    """One for all tabs: what one has asked for, the others see."""
+    return Measurements()
+
+
+@st.cache_resource
+def kept_maps() -> KeptMaps:
+    """Maps of momentum x batch size that no folder could take, and the way to the others."""
+    return KeptMaps()

@@ -49,8 +49,8 @@ def with_value(options: tuple[float, ...], value: float | None) -> list[float]:
 _TAKEN = "named_value_taken"
 
 
-def redraw(fragment: str) -> None:
-    """In a callback: run only the fragment of that key, which is all that answers to the widget.
+def redraw(fragment: str | list[str]) -> None:
+    """In a callback: run only the fragments of these keys, which are all that answer to the widget.
 
     Whatever trains gives way meanwhile, also a run that another page shows.
     The widget must stand in a fragment itself: from outside of any, Streamlit 1.67 begins a run of

@@ -244,16 +244,24 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
 
 
 def running_view(
-    run: RunView, variant: str, layer: str, channels: tuple[int, ...], momentum: float | None
+    run: RunView,
+    variant: str,
+    layer: str,
+    channels: tuple[int, ...],
+    momentum: float | None,
+    *,
+    unbiased: bool | None = None,
 ) -> RunningView:
     """The reader's view of some channels, kept between ticks so that each reads what is new."""
     views: dict[tuple, RunningView] = st.session_state.setdefault("running_views", {})
     table = run.history[steps_table(variant)]
-    key = (id(table), variant, layer, channels, momentum)
+    key = (id(table), variant, layer, channels, momentum, unbiased)
     if key not in views:
         if len(views) > 24:
             views.clear()
-        views[key] = RunningView(run.config, run.history, variant, layer, list(channels), momentum)
+        views[key] = RunningView(
+            run.config, run.history, variant, layer, list(channels), momentum, unbiased=unbiased
+        )
     return views[key]
 
 

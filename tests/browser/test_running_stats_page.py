@@ -7,8 +7,10 @@ from onscreen import (
     button,
     chart,
     drawn,
+    expect_state,
     messages,
     press,
+    run_id,
     sentence,
     series,
     slider,
@@ -33,6 +35,14 @@ def in_sight(page, name):
 def named(page, name, label):
     """The series of a chart whose name has `label` in it."""
     return [each for each in series(page, name) if label in (each["name"] or "")]
+
+
+def measure(page, kind, key=None):
+    """Press the button that measures, and wait for the end however busy the machine is."""
+    pressed = button(page, key or f"measure_{kind}")
+    pressed.click(timeout=60_000)
+    expect(pressed).to_have_count(0)
+    expect(button(page, f"cancel_{kind}")).to_have_count(0, timeout=120_000)
 
 
 def test_the_demo_starts_with_the_note_s_numbers_and_answers_to_its_weight(page):
@@ -70,7 +80,7 @@ def test_the_momentum_slider_replays_one_channel_at_once(page):
 
 def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
     visit(page, PATH)
-    button(page, "measure").click()
+    measure(page, "race")
     drawn(page, "race", "errors")
     in_sight(page, "estimates")
     expect(page.locator("[data-card=race] h3")).to_have_text(
@@ -106,3 +116,72 @@ def test_a_run_that_trains_moves_the_page_along(page):
     drawn(page, "curves")
     ticks(page, 1)
     stop(page)
+
+
+def test_channels_and_the_biased_variance_answer_at_once_and_are_in_the_link(page):
+    visit(page, PATH, stats_layer="fc1", stats_channels=[3, 40], stats_variance="biased")
+    in_sight(page, "estimates")
+    expect(page.locator("[data-card=estimates] h3")).to_contain_text("fc1, channel 3, 40")
+    before = named(page, "estimates", "each batch")
+    assert len(before) == 4  # two channels, mean and variance
+    everything = series(page, "estimates")
+    widget(page, "stats_variance").get_by_text("unbiased").click()
+    wait_for_series_other_than(page, "estimates", everything)
+    after = named(page, "estimates", "each batch")
+    assert [s["y"] for s in after[:2]] == [s["y"] for s in before[:2]]
+    ratio = after[2]["y"][-1] / before[2]["y"][-1]
+    assert ratio == pytest.approx(16 / 15, rel=1e-4)
+    page.reload()
+    in_sight(page, "estimates")
+    expect(page.locator("[data-card=estimates] h3")).to_contain_text("fc1, channel 3, 40")
+
+
+def test_the_race_can_be_run_again_once_a_run_has_newer_weights(page):
+    start_run(page, variants="builtin", checkpoint_every=100)
+    page.get_by_role("link", name="Running statistics", exact=True).click()
+    measure(page, "race")
+    drawn(page, "race", "errors")
+    said = re.search(r"at step ([\d,]+)", sentence(page, "race").inner_text())[1]
+    measure(page, "race", "measure_again_race")
+    expect(sentence(page, "race")).not_to_contain_text(f"at step {said},")
+    expect(sentence(page, "race")).to_contain_text("measured layer by layer")
+    page.get_by_role("link", name="Train", exact=True).click()
+    drawn(page, "curves")
+    stop(page)
+
+
+@pytest.fixture
+def finished_run(page):
+    """The id of a run of 25 steps on the small data set, over before a step could be seen."""
+    visit(page, "/train", steps=25, dataset="fashion-mnist-sample", variants="builtin")
+    button(page, "start").click()
+    page.wait_for_url(lambda url: "run=" in url)
+    expect_state(page, "done", timeout=60_000)
+    return run_id(page)
+
+
+def test_how_many_images_are_enough_is_measured_on_a_button(page, finished_run):
+    visit(page, PATH, run=finished_run)
+    measure(page, "images")
+    drawn(page, "images")
+    expect(sentence(page, "images")).to_contain_text("of all 6,000")
+    by_layer = named(page, "images", "layer by layer")[0]
+    assert sorted(set(by_layer["x"])) == [10, 100, 1000]
+    assert len(by_layer["x"]) == 9
+
+
+def test_a_cancelled_map_keeps_what_is_done_and_outlives_a_reload(page, finished_run):
+    visit(page, PATH, run=finished_run, map_images="1,600")
+    button(page, "measure_map").click()
+    # The first batch size is there while the others are made.
+    expect(chart(page, "map")).to_be_visible(timeout=60_000)
+    button(page, "cancel_map").click()
+    expect(button(page, "measure_map")).to_contain_text("Go on with batch size")
+    expect(button(page, "cancel_map")).to_have_count(0)
+    page.reload()
+    drawn(page, "map")
+    assert 1 <= len(series(page, "map")[0]["y"]) < 4
+    measure(page, "map")
+    in_sight(page, "map")
+    expect(sentence(page, "map")).to_contain_text("at batch 256")
+    assert series(page, "map")[0]["y"] == ["4", "16", "64", "256"]

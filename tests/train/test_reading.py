@@ -16,10 +16,13 @@ from bnviz.train.reading import (
     latest_step,
     loss_curve,
     memory_curves,
+    own_statistics,
+    replay_layer,
     replayed_statistics,
     size_shares,
     stage_quantiles,
     stage_range,
+    unbiasing,
     values_per_channel,
 )
 from bnviz.train.schema import (
@@ -202,3 +205,29 @@ def test_replayed_statistics_of_the_recorded_run_are_its_own():
             found[name][1], table.column("running_var")[-1, where], rtol=1e-4
         )
     assert values_per_channel(run.config, "conv1") == 16 * 24 * 24
+
+
+@pytest.mark.parametrize(("layer", "count"), [("conv1", 16 * 24 * 24), ("fc1", 16)])
+def test_a_replay_divides_by_n_or_by_one_less_as_it_is_asked(layer, count):
+    """At momentum 1 the running variance is that of the batch itself."""
+    run = recorded_run()
+    where = (run.config, run.history, "builtin", layer, 1.0)
+    recorded = run.history[steps_table("builtin")].column("batch_var")[:, layer_slice(layer)]
+    for unbiased, factor in ((False, 1), (True, count / (count - 1)), (None, count / (count - 1))):
+        _steps, _means, variances = replay_layer(*where, unbiased=unbiased)
+        np.testing.assert_allclose(variances, factor * recorded, rtol=1e-5)
+    assert unbiasing(run.config, layer) == pytest.approx(count / (count - 1))
+    # The note keeps the biased variance, and None is the layer's own way.
+    own = replay_layer(run.config, run.history, "note", layer, 1.0)[2]
+    biased = replay_layer(run.config, run.history, "note", layer, 1.0, unbiased=False)[2]
+    np.testing.assert_array_equal(own, biased)
+
+
+def test_the_own_statistics_of_a_step_are_its_row():
+    run = recorded_run()
+    table = run.history[steps_table("builtin")]
+    mean, var = own_statistics(run.history, "builtin", "fc2", 100)
+    np.testing.assert_array_equal(mean, table.column("running_mean")[99, layer_slice("fc2")])
+    np.testing.assert_array_equal(var, table.column("running_var")[99, layer_slice("fc2")])
+    last = own_statistics(run.history, "builtin", "fc2")
+    np.testing.assert_array_equal(last[1], table.column("running_var")[-1, layer_slice("fc2")])

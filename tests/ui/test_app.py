@@ -1,6 +1,7 @@
 """The pages as Streamlit runs them, without a browser."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from bnviz.config import PRESETS
 from bnviz.train.jobs import State
+from bnviz.train.momentum_map import map_path
 from bnviz.train.store import RECORDED_FOLDER, runs_folder
-from bnviz.ui.registry import jobs
+from bnviz.ui.registry import jobs, kept_maps, measurements
 
 
 @pytest.fixture
@@ -162,3 +164,119 @@ def test_a_run_whose_file_was_cut_is_said_once_and_the_recorded_one_shown(app, p
     [error] = app.error
     assert "stages-builtin.arrow cannot be read" in error.value and "Delete this run" in error.value
     assert any("Recorded run" in c.value for c in app.caption)
+
+
+def shown(app, key):
+    """The card of that key, on whichever board."""
+    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
+    return next((card for cards in boards for card in cards if card["key"] == key), None)
+
+
+def finished(app, label):
+    """Press a button of that label, and run the page until what it began has ended."""
+    [button] = [b for b in app.button if b.label == label]
+    button.click().run()
+    until = time.monotonic() + 120
+    while any(b.label == "Cancel" for b in app.button):
+        assert time.monotonic() < until
+        time.sleep(0.05)  # polling a thread
+        app.run()
+    assert not app.exception
+
+
+@pytest.fixture
+def measured_app(app):
+    """Running statistics on a stored run of the sample; what is measured ends with the test."""
+    go(app, "train")
+    app.selectbox(key="dataset").set_value("fashion-mnist-sample")
+    app.multiselect(key="variants").set_value(["composite", "builtin"])
+    app.number_input(key="steps").set_value(25)
+    app.run()
+    app.button(key="start").click().run()
+    (job,) = jobs().all()
+    job.join(60)
+    app.run()
+    app.switch_page("pages/running_stats.py").run()
+    yield app
+    measurements().end_all()
+    measurements.clear()
+    kept_maps.clear()
+
+
+def test_up_to_three_channels_of_either_variance_are_shown(app):
+    go(app, "running_stats")
+    app.segmented_control(key="stats_layer").set_value("fc1").run()
+    app.run()
+    app.multiselect(key="stats_channels").set_value([40, 3]).run()
+    card = shown(app, "estimates")
+    assert card["title"].endswith("fc1, channel 40, 3")
+    assert "the variance of channel 40" in card["sentence"]
+    assert "n = 16 values a channel: unbiased is 6.7 % more" in card["sentence"]
+    app.run()
+    app.segmented_control(key="stats_variance").set_value("biased").run()
+    for pattern in (r"is ([\d.]+) by the EMA", r"was ([\d.]+) in the last batch"):
+        unbiased, biased = (
+            float(re.search(pattern, c["sentence"])[1]) for c in (card, shown(app, "estimates"))
+        )
+        assert unbiased / biased == pytest.approx(16 / 15, rel=0.01)
+    app.run()
+    said = app.segmented_control(key="stats_variance").help
+    assert "conv1: n = 9,216" in said
+    assert "fc1: n = 16, factor 1.0667" in said
+
+
+def test_channels_that_a_layer_has_not_are_its_last_and_none_is_the_first(app):
+    go(app, "running_stats")
+    app.multiselect(key="stats_channels").set_value([119, 50]).run()
+    assert shown(app, "estimates")["title"].endswith("conv2, channel 15")
+    app.run()
+    app.multiselect(key="stats_channels").set_value([]).run()
+    assert shown(app, "estimates")["title"].endswith("conv2, channel 0")
+
+
+def test_the_recorded_run_has_its_map_at_once(app):
+    go(app, "running_stats")
+    assert shown(app, "map")["title"].startswith("The larger the batch, the larger the best")
+    assert not any(b.label == "Make the map" for b in app.button)
+    app.selectbox(key="map_images").set_value(6_400).run()
+    assert shown(app, "map") is None
+    app.run()
+    assert any(b.label == "Make the map" for b in app.button)
+
+
+def test_how_many_images_are_enough_is_measured_on_what_there_is(measured_app):
+    finished(measured_app, "Measure how many images")
+    card = shown(measured_app, "images")
+    assert "of all 6,000" in card["sentence"]
+    assert "From 1,000 images" in card["sentence"]
+    assert "in one pass" in card["sentence"]
+
+
+def test_a_map_is_shared_by_tabs_kept_in_the_folder_and_mended_when_cut(measured_app):
+    app = measured_app
+    app.selectbox(key="map_images").set_value(1_600).run()
+    app.run()
+    finished(app, "Make the map")
+    said = shown(app, "map")["sentence"]
+    assert "1,600 images at each batch size" in said
+    (job,) = jobs().all()
+    path = map_path(job.folder, "builtin", 1_600)
+    other = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    other.query_params["run"], other.query_params["map_images"] = job.id, "1,600"
+    go(other, "running_stats")
+    assert shown(other, "map")["sentence"] == said
+    path.write_bytes(path.read_bytes()[:300])
+    other.run()
+    assert shown(other, "map") is None
+    assert any("cannot be read" in c.value for c in other.caption)
+    assert any(b.label == "Make the map" for b in other.button)
+
+
+def test_a_measurement_that_fails_says_why_and_can_be_tried_again(measured_app):
+    app, (job,) = measured_app, jobs().all()
+    weights = sorted((job.folder / "checkpoints").iterdir())
+    for path in weights:
+        path.write_bytes(b"cut")
+    finished(app, "Measure")
+    assert any("ended early. The checkpoint" in e.value for e in app.error)
+    assert any(b.label == "Measure" for b in app.button)

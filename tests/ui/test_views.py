@@ -12,12 +12,21 @@ from bnviz.figures import theme
 from bnviz.train.history import History
 from bnviz.train.schema import STAGES, schemas
 from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
-from bnviz.ui import activations, backward, estimates, inside, intro, on_image, views
+from bnviz.ui import (
+    activations,
+    backward,
+    estimates,
+    inside,
+    intro,
+    on_image,
+    start_and_eps,
+    views,
+)
 from bnviz.ui.live.wire import encode_figure
 from bnviz.ui.runs import RunView
 
 NOWHERE = Path("nowhere")  # no checkpoints
-FC1 = estimates.Choice("builtin", "fc1", 3, 0.01, 1e-5)
+FC1 = estimates.Choice("builtin", "fc1", (3, 7), 0.01, 1e-5)
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def all_cards(run):
             )
         ),
         estimates.estimates_card(run, FC1, None),
-        *estimates.start_and_eps_cards(run, FC1),
+        *start_and_eps.start_and_eps_cards(run, FC1),
         *backward.cards(run, "conv2", 100),
     ]
 

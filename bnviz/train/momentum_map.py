@@ -1,0 +1,328 @@
+"""Momentum x batch size: which weight of the new batch suits which batch, trained for the purpose.
+
+Running statistics never influence training, so one training a batch size gives the whole row of
+momenta by replay. A map is kept with its run as ``maps/<variant>-<images>.json``, a row of batch
+sizes at a time, and goes on from there when it was cancelled.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bnviz import data
+from bnviz.config import RunConfig
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError, RunError
+from bnviz.i18n import _
+from bnviz.train.measurements import MOMENTA, POPULATION_IMAGES, Progress, Statistics, unheard
+from bnviz.train.reading import replayed_statistics
+from bnviz.train.schema import LAYERS, steps_table
+from bnviz.train.store import RECORDED_FOLDER, write_atomically
+
+BATCH_SIZES = (4, 16, 64, 256)
+IMAGES = (1_600, 6_400, 16_000, 60_000)
+COLUMNS = ["batch_size", "momentum", "accuracy", "mean_error", "noise", "train_images"]
+WHOLE = ("batch_size", "train_images")
+NEVER = 10_000_000
+FEWEST_STEPS = 3  # what `noise_of_mean` takes to see the noise of a batch
+STEPS_A_REPORT = 5
+# A step costs about as much as so many images do in it (2 cores: 2.5 ms and 0.05 ms an image).
+STEP_IN_IMAGES = 50
+TEST_IN_IMAGES = 8_000
+
+
+def momentum_map(
+    config: RunConfig,
+    variant: str,
+    images: int,
+    progress: Progress = unheard,
+    *,
+    kept: pd.DataFrame | None = None,
+    keep: Callable[[pd.DataFrame], None] = lambda frame: None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    momenta: Sequence[float] = MOMENTA,
+    dataset: Dataset | None = None,
+) -> pd.DataFrame:
+    """Accuracy and error of the running statistics for each batch size and momentum, a row each.
+
+    `variant` is trained with the settings of `config`, only the batch size changed, on the same
+    number of `images` each time (``images // batch_size`` steps; more than the data set has is
+    another round of it). Then each momentum is replayed, and put into the weights of the end.
+
+    Columns: `batch_size`, `momentum`, `accuracy` (eval mode, all test images, 0 to 1),
+    `mean_error`, the root mean square over all channels of the running mean's distance to the
+    population's at these weights (the first POPULATION_IMAGES training images, layer by layer), in
+    standard deviations of the channel, `noise`, how much of that to expect from the chance of which
+    images the batches held (`noise_of_mean`, same unit; the error itself is one throw of these
+    dice and may be smaller), and `train_images` of the data set.
+
+    Batch sizes of `kept`, an earlier and unfinished map, are not trained again; `keep` is called
+    with what there is after each. Raises ConfigError where a batch size would make fewer than
+    FEWEST_STEPS steps, RunError where training diverges.
+    """
+    if images // max(batch_sizes) < FEWEST_STEPS:
+        raise ConfigError(
+            _("images: got {value}; allowed: {least:,} or more, {steps} steps of {batch}.").format(
+                value=images,
+                least=FEWEST_STEPS * max(batch_sizes),
+                steps=FEWEST_STEPS,
+                batch=max(batch_sizes),
+            )
+        )
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
+    images_of = dataset or data.load(config.dataset)
+    frame = _of_the_same_data(kept, len(images_of.train_labels))
+    done = set(frame["batch_size"])
+    work = _Work(images, batch_sizes, len(momenta), done, progress)
+    for batch_size in (b for b in batch_sizes if b not in done):
+        row = _row(at_batch_size(config, variant, batch_size, images), momenta, images_of, work)
+        frame = pd.concat([frame, row]) if len(frame) else row
+        frame = frame.sort_values(["batch_size", "momentum"], ignore_index=True)
+        keep(frame)
+    return frame
+
+
+def at_batch_size(config: RunConfig, variant: str, batch_size: int, images: int) -> RunConfig:
+    """The run of `config` for one variant at another batch size, with nothing observed but steps."""
+    changes = {
+        "variants": (variant,),
+        "batch_size": batch_size,
+        "epochs": None,
+        "steps": images // batch_size,
+        **dict.fromkeys(("stages_every", "memory_every", "eval_every", "checkpoint_every"), NEVER),
+    }
+    return RunConfig.parse(**{**config.model_dump(), **changes})
+
+
+def _of_the_same_data(kept: pd.DataFrame | None, train_images: int) -> pd.DataFrame:
+    """What is kept and was measured on a data set of that size."""
+    if kept is None:
+        return pd.DataFrame(columns=COLUMNS)
+    return kept[kept["train_images"] == train_images]
+
+
+def _row(
+    config: RunConfig, momenta: Sequence[float], dataset: Dataset, work: "_Work"
+) -> pd.DataFrame:
+    """Train at one batch size and try each momentum in the weights of the end."""
+    import torch
+
+    from bnviz.analysis.population import evaluate_with_statistics, population_statistics
+    from bnviz.train.replays import errors_against
+    from bnviz.train.trainer import Trainer
+
+    variant, steps = config.variants[0], config.total_steps(len(dataset.train_labels))
+    with Trainer(config, dataset) as trainer:
+        while not trainer.done:
+            if trainer.step_count % STEPS_A_REPORT == 0:
+                work.trained(config.batch_size, trainer.step_count / steps)
+            trainer.step()
+        trainer.flush()
+        trained = trainer.runs[variant]
+        if trained.stopped is not None:
+            raise RunError(
+                _("At batch size {batch}: {reason}").format(
+                    batch=config.batch_size, reason=trained.stopped
+                )
+            )
+        work.trained(config.batch_size, 1.0)
+        images, test, labels = (
+            torch.tensor(array, device=trainer.device)
+            for array in (
+                dataset.train_images[:POPULATION_IMAGES],
+                dataset.test_images,
+                dataset.test_labels,
+            )
+        )
+        population = population_statistics(trained.model, images, heed=work.heed)
+        table = trainer.history[steps_table(variant)]
+        batch_means = table.column("batch_mean", start=steps - noise_window(steps))
+        rows = []
+        for momentum in momenta:
+            work.next()
+            replayed = replayed_statistics(config, trainer.history, variant, momentum, steps)
+            rows.append(
+                (
+                    config.batch_size,
+                    momentum,
+                    evaluate_with_statistics(trained.model, replayed, test, labels).accuracy,
+                    errors_against(replayed, population)["mean_error"],
+                    noise_of_mean(batch_means, population, momentum, steps),
+                    len(dataset.train_labels),
+                )
+            )
+        work.next()
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def noise_window(steps: int) -> int:
+    """Of so many steps the last ones say how noisy a batch is: a quarter, at least FEWEST_STEPS."""
+    return max(steps // 4, FEWEST_STEPS)
+
+
+def noise_of_mean(
+    batch_means: np.ndarray, population: Statistics, momentum: float, steps: int
+) -> float:
+    """Standard error of the running mean by the chance of the batches, in σ of the channels.
+
+    An average of independent batches with the weights m (1 - m)^k has the variance
+
+        m / (2 - m) (1 - (1 - m)^(2 steps)) s²
+
+    (the sum of the squared weights, `bnviz.analysis.estimators.noise` with its start), where s² is
+    that of a single batch mean. It is measured on `batch_means` (rows, channels of all layers),
+    the last rows of the run, freed from the slow movement of the weights: each value less the
+    mean of its two neighbours, squared, times 2/3 (Gasser, Sroka & Jennen-Steinmetz 1986,
+    Biometrika 73, https://doi.org/10.1093/biomet/73.3.625, for equal distances). A straight trend
+    leaves no trace in it; what the weights jump from step to step does, and counts as noise.
+
+    Returned is the root mean square over the channels of the standard error divided by the
+    population's standard deviation; a channel that never varies is left out. NaN of nothing.
+    """
+    off = batch_means[1:-1] - (batch_means[:-2] + batch_means[2:]) / 2
+    of_a_batch = 2 / 3 * np.mean(np.square(off, dtype=float), axis=0)
+    var = np.concatenate([population[layer][1] for layer in LAYERS])
+    varies = var > 0
+    if not varies.any():
+        return math.nan
+    share = momentum / (2 - momentum) * (1 - (1 - momentum) ** (2 * steps))
+    return float(np.sqrt(share * np.mean(of_a_batch[varies] / var[varies])))
+
+
+class _Work:
+    """Tells a `Progress` how far a map is: a training, a population and the momenta, row by row."""
+
+    def __init__(
+        self,
+        images: int,
+        batch_sizes: Sequence[int],
+        momenta: int,
+        finished: set[int],
+        progress: Progress,
+    ):
+        self._progress, self._momenta = progress, momenta
+        self._training = {b: images // b * (STEP_IN_IMAGES + b) for b in batch_sizes}
+        self._tests = TEST_IN_IMAGES * (momenta + 4)
+        self._all = sum(self._training.values()) + len(batch_sizes) * self._tests
+        self._parts = len(batch_sizes) * (momenta + 2)
+        self._done = len(finished) * (momenta + 2)
+        self._spent = float(sum(self._training[b] + self._tests for b in finished))
+        self._now = 0.0
+        self.heed()
+
+    def trained(self, batch_size: int, share: float) -> None:
+        """Training at `batch_size` is done by that share (0 to 1)."""
+        self._now = share * self._training[batch_size]
+        if share == 1:
+            self._done, self._spent, self._now = self._done + 1, self._spent + self._now, 0.0
+        self.heed()
+
+    def next(self) -> None:
+        """The population, or the test of a momentum, is done."""
+        self._done += 1
+        self._spent += self._tests / (self._momenta + 1)
+        self.heed()
+
+    def heed(self) -> None:
+        """The present part is still at work."""
+        share = min((self._spent + self._now) / self._all, 1.0)
+        self._progress(min(self._done, self._parts), self._parts, share)
+
+
+# ---- what is kept --------------------------------------------------------------------------------
+
+
+def map_path(folder: Path, variant: str, images: int) -> Path:
+    """Where the map of a run in `folder` is kept."""
+    return folder / "maps" / f"{variant}-{images}.json"
+
+
+def write_map(path: Path, frame: pd.DataFrame) -> None:
+    """Write a map, whole or not at all. Raises OSError when it cannot be written."""
+    path.parent.mkdir(exist_ok=True)
+    rows = json.loads(frame.to_json(orient="records", double_precision=10))
+    write_atomically(path, json.dumps({"rows": rows}, indent=1).encode())
+
+
+def read_map(path: Path) -> pd.DataFrame:
+    """What `write_map` wrote, maybe of some batch sizes only; empty where there is no file.
+
+    Raises RunError for a file that was cut off or changed, or has other momenta than MOMENTA.
+    """
+    try:
+        rows = _rows(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return pd.DataFrame(columns=COLUMNS)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            _("The map in {path} cannot be read ({error}). Measure it again.").format(
+                path=path, error=error
+            )
+        ) from error
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(WHOLE, int))
+    for batch_size, row in frame.groupby("batch_size"):
+        if batch_size not in BATCH_SIZES or tuple(row["momentum"]) != MOMENTA:
+            raise RunError(
+                _("The map in {path} has other batch sizes or momenta. Measure it again.").format(
+                    path=path
+                )
+            )
+    return frame
+
+
+def _rows(document: dict[str, Any]) -> list[list[float]]:
+    """The numbers of a map's document. Raises ValueError, TypeError or KeyError for anything else."""
+    rows = []
+    for entry in document["rows"]:
+        values = [math.nan if entry[n] is None else float(entry[n]) for n in COLUMNS]
+        if not 0 <= values[COLUMNS.index("accuracy")] <= 1:
+            raise ValueError(f"accuracy {values[COLUMNS.index('accuracy')]}")
+        rows.append(values)
+    return rows
+
+
+class KeptMaps:
+    """The maps of the runs of a process: in the run's folder, else in memory until the server ends."""
+
+    def __init__(self) -> None:
+        self._memory: dict[tuple[str, str, int], tuple[pd.DataFrame, str]] = {}
+
+    def load(
+        self, run_id: str, folder: Path | None, variant: str, images: int
+    ) -> tuple[pd.DataFrame, str]:
+        """The map, empty where there is none yet, and a line on what is wrong with it, or ""."""
+        if (run_id, variant, images) in self._memory:
+            return self._memory[run_id, variant, images]
+        if folder is None:
+            return pd.DataFrame(columns=COLUMNS), ""
+        try:
+            return read_map(map_path(folder, variant, images)), ""
+        except RunError as error:
+            return pd.DataFrame(columns=COLUMNS), str(error)
+
+    def save(
+        self, run_id: str, folder: Path | None, variant: str, images: int, frame: pd.DataFrame
+    ) -> None:
+        """Keep a map, finished or not."""
+        try:
+            if folder is None:
+                reason = _("This run is not stored")
+            elif folder == RECORDED_FOLDER:
+                reason = _("The recorded run belongs to the package")
+            else:
+                write_map(map_path(folder, variant, images), frame)
+                self._memory.pop((run_id, variant, images), None)
+                return
+        except OSError as error:
+            reason = _("{folder} cannot be written ({error})").format(
+                folder=folder, error=error.strerror or error
+            )
+        note = _("{reason}, so this map is kept until the server ends.").format(reason=reason)
+        self._memory[run_id, variant, images] = (frame, note)

@@ -1,0 +1,83 @@
+"""The value that running statistics start at, and the eps that is added to them."""
+
+import numpy as np
+
+from bnviz.analysis import estimators
+from bnviz.figures.race import first_steps, share_of_eps
+from bnviz.i18n import _
+from bnviz.train.reading import own_statistics, replay_layer
+from bnviz.train.schema import steps_table
+from bnviz.ui.estimates import Choice
+from bnviz.ui.live import Card
+from bnviz.ui.runs import RunView
+from bnviz.ui.views import HEIGHT
+
+FIRST_STEPS = 100
+EPS_MATTERS = 0.01  # share of var + eps
+
+
+def start_and_eps_cards(run: RunView, chosen: Choice) -> list[Card]:
+    """What the start value does to the first steps, and eps to each channel; none without steps."""
+    if not len(run.history[steps_table(chosen.variant)]):
+        return []
+    return [_start_card(run, chosen), _eps_card(run, chosen)]
+
+
+def _start_card(run: RunView, chosen: Choice) -> Card:
+    # At momentum 1 the running variance is each batch's own, as the layer averages it.
+    steps, _means, batch_var = replay_layer(
+        run.config, run.history, chosen.variant, chosen.layer, 1.0, [chosen.channel], FIRST_STEPS
+    )
+    started = {
+        start: estimators.replay(batch_var, batch_var, momentum=chosen.momentum, initial_var=start)[
+            1
+        ][:, 0]
+        for start in (0.0, 1.0)
+    }
+    at = min(5, len(steps))
+    left = estimators.start_bias(chosen.momentum, at)
+    return Card(
+        key="start",
+        title=_("The value it starts at weighs on the first steps"),
+        figure=first_steps(steps, batch_var[:, 0], started),
+        sentence=_(
+            "At m = {m:g}, {left:.0%} of the start value is left after {at} steps: started at 0 the "
+            "variance is low by that share (factor 1 − (1 − m)ᵗ). Evaluated before any step, a "
+            "variance of 0 divides by √ε and multiplies by {factor:,.0f}; torch starts at 1."
+        ).format(m=chosen.momentum, left=left, at=at, factor=chosen.eps**-0.5),
+        alt=_("Running variance of a channel over the first steps, started at 0 and at 1"),
+        height=HEIGHT - 60,
+        asked=f"{chosen}",
+    )
+
+
+def _eps_card(run: RunView, chosen: Choice) -> Card:
+    _mean, var = own_statistics(run.history, chosen.variant, chosen.layer)
+    shares = chosen.eps / (var.astype(float) + chosen.eps)
+    worst = int(shares.argmax())
+    return Card(
+        key="eps_share",
+        title=(
+            _("In {layer}, eps is not small beside the variance")
+            if shares[worst] > EPS_MATTERS
+            else _("In {layer}, eps is far below every variance")
+        ).format(layer=chosen.layer),
+        figure=share_of_eps(shares, chosen.variant),
+        sentence=_(
+            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.2g} % of "
+            "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
+            "{scale:.6g} %. "
+            "Training saw ε = {own:g}."
+        ).format(
+            label=run.labels[chosen.variant],
+            eps=chosen.eps,
+            channel=worst,
+            share=100 * shares[worst],
+            var=var[worst],
+            scale=100 * np.sqrt(1 - shares[worst]),
+            own=run.config.eps,
+        ),
+        alt=_("Share of eps in the variance plus eps for each channel of the layer"),
+        height=HEIGHT - 60,
+        asked=f"{chosen}",
+    )

@@ -31,6 +31,7 @@ from bnviz.ui import activations, estimates, views
 from bnviz.ui.live import Card
 from bnviz.ui.live.wire import encode_figure
 from bnviz.ui.runs import RunView
+from bnviz.ui.start_and_eps import start_and_eps_cards
 
 MIB = 2**20
 STEPS_A_TICK = 10
@@ -90,10 +91,10 @@ def pages(run: RunView) -> dict[str, Callable[[float], list[Card]]]:
         return activations.cards(run, chosen, None)
 
     def statistics_page(momentum: float) -> list[Card]:
-        chosen = estimates.Choice("builtin", "conv2", 0, momentum, 1e-5)
+        chosen = estimates.Choice("builtin", "conv2", (0,), momentum, 1e-5)
         return [
             estimates.estimates_card(run, chosen, None),
-            *estimates.start_and_eps_cards(run, chosen),
+            *start_and_eps_cards(run, chosen),
         ]
 
     return {"Train": train, "Activations": over_time, "Running statistics": statistics_page}

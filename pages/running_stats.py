@@ -6,7 +6,7 @@ from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import demo, enough, estimates, momentum_map, runs
 from bnviz.ui.board import board
-from bnviz.ui.measuring import every
+from bnviz.ui.measuring import every, found
 from bnviz.ui.race import race, race_cards, race_key
 from bnviz.ui.start_and_eps import start_and_eps_cards
 from bnviz.ui.state import sliders
@@ -64,16 +64,15 @@ mapping = every(run, momentum_map.map_key(run, variant, images), live=None)
 
 @st.fragment(run_every=racing, key=FIGURES)
 def on_the_run() -> None:
-    """Replays of some channels, then the race of the estimators."""
+    """Replays of some channels, sent at once; then the race, whose accuracies take longer."""
     if run.job is not None:
         run.job.watch()
     chosen = estimates.choice(run)
+    first = estimates.estimates_card(run, chosen, found(race_key(run, chosen.variant)))
+    board([first, *start_and_eps_cards(run, chosen)], key="estimates", revision=run.id)
     measured = race(run, chosen)
-    cards = [estimates.estimates_card(run, chosen, measured)]
     if measured is not None:
-        cards += race_cards(run, chosen, measured)
-    cards += start_and_eps_cards(run, chosen)
-    board(cards, key="estimates", revision=run.id)
+        board(race_cards(run, chosen, measured), key="race", revision=run.id)
     if racing != every(run, race_key(run, chosen.variant), live=1.0):
         st.rerun()
 

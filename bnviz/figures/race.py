@@ -28,7 +28,7 @@ def estimator_label(name: str, momentum: float) -> str:
 
 
 Channels = Mapping[int, Mapping[str, np.ndarray]]
-MARKS = 150
+_DOTS = {"mode": "markers", "marker": {"size": 3.5, "color": colour("batch", 0.6)}}
 
 
 def estimates_over_steps(
@@ -41,8 +41,9 @@ def estimates_over_steps(
 ) -> Figure:
     """Some channels: batches, the layer's own running values, replayed estimators, the population.
 
-    `channels`: by channel the arrays (points,) step, batch_mean, batch_var, running_mean,
-    running_var and, for each of ESTIMATORS, <name>_mean and <name>_var. `population`: columns step,
+    `channels`: by channel the arrays (points,) step, running_mean, running_var and, for each of
+    ESTIMATORS, <name>_mean and <name>_var, and the batches (dots,) batch_mean and batch_var at
+    the steps batch_mean_step and batch_var_step. `population`: columns step,
     channel, mean, var. The legend has one entry an estimator; where there are several channels,
     each says its number at its end.
     """
@@ -70,7 +71,7 @@ def _estimates(
 ) -> list[dict[str, Any]]:
     """The traces of one panel: kind by kind, channel by channel."""
     looks = {
-        "batch": (_("each batch"), _dots(MARKS // max(len(channels), 1))),
+        "batch": (_("each batch"), _DOTS),
         **{
             name: (estimator_label(name, momentum), _line(shade, dash, width))
             for name, (shade, dash, width) in ESTIMATORS.items()
@@ -85,8 +86,10 @@ def _estimates(
     for kind, (name, look) in looks.items():
         for channel, series in channels.items():
             rows = population[population["channel"] == channel]
-            x: Any = rows["step"] if kind == "population" else series["step"]
-            y: Any = rows[statistic] if kind == "population" else series[f"{kind}_{statistic}"]
+            x: Any = series.get(f"{kind}_{statistic}_step", series["step"])
+            y: Any = series.get(f"{kind}_{statistic}")
+            if kind == "population":
+                x, y = rows["step"], rows[statistic]
             traces.append(
                 scatter(
                     panel,
@@ -102,14 +105,6 @@ def _estimates(
                 )
             )
     return traces
-
-
-def _dots(most: int) -> dict[str, Any]:
-    # Each mark is a node of its own in the page, and what is slowest to draw there.
-    return {
-        "mode": "markers",
-        "marker": {"size": 3.5, "color": colour("batch", 0.6), "maxdisplayed": most},
-    }
 
 
 def _line(shade: str, dash: str, width: float) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked
 from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
-MARKS = 80
 Series = Mapping[tuple[str, int], Mapping[str, np.ndarray]]
 
 
@@ -21,8 +20,9 @@ def running_statistics(
 ) -> Figure:
     """Running mean above, running variance below, for some channels of each variant.
 
-    `series`: per variant and channel the arrays step, batch_mean, batch_var, running_mean,
-    running_var, replay_mean, replay_var, all of shape (points,). The replay is drawn for the last
+    `series`: per variant and channel the arrays (points,) step, running_mean, running_var,
+    replay_mean, replay_var, and the batches (dots,) batch_mean and batch_var at the steps
+    batch_mean_step and batch_var_step. The replay is drawn for the last
     variant.
     """
     data = [
@@ -58,7 +58,7 @@ def _traces(
         traces.append(
             scatter(
                 panel,
-                values["step"],
+                values.get(f"{source}_{statistic}_step", values["step"]),
                 values[f"{source}_{statistic}"],
                 name=label,
                 legendgroup=source if source == "replay" else variant,
@@ -76,8 +76,7 @@ def _style(source: str, variant: str) -> dict[str, Any]:
     if source == "batch":
         return {
             "mode": "markers",
-            # Each mark is a node of its own in the page, and what is slowest to draw there.
-            "marker": {"size": 3.5, "color": colour(variant, 0.4), "maxdisplayed": MARKS},
+            "marker": {"size": 3.5, "color": colour(variant, 0.4)},
         }
     line = {
         "running": {"color": colour(variant), "dash": DASH[variant], "width": 2.4},

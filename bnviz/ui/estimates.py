@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from bnviz.analysis import estimators
-from bnviz.figures.race import ESTIMATORS, estimates_over_steps
+from bnviz.figures.race import estimates_over_steps
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Measured
@@ -60,7 +61,7 @@ def controls(run: RunView, *, answers: str, others: list[str]) -> None:
         st.segmented_control(
             _("Variant"), variants, default=variants[-1], required=True, key="stats_variant",
             bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
-            on_change=_redraw_all(run, [answers, *others]),
+            on_change=partial(redraw, [answers, *others]),
             help=_("Whose weights and batches are used."),
         )  # fmt: skip
         layer_control("stats_layer", "conv2", changed)
@@ -73,15 +74,6 @@ def controls(run: RunView, *, answers: str, others: list[str]) -> None:
             ).format(most=MOST_CHANNELS),
         )  # fmt: skip
         _variance_control(run, changed)
-
-
-def _redraw_all(run: RunView, fragments: list[str]) -> Callable[[], None]:
-    def changed() -> None:
-        if run.job is not None:
-            run.job.give_way()
-        redraw(fragments)
-
-    return changed
 
 
 def _variance_control(run: RunView, changed: Callable[[], None]) -> None:
@@ -142,6 +134,7 @@ def estimates_card(run: RunView, chosen: Choice, found: Measured | None) -> Card
         alt=_("Running mean and variance of channels by several estimators over the steps"),
         height=HEIGHT + 60,
         asked=f"{chosen} {found and found.step}",
+        wide=True,
     )
 
 
@@ -150,24 +143,23 @@ def _channels(run: RunView, chosen: Choice) -> dict[int, dict[str, np.ndarray]]:
     where = (run, chosen.variant, chosen.layer, chosen.channels)
     own = running_view(*where, chosen.momentum, unbiased=chosen.unbiased).series()
     average = running_view(*where, None, unbiased=chosen.unbiased).series()
-    if not len(own["step"]):
-        columns = [f"{n}_{s}" for n in ("batch", "running", *ESTIMATORS) for s in ("mean", "var")]
-        return {c: dict.fromkeys(["step", *columns], np.empty(0)) for c in chosen.channels}
     starts = starting_statistics(run.config, chosen.variant)
     factor = {"mean": 1.0, "var": unbiasing(run.config, chosen.layer) if chosen.unbiased else 1.0}
     result = {}
-    for k, channel in enumerate(chosen.channels):
-        series = result[channel] = {"step": own["step"]}
+    for channel, mine, plain in zip(chosen.channels, own, average, strict=True):
+        series = result[channel] = {"step": mine["step"]}
         for statistic, start in (("mean", starts[0]), ("var", starts[1])):
-            ema = own[f"replay_{statistic}"][:, k]
+            ema = mine[f"replay_{statistic}"]
             series |= {
-                f"batch_{statistic}": factor[statistic] * own[f"batch_{statistic}"][:, k],
-                f"running_{statistic}": own[f"running_{statistic}"][:, k],
+                f"batch_{statistic}": factor[statistic] * mine[f"batch_{statistic}"],
+                f"batch_{statistic}_step": mine[f"batch_{statistic}_step"],
+                f"last_{statistic}": factor[statistic] * mine[f"recent_{statistic}"][-1:],
+                f"running_{statistic}": mine[f"running_{statistic}"],
                 f"ema_{statistic}": ema,
                 f"corrected_{statistic}": estimators.corrected(
-                    ema, chosen.momentum, start, own["step"]
+                    ema, chosen.momentum, start, mine["step"]
                 ),
-                f"average_{statistic}": average[f"replay_{statistic}"][:, k],
+                f"average_{statistic}": plain[f"replay_{statistic}"],
             }
     return result
 
@@ -203,5 +195,6 @@ def _sentence(run: RunView, series: dict[str, np.ndarray], chosen: Choice) -> st
         m=chosen.momentum,
         n=count,
         more=100 * (unbiasing(run.config, chosen.layer) - 1),
-        **{name: series[f"{name}_var"][-1] for name in ("ema", "average", "batch")},
+        batch=series["last_var"][-1],
+        **{name: series[f"{name}_var"][-1] for name in ("ema", "average")},
     )

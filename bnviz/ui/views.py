@@ -15,7 +15,6 @@ from bnviz.figures.theme import LAYER_LABELS
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import (
-    RunningView,
     accuracy_curves,
     density,
     layer_range,
@@ -25,6 +24,7 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
+from bnviz.train.running_view import RunningView
 from bnviz.train.schema import LAYERS, STAGES, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
@@ -201,14 +201,10 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
     """Running statistics of some channels: batches, the layer's own line, a replay."""
     series: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     for variant in run.config.variants:
-        kept = running_view(run, variant, layer, tuple(channels), momentum)
-        values = kept.series()
-        if not VARIANTS[variant].normalizes or not kept.rows:
-            continue
-        for k, channel in enumerate(channels):
-            series[variant, channel] = {
-                name: array[:, k] if array.ndim == 2 else array for name, array in values.items()
-            }
+        view = running_view(run, variant, layer, tuple(channels), momentum)
+        found = view.series()
+        if VARIANTS[variant].normalizes and view.rows:
+            series |= {(variant, c): of for c, of in zip(channels, found, strict=True)}
     sentence = _("Batch statistics come with the first ten steps.")
     if series:
         (variant, channel), values = list(series.items())[-1]
@@ -218,7 +214,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
         ).format(
             label=run.labels[variant],
             channel=channel,
-            spread=float(np.std(values["batch_mean"][-100:])),
+            spread=float(np.std(values["recent_mean"])),
             own=values["running_mean"][-1],
             m=momentum,
             replay=values["replay_mean"][-1],

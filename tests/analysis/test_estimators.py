@@ -20,7 +20,6 @@ from bnviz.analysis.estimators import (
 from bnviz.errors import ConfigError
 from bnviz.nn.state import statistics
 from bnviz.train.reading import (
-    RunningView,
     momentum_schedule,
     replay_layer,
     replayed_statistics,
@@ -148,24 +147,6 @@ def test_replay_respects_a_change_in_mid_run(short_config, sample):
     torch.testing.assert_close(
         torch.tensor(means[-1]).float(), layer.running_mean, rtol=1e-4, atol=1e-5
     )
-
-
-def test_a_running_view_that_grows_equals_one_that_reads_all_at_once(short_config, sample):
-    config = short_config(variants="builtin", steps=90)
-    with Trainer(config, sample) as trainer:
-        growing = RunningView(config, trainer.history, "builtin", "conv2", [3], 0.3)
-        while not trainer.done:
-            trainer.step()
-            if trainer.step_count % 7 == 0:
-                growing.update()
-        trainer.flush()
-    fresh = RunningView(config, trainer.history, "builtin", "conv2", [3], 0.3)
-    one, other = growing.series(40), fresh.series(40)
-    assert one.keys() == other.keys()
-    for name in one:
-        np.testing.assert_allclose(one[name], other[name], rtol=1e-6)
-    assert one["step"][-1] == 90
-    assert len(one["step"]) <= 40
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.1, float("nan")])
@@ -334,23 +315,3 @@ def test_corrected_without_any_weight_of_a_batch_is_not_a_number():
 def test_closed_forms_refuse_a_weight_outside_0_to_1(formula, momentum):
     with pytest.raises(ConfigError, match=r"momentum: got .*0 to 1"):
         formula(momentum)
-
-
-def test_a_running_view_goes_on_with_a_gap_where_the_statistics_are_no_numbers(
-    short_config, sample
-):
-    config = short_config(variants="builtin,none", steps=8)
-    with Trainer(config, sample) as trainer:
-        view = RunningView(config, trainer.history, "builtin", "conv1", [0, 1], 0.1)
-        while not trainer.done:
-            trainer.step()
-            trainer.flush()
-            if trainer.step_count == 5:  # as a run that diverges leaves it
-                trainer.history[steps_table("builtin")].column("batch_var")[4, 0] = np.nan
-                view.update()
-    fresh = RunningView(config, trainer.history, "builtin", "conv1", [0, 1], 0.1)
-    for series in (view.series(), fresh.series()):
-        assert np.isfinite(series["replay_mean"]).all(axis=1).tolist() == [True] * 4 + [False] * 4
-        assert len(series["step"]) == 8
-    without = RunningView(config, trainer.history, "none", "conv1", [0], 0.1).series()
-    assert np.isnan(without["replay_mean"]).all()

@@ -1,6 +1,6 @@
 """The momentum slider on Running statistics, while another run trains: how soon it is answered.
 
-    python benchmarks/replay_slider.py [--presses 30] [--steps 3750] [--json]
+    python benchmarks/replay_slider.py [--presses 30] [--steps 3750] [--alone] [--json]
 
 A run of one epoch (real images, batch 16, nn.BatchNorm) is made and stored. A server of its own
 then trains the default run, and a page shows the stored one. Taken in the browser, from the key
@@ -61,17 +61,18 @@ def stored_run(folder: Path, steps: int) -> str:
 
 
 @contextmanager
-def page_beside_a_training(steps: int) -> Iterator[Page]:
-    """Running statistics of the stored run, while the server trains another past step 200."""
+def page_on_a_stored_run(steps: int, training: bool) -> Iterator[Page]:
+    """Running statistics of the stored run; with `training` the server trains another meanwhile."""
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
         server.runs.mkdir(parents=True)
         run = stored_run(server.runs, steps)
         with chromium() as browser:
             page = new_page(browser)
-            page.goto(f"{server.url}/train?epochs=1000")
-            page.wait_for_function("() => bench.drawn('curves')", polling="raf")
-            button(page, "start")
-            page.wait_for_function("() => bench.steps() > 200", polling=500)
+            if training:
+                page.goto(f"{server.url}/train?epochs=1000")
+                page.wait_for_function("() => bench.drawn('curves')", polling="raf")
+                button(page, "start")
+                page.wait_for_function("() => bench.steps() > 200", polling=500)
             page.goto(f"{server.url}/running-stats?run={run}&stats_layer=conv2")
             page.locator("[data-chart=estimates]").scroll_into_view_if_needed()
             page.wait_for_function("() => bench.drawn('estimates')", polling="raf")
@@ -98,12 +99,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--presses", type=int, default=30)
     options.add_argument("--steps", type=int, default=3750)
+    options.add_argument("--alone", action="store_true", help="nothing trains meanwhile")
     args = options.parse_args(arguments)
-    with page_beside_a_training(args.steps) as page:
+    with page_on_a_stored_run(args.steps, not args.alone) as page:
         found = {"curves": latencies(page, "estimates", "EMA at m", there_and_back(args.presses))}
-        button(page, "measure")
+        button(page, "measure_race")
         page.wait_for_function("() => bench.drawn('race')", polling=500, timeout=600_000)
-        page.locator("[data-chart=race]").scroll_into_view_if_needed()
+        # The slider stays at the upper edge, and what it changes below it.
+        page.locator(".st-key-momentum").evaluate("node => node.scrollIntoView()")
         found["accuracy"] = latencies(page, "race", "the slider", ["ArrowRight"] * 5)
         found["accuracy, again"] = latencies(page, "race", "the slider", ["ArrowLeft"] * 4)
         found["curves, with the race"] = latencies(

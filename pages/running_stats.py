@@ -9,7 +9,7 @@ from bnviz.ui.board import board
 from bnviz.ui.measuring import every, found
 from bnviz.ui.race import race, race_cards, race_key
 from bnviz.ui.start_and_eps import start_and_eps_cards
-from bnviz.ui.state import sliders
+from bnviz.ui.state import sliders_here
 from bnviz.ui.warm import warm_up
 
 # Keys of fragments: the first answers to all controls of the run, the others to the variant.
@@ -24,14 +24,6 @@ st.caption(
         "right one, and what does a wrong one cost?"
     )
 )
-with st.sidebar:
-    sliders(
-        _("Rebuilds the running statistics of the run from its recorded batches, at once."),
-        _(
-            "Acts on the accuracy at the sliders. It is exact there; training saw the run's own eps."
-        ),
-        answers=FIGURES,
-    )
 
 
 @st.fragment
@@ -55,7 +47,7 @@ if not estimates.with_statistics(run):
     st.info(_("This run has no BN, so there are no running statistics. Choose another run."))
     st.stop()
 estimates.controls(run, answers=FIGURES, others=[IMAGES, MAP])
-variant = estimates.choice(run).variant
+variant = estimates.chosen_variant(run)
 images = st.session_state.get("map_images", momentum_map.DEFAULT_IMAGES)
 racing = every(run, race_key(run, variant), live=1.0)
 counting = every(run, enough.enough_key(run, variant), live=5.0)
@@ -67,20 +59,29 @@ def on_the_run() -> None:
     """Replays of some channels, sent at once; then the race, whose accuracies take longer."""
     if run.job is not None:
         run.job.watch()
+    sliders_here(
+        _("Rebuilds the running statistics of the run from its recorded batches, at once."),
+        _(
+            "Acts on the accuracy at the sliders. It is exact there; training saw the run's own eps."
+        ),
+    )
     chosen = estimates.choice(run)
-    first = estimates.estimates_card(run, chosen, found(race_key(run, chosen.variant)))
-    board([first, *start_and_eps_cards(run, chosen)], key="estimates", revision=run.id)
+    key = race_key(run, chosen.variant)
+    board([estimates.estimates_card(run, chosen, found(key))], key="estimates", revision=run.id)
     measured = race(run, chosen)
     if measured is not None:
         board(race_cards(run, chosen, measured), key="race", revision=run.id)
-    if racing != every(run, race_key(run, chosen.variant), live=1.0):
+    cards = start_and_eps_cards(run, chosen)
+    if cards:
+        board(cards, key="start_and_eps", revision=run.id)
+    if racing != every(run, key, live=1.0):
         st.rerun()
 
 
 @st.fragment(run_every=counting, key=IMAGES)
 def how_many_images() -> None:
     """Population statistics from few images."""
-    chosen = estimates.choice(run).variant
+    chosen = estimates.chosen_variant(run)
     needed = enough.enough(run, chosen)
     if needed is not None:
         board([enough.enough_card(run, chosen, *needed)], key="images", revision=run.id)
@@ -91,7 +92,7 @@ def how_many_images() -> None:
 @st.fragment(run_every=mapping, key=MAP)
 def by_batch_size() -> None:
     """The map of momentum x batch size."""
-    chosen, count = estimates.choice(run).variant, momentum_map.images_control()
+    chosen, count = estimates.chosen_variant(run), momentum_map.images_control()
     frame = momentum_map.momentum_maps(run, chosen, count)
     cards = momentum_map.map_cards(run, chosen, count, frame)
     if cards:

@@ -6,7 +6,7 @@ from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import runs, twin
 from bnviz.ui.board import board
-from bnviz.ui.state import sliders
+from bnviz.ui.state import sliders_apart
 
 PAIR = "pair"  # the key of the fragment that answers to the sliders
 
@@ -19,7 +19,7 @@ st.caption(
     )
 )
 with st.sidebar:
-    sliders(
+    sliders_apart(
         _("Rebuilds the running statistics from the recorded batches; acts on the eval side."),
         _("Acts on the eval side. It is exact there; training itself saw the run's own eps."),
         answers=PAIR,

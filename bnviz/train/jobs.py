@@ -123,13 +123,13 @@ class Job:
         """Somebody looks: do not end for lack of interest."""
         self._watched = time.monotonic()
 
-    def give_way(self) -> None:
-        """Leave the machine to the page for GIVE_WAY_S: somebody waits for an answer there.
+    def give_way(self, seconds: float | None = None) -> None:
+        """Leave the machine to the page so long (GIVE_WAY_S): somebody waits for an answer there.
 
         Page, browser and training share a few cores, and an answer that comes late costs the
         reader more than the rest costs the run.
         """
-        self._rests_until = time.monotonic() + GIVE_WAY_S
+        self._rests_until = time.monotonic() + (GIVE_WAY_S if seconds is None else seconds)
 
     def pause(self) -> None:
         """Stop between two steps until `resume` or `step`."""
@@ -325,12 +325,12 @@ class Jobs:
         with self._lock:
             return self._waiting.index(job) + 1 if job in self._waiting else 0
 
-    def give_way(self) -> None:
+    def give_way(self, seconds: float | None = None) -> None:
         """Let all that train leave the machine to the page, see `Job.give_way`."""
         with self._lock:
             running = list(self._running)
         for job in running:
-            job.give_way()
+            job.give_way(seconds)
 
     def forget(self, run_id: str) -> None:
         """Drop an ended job (its stored run stays)."""

@@ -15,7 +15,7 @@ from bnviz.train.schema import layer_slice, steps_table
 
 LINE_POINTS = 75
 """A line has so many points at least once there are so many steps, and twice as many at most."""
-DOT_BUCKETS = 32
+DOT_BUCKETS = 20
 """Batches are drawn as the smallest and the largest of so many stretches, of all channels together."""
 READ_AT_ONCE = 4096
 RECENT = 100

@@ -12,7 +12,7 @@ from bnviz.train.jobs import Job, State
 from bnviz.train.store import RECORDED_ID, runs_folder
 from bnviz.ui.registry import jobs
 from bnviz.ui.runs import RUN_KEY, RunView
-from bnviz.ui.state import config_from_controls, sliders, take_preset
+from bnviz.ui.state import config_from_controls, sliders_apart, take_preset
 
 STEP_SIZES = (1, 25, 100)
 # Median share of the time on the machine of docs/benchmarks.md ("What watching costs").
@@ -57,7 +57,7 @@ def sidebar(run: RunView, *, answers: str) -> None:
             )
 
     with st.sidebar:
-        sliders(
+        sliders_apart(
             _(
                 "PyTorch's convention: running = (1 − m)·running + m·batch. While a run trains, a "
                 "move acts on its layers from the next step; the dotted replay line always shows "

@@ -98,14 +98,19 @@ def _variance_control(run: RunView, changed: Callable[[], None]) -> None:
     )  # fmt: skip
 
 
+def chosen_variant(run: RunView) -> str:
+    """The variant that the control says."""
+    variant, able = st.session_state["stats_variant"], with_statistics(run)
+    return variant if variant in able else able[-1]
+
+
 def choice(run: RunView) -> Choice:
-    """What the controls and the sliders say."""
+    """What the controls and the sliders say, once both are drawn."""
     chosen = st.session_state
     layer = chosen["stats_layer"]
-    variant = chosen["stats_variant"]
     channels = dict.fromkeys(min(c, LAYERS[layer] - 1) for c in chosen["stats_channels"])
     return Choice(
-        variant if variant in with_statistics(run) else with_statistics(run)[-1],
+        chosen_variant(run),
         layer,
         tuple(channels) or (0,),
         chosen["momentum"],

@@ -16,8 +16,12 @@ from bnviz.train.measurements import (
 from bnviz.ui.estimates import Choice
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import Key, found, newest_checkpoint, start_button, watch
+from bnviz.ui.registry import jobs
 from bnviz.ui.runs import RunView, view
 from bnviz.ui.views import HEIGHT
+
+EVALUATION_S = 0.8
+"""About how long an evaluation on all test images takes."""
 
 
 def race_key(run: RunView, variant: str) -> Key:
@@ -62,7 +66,8 @@ def _question(run: RunView, variant: str) -> str:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def accuracy_of(run_id: str, variant: str, step: int, momentum: float, eps: float) -> float:
-    """`accuracy_with` of a run by its id; a repeat is instant."""
+    """`accuracy_with` of a run by its id; a repeat is instant. Whatever trains gives way."""
+    jobs().give_way(EVALUATION_S)
     return accuracy_with(view(run_id).source, variant, step, momentum, eps=eps)
 
 

@@ -1,6 +1,6 @@
 """What a visitor has set: in the URL where a link must carry it, checked when a link arrives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 import streamlit as st
@@ -63,14 +63,14 @@ def redraw(fragment: str | list[str]) -> None:
 
 
 @st.fragment
-def sliders(
+def sliders_apart(
     momentum_help: str,
     eps_help: str,
     *,
     answers: str,
     on_change: Callable[[], None] = lambda: None,
 ) -> None:
-    """The momentum and eps sliders, each with its named values as buttons under it.
+    """The momentum and eps sliders in a fragment of their own, for the sidebar.
 
     `answers` is the key of the fragment that shows what they do; it finds their values in
     `st.session_state`. A named value runs the whole page: a run of chosen fragments after a
@@ -78,43 +78,48 @@ def sliders(
     """
     if st.session_state.pop(_TAKEN, False):
         st.rerun()
-    for key, label, options, default, named, help_text in (
-        (
-            "momentum",
-            _("momentum m (weight of the new batch)"),
-            MOMENTA,
-            0.1,
-            NAMED_MOMENTA,
-            momentum_help,
-        ),
-        ("eps", _("eps ε (added to the variance)"), EPSILONS, 1e-5, NAMED_EPS, eps_help),
-    ):
-        own = with_value(options, st.session_state.get(f"link_{key}"))
-        _named_slider(key, label, own, default, named, help_text, on_change, answers)
-
-
-def _named_slider(
-    key: str,
-    label: str,
-    options: list[float],
-    default: float,
-    named: Sequence[tuple[str, float]],
-    help_text: str,
-    on_change: Callable[[], None],
-    answers: str,
-) -> None:
-    def take(value: float) -> None:
-        st.session_state[key] = value
-        st.session_state[_TAKEN] = True
-        on_change()
 
     def moved() -> None:
         on_change()
         redraw(answers)
 
+    def taken() -> None:
+        st.session_state[_TAKEN] = True
+        on_change()
+
+    for name, help_text in (("momentum", momentum_help), ("eps", eps_help)):
+        _named_slider(name, help_text, moved, taken)
+
+
+def sliders_here(momentum_help: str, eps_help: str) -> None:
+    """The momentum and eps sliders inside the fragment that answers to them.
+
+    The quickest way: one run answers, where sliders that stand apart need a second one.
+    """
+    places = st.columns(2, gap="medium")
+    for place, name, help_text in zip(
+        places, ("momentum", "eps"), (momentum_help, eps_help), strict=True
+    ):
+        with place:
+            _named_slider(name, help_text, jobs().give_way, jobs().give_way)
+
+
+def _named_slider(
+    key: str, help_text: str, moved: Callable[[], None], taken: Callable[[], None]
+) -> None:
+    """One slider with its named values as buttons under it; the callbacks hear of either."""
+    label, options, default, named = {
+        "momentum": (_("momentum m (weight of the new batch)"), MOMENTA, 0.1, NAMED_MOMENTA),
+        "eps": (_("eps ε (added to the variance)"), EPSILONS, 1e-5, NAMED_EPS),
+    }[key]
+
+    def take(value: float) -> None:
+        st.session_state[key] = value
+        taken()
+
     st.select_slider(
         label,
-        options,
+        with_value(options, st.session_state.get(f"link_{key}")),
         value=default,
         key=key,
         bind="query-params",

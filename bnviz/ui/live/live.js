@@ -65,6 +65,7 @@ class Mount {
     loadPlotly(message.plotly).then(
       () => {
         this.adoptStyle();
+        if (!this.frame && this.next()?.asked) this.drawNext(); // an answer does not wait for a frame
         this.draw();
       },
       () => this.cards.forEach((card) => card.fail()),
@@ -101,11 +102,15 @@ class Mount {
     }
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
-      const began = performance.now();
-      this.next()?.draw();
-      this.restFor(3 * (performance.now() - began));
+      this.drawNext();
       this.draw();
     });
+  }
+
+  drawNext() {
+    const began = performance.now();
+    this.next()?.draw();
+    this.restFor(3 * (performance.now() - began));
   }
 
   restFor(milliseconds) {

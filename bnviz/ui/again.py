@@ -8,7 +8,7 @@ from bnviz.config import RunConfig
 from bnviz.i18n import _
 from bnviz.train.store import runs_folder
 from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RUN_KEY
+from bnviz.ui.runs import show
 
 
 def with_changes(config: RunConfig, **changes: Any) -> RunConfig:
@@ -25,7 +25,7 @@ def train_again(config: RunConfig, *, key: str, label: str) -> None:
     """A button that starts a run of `config` and shows it."""
 
     def start() -> None:
-        st.session_state[RUN_KEY] = jobs().start(config, runs_folder()).id
+        show(jobs().start(config, runs_folder()).id)
 
     st.button(
         label, key=key, on_click=start, icon=":material/play_arrow:",

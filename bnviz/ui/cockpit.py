@@ -11,7 +11,7 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.train.jobs import Job, State
 from bnviz.train.store import RECORDED_ID, runs_folder
 from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RUN_KEY, RunView
+from bnviz.ui.runs import RUN_KEY, RunView, show
 from bnviz.ui.state import config_from_controls, sliders_apart, take_preset
 
 STEP_SIZES = (1, 25, 100)
@@ -183,7 +183,7 @@ def start() -> None:
     except ConfigError as error:
         st.session_state["start_error"] = str(error)
         return
-    st.session_state[RUN_KEY] = jobs().start(config, runs_folder()).id
+    show(jobs().start(config, runs_folder()).id)
 
 
 def reset() -> None:
@@ -191,7 +191,7 @@ def reset() -> None:
     job = jobs().get(st.session_state.get(RUN_KEY, RECORDED_ID))
     if job is not None:
         jobs().stop(job)
-    st.session_state[RUN_KEY] = RECORDED_ID
+    show(RECORDED_ID)
 
 
 def controls(run: RunView) -> None:

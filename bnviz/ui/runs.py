@@ -1,5 +1,7 @@
 """The run that the pages show: recorded, live or stored, behind one face."""
 
+import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,9 @@ from bnviz.train.store import (
 from bnviz.ui.registry import jobs
 
 RUN_KEY = "run"
+_COMMANDED = "run_commanded"
+ECHO_S = 3.0
+"""So long after a command the browser may still send the run that it showed before."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,29 @@ def _number(value: float | None) -> str:
     return _("cumulative") if value is None else f"{value:g}"
 
 
+def show(run_id: str) -> None:
+    """In a callback: let every page show the run of that id."""
+    before = st.session_state.get(RUN_KEY, RECORDED_ID)
+    st.session_state[_COMMANDED] = (before, run_id, time.monotonic())
+    st.session_state[RUN_KEY] = run_id
+
+
+def _ignore_echo() -> None:
+    """Put back what a command has chosen where a late message of the browser has undone it.
+
+    A tick that the browser sends before it has heard of the command carries the selector's old
+    value, which looks as if the reader had chosen it.
+    """
+    before, commanded, at = st.session_state.get(_COMMANDED, ("", "", -math.inf))
+    late = time.monotonic() - at < ECHO_S
+    if late and st.session_state.get(RUN_KEY) == before:
+        st.session_state[RUN_KEY] = commanded
+
+
 def choose_run() -> RunView:
     """The selector of runs in the sidebar; falls back to the recorded run with a message."""
     options = run_ids()
+    _ignore_echo()
     if st.session_state.get(RUN_KEY) not in options:
         st.session_state.pop(RUN_KEY, None)
     chosen = st.sidebar.selectbox(
@@ -191,7 +216,7 @@ def _manage(run: RunView) -> None:
             st.session_state["start_error"] = str(error)
             return
         jobs().forget(run.id)
-        st.session_state[RUN_KEY] = RECORDED_ID
+        show(RECORDED_ID)
 
     with st.sidebar.popover(_("Export or delete this run")):
         st.download_button(

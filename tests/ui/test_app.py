@@ -13,6 +13,7 @@ from bnviz.config import PRESETS
 from bnviz.train.jobs import State
 from bnviz.train.momentum_map import map_path
 from bnviz.train.store import RECORDED_FOLDER, runs_folder
+from bnviz.ui import runs
 from bnviz.ui.registry import jobs, kept_maps, measurements
 
 
@@ -280,3 +281,19 @@ def test_a_measurement_that_fails_says_why_and_can_be_tried_again(measured_app):
     finished(app, "Measure")
     assert any("ended early. The checkpoint" in e.value for e in app.error)
     assert any(b.label == "Measure" for b in app.button)
+
+
+def test_a_late_tick_of_the_browser_does_not_undo_a_start(app, monkeypatch):
+    """It carries the run that was shown before, as if the reader had chosen that one again."""
+    go(app, "train")
+    app.selectbox(key="dataset").set_value("fashion-mnist-sample")
+    app.number_input(key="steps").set_value(1_000_000)
+    app.button(key="start").click().run()
+    (job,) = jobs().all()
+    app.selectbox(key="run").set_value("recorded").run()
+    assert app.selectbox(key="run").value == job.id
+    assert not any("Recorded run" in c.value for c in app.caption)
+    monkeypatch.setattr(runs, "ECHO_S", 0.0)
+    app.selectbox(key="run").set_value("recorded").run()
+    assert app.selectbox(key="run").value == "recorded"
+    assert any("Recorded run" in c.value for c in app.caption)

@@ -18,7 +18,8 @@ from bnviz.train.store import RECORDED_FOLDER, RunWriter
 from bnviz.train.trainer import Trainer
 
 CONFIG = RunConfig(
-    variants=("note", "composite", "builtin"),
+    variants=("note", "composite", "builtin", "none"),
+    gradients=True,
     steps=400,
     eval_every=100,
     eval_images=1000,

@@ -83,7 +83,9 @@ def _side_by_side(
     layout: dict[str, Any] = {"annotations": [], "shapes": [], "margin": margin}
     for k, variant in enumerate(variants):
         across = domains(len(variants), 0.05)[k]
-        layout[f"xaxis{suffix(k)}"] = {**axis("step"), "domain": across, "anchor": f"y{suffix(k)}"}
+        layout[f"xaxis{suffix(k)}"] = {
+            **axis("step"), "domain": across, "anchor": f"y{suffix(k)}", "nticks": 4, "tickangle": 0
+        }  # fmt: skip
         layout[f"yaxis{suffix(k)}"] = {
             **(axis("value") if k == 0 else {"showticklabels": False}),
             "range": [float(edges[0]), float(edges[-1])],

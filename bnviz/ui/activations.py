@@ -112,7 +112,7 @@ def variant_control(run: RunView, key: str, changed: Callable[[], None]) -> None
     if st.session_state.get(key) not in variants:
         st.session_state.pop(key, None)
     st.segmented_control(
-        _("Variant"), variants, default=variants[-1], required=True, key=key,
+        _("Variant"), variants, default=run.default_variant, required=True, key=key,
         bind="query-params", format_func=lambda v: _(VARIANTS[v].label), on_change=changed,
         help=_("Whose channels are shown and followed."),
     )  # fmt: skip
@@ -197,7 +197,7 @@ def choice(run: RunView) -> Choice:
         chosen.get(STEP),
         chosen.get("act_shown_as", "heatmap"),
         chosen.get("act_one_axis", True),
-        chosen.get("act_variant", run.config.variants[-1]),
+        chosen.get("act_variant", run.default_variant),
         channel if channel is not None and channel < LAYERS[layer] else None,
     )
 

@@ -81,6 +81,12 @@ class RunView:
         return {v: _(VARIANTS[v].label) for v in self.config.variants}
 
     @property
+    def default_variant(self) -> str:
+        """Where a figure shows one variant: the last with BN, else the last."""
+        able = [v for v in self.config.variants if VARIANTS[v].normalizes]
+        return (able or list(self.config.variants))[-1]
+
+    @property
     def steps(self) -> int:
         """The last step that any variant has recorded."""
         return max(latest_step(self.history, v) for v in self.config.variants)

@@ -56,7 +56,7 @@ def controls(run: RunView) -> Choice:
         if st.session_state.get("twin_variant") not in variants:
             st.session_state.pop("twin_variant", None)
         variant = st.segmented_control(
-            _("Variant"), variants, default=variants[-1], required=True, key="twin_variant",
+            _("Variant"), variants, default=run.default_variant, required=True, key="twin_variant",
             bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
             help=_("Whose weights and running statistics are used."),
         )  # fmt: skip

@@ -117,7 +117,7 @@ def test_a_write_that_fails_leaves_nothing_half_written(tmp_path, monkeypatch):
 def test_the_recorded_run_is_whole_and_says_how_it_was_made():
     run = store.recorded_run()
     assert run.summary is not None
-    assert {"note", "composite", "builtin"} == set(run.config.variants)
+    assert {"note", "composite", "builtin", "none"} == set(run.config.variants)
     assert all(entry["steps"] == run.config.steps for entry in run.summary["variants"].values())
 
 

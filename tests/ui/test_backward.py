@@ -1,6 +1,7 @@
 """The backward part of the Activations page: its cards over a run, and the way to get one."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from bnviz.figures import theme
 from bnviz.train.history import History
 from bnviz.train.reading import gradient_curves, gradient_norms
 from bnviz.train.schema import WEIGHT_LAYERS, schemas
-from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
+from bnviz.train.store import StoredRun
 from bnviz.train.trainer import Trainer
 from bnviz.ui import backward, cockpit
 from bnviz.ui.live.wire import encode_figure
@@ -113,7 +114,8 @@ def test_before_the_first_probe_cards_say_when_it_comes():
 def test_the_cost_is_the_runs_own(run):
     share = run.summary["gradients_share"]
     assert backward.cost(run) == f"Recording gradients took {share:.1%} of this run's time."
-    assert backward.cost(RunView(RECORDED_ID, recorded_run())) == ""
+    silent = replace(run.source, config=run.config.model_copy(update={"gradients": False}))
+    assert backward.cost(RunView(run.id, silent)) == ""
 
 
 def test_the_same_run_again_has_gradients_and_a_variant_without_bn():
@@ -156,9 +158,16 @@ def test_the_switch_is_in_the_link_and_reaches_the_run(registry):
 
 
 def empty_page():
-    from bnviz.ui import backward, runs
+    """The script of a page of its own, so it imports what it needs."""
+    import dataclasses
 
-    backward.empty(runs.choose_run())
+    from bnviz.train import store
+    from bnviz.ui import again, runs
+    from bnviz.ui import backward as view
+
+    stored = store.recorded_run()
+    config = again.with_changes(stored.config, gradients=False, variants=("builtin",))
+    view.empty(runs.RunView("silent", dataclasses.replace(stored, config=config)))
 
 
 def test_the_button_of_the_empty_state_trains_again_and_shows_that_run(registry):
@@ -170,5 +179,4 @@ def test_the_button_of_the_empty_state_trains_again_and_shows_that_run(registry)
     button.click().run()
     (job,) = registry.all()
     assert app.session_state["run"] == job.id
-    assert job.config == backward.with_gradients(recorded_run().config)
-    assert "without BN" not in app.button(key="record_gradients").label
+    assert job.config.gradients and job.config.variants == ("builtin", "none")

@@ -282,3 +282,53 @@ def test_data_names_source_counts_and_checksum(call, dataset):
 
 def test_version(call):
     assert call("--version").stdout.strip() == f"bnviz {__version__}"
+
+
+def test_modes_prints_both_and_where_they_part(call, on_the_sample):
+    done = call("modes", "recorded", "--batch-size", 4, "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["variant"], document["step"], document["batch_size"]) == ("builtin", 400, 4)
+    assert sum(document["pairs"].values()) == document["images"] == 1000
+    right = document["pairs"]["both"] + document["pairs"]["only_eval"]
+    assert document["accuracy"]["eval"] == pytest.approx(right / 1000)
+    assert document["accuracy"]["train"] < document["accuracy"]["eval"], "three neighbours are few"
+    drift = document["drift"]
+    assert list(drift) == ["conv1", "conv2", "fc1", "fc2"]
+    assert drift["conv1"] < drift["fc2"]
+    table = call("modes", "recorded", "--variant", "none", "--checkpoint", 20)
+    assert table.exit_code == 0 and "train mode" in table.stdout and "conv1" not in table.stdout
+
+
+def test_recalibrate_prints_before_and_after(call, on_the_sample):
+    done = call("recalibrate", "recorded", "--batches", 20, "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["images"] == 2000
+    assert document["accuracy"]["after"] > document["accuracy"]["before"]
+    assert "after 2,000 images" in call("recalibrate", "recorded", "--batches", 20).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["modes", "recorded", "--batch-size", "1"], ["batch_size", "got 1", "2 or more"]),
+        (["modes", "recorded", "--batch-size", "0"], ["batch_size", "got 0", "2 or more"]),
+        (["modes", "recorded", "--checkpoint", "7"], ["step", "7", "20, 100, 400"]),
+        (["modes", "recorded", "--variant", "fused"], ["variant", "'fused'"]),
+        (["recalibrate", "recorded", "--variant", "none"], ["variant", "'none'"]),
+        (["recalibrate", "recorded", "--batches", "700"], ["batches", "700", "at most 60"]),
+        (["recalibrate", "recorded", "--batches", "0"], ["batches", "0", "1 or more"]),
+        (["recalibrate", "recorded", "--batches", "many"], ["batches", "'many'", "whole number"]),
+    ],
+    ids=lambda v: " ".join(v)[:40],
+)
+def test_bad_input_of_modes_and_recalibrate_is_one_clear_line(
+    call, on_the_sample, arguments, words
+):
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()[-1:]
+    for word in words:
+        assert word in line

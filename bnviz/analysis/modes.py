@@ -49,16 +49,28 @@ def to_input(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def forward(model: nn.Module, images: Tensor, *, mode: str, batch_size: int) -> Tensor:
+def forward(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    mode: str,
+    batch_size: int,
+    layer_modes: Mapping[str, str] | None = None,
+) -> Tensor:
     """Logits (N, 10) of uint8 `images` (N, 28, 28) in ``train`` or ``eval`` mode.
 
     In train mode the images keep company in batches of `batch_size` in the given order and a
     last batch of one image joins the batch before it. This moves the running statistics: pass a
-    model that may be changed. The training flag is put back, also on failure.
+    model that may be changed. The training flags are put back, also on failure.
 
-    Raises ConfigError for a train-mode batch of one image.
+    `layer_modes` gives single norm layers another mode, by the names of `LeNet.norm_layers`:
+    ``batch`` normalizes by the batch, as in train mode, ``running`` by the running statistics.
+
+    Raises ConfigError for a train-mode batch of one image and for another layer or mode.
     """
-    if mode == "train" and min(batch_size, len(images)) < 2:
+    layers = _layers_by_mode(model, layer_modes or {})
+    by_batch = mode == "train" or any(layers.values())
+    if by_batch and min(batch_size, len(images)) < 2:
         raise ConfigError(
             _(
                 "batch_size: got {got} in train mode, where a fully connected layer then has one "
@@ -66,15 +78,38 @@ def forward(model: nn.Module, images: Tensor, *, mode: str, batch_size: int) -> 
             ).format(got=min(batch_size, len(images)))
         )
     dtype = next(model.parameters()).dtype
-    parts = list(images.split(batch_size if mode == "train" else EVAL_CHUNK))
-    if mode == "train" and len(parts) > 1 and len(parts[-1]) == 1:
+    parts = list(images.split(batch_size if by_batch else EVAL_CHUNK))
+    if by_batch and len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
-    was_training = model.training
+    flags = {module: module.training for module in model.modules()}
     model.train(mode == "train")
+    for layer, by_its_batch in layers.items():
+        layer.train(by_its_batch)
     try:
         return torch.cat([model(to_input(part, dtype)) for part in parts])
     finally:
-        model.train(was_training)
+        for module, training in flags.items():
+            module.training = training
+
+
+LAYER_MODES = ("batch", "running")
+
+
+def _layers_by_mode(model: Any, layer_modes: Mapping[str, str]) -> dict[nn.Module, bool]:
+    """Norm layer to whether it normalizes by the batch, for those that `layer_modes` names."""
+    known = model.norm_layers() if layer_modes else {}
+    for name, mode in layer_modes.items():
+        for what, value, allowed in (
+            ("layer", name, list(known)),
+            ("layer_modes", mode, LAYER_MODES),
+        ):
+            if value not in allowed:
+                raise ConfigError(
+                    _("{what}: got {value!r}; allowed: {allowed}.").format(
+                        what=what, value=value, allowed=", ".join(allowed)
+                    )
+                )
+    return {known[name]: mode == "batch" for name, mode in layer_modes.items()}
 
 
 def evaluate(
@@ -87,67 +122,6 @@ def evaluate(
         F.cross_entropy(logits.float(), labels).item(),
         (logits.argmax(1) == labels).float().mean().item(),
     )
-
-
-NEIGHBOURS = ("shuffled", "as they come", "same class")
-
-
-def company(labels: np.ndarray, neighbours: str, seed: int = 0) -> np.ndarray:
-    """An order of the images: those that stand together share a batch in train mode.
-
-    ``shuffled`` is a fixed permutation, ``as they come`` leaves the order, ``same class`` puts each
-    class together. Raises ConfigError for another word.
-    """
-    if neighbours == "as they come":
-        return np.arange(len(labels))
-    order = np.random.default_rng(seed).permutation(len(labels))
-    if neighbours == "shuffled":
-        return order
-    if neighbours == "same class":
-        return order[np.argsort(labels[order], kind="stable")]
-    raise ConfigError(
-        _("neighbours: got {value!r}; allowed: {allowed}.").format(
-            value=neighbours, allowed=", ".join(NEIGHBOURS)
-        )
-    )
-
-
-KINDS = ("random", "same class", "another class")
-
-
-def neighbours_of(
-    labels: np.ndarray, image: int, *, kind: str, count: int, seed: int = 0
-) -> np.ndarray:
-    """`count` other images (count,) to stand in a batch with `image`, drawn by `seed`.
-
-    ``random`` takes any, ``same class`` those of its class, ``another class`` those of one class
-    that is not its own. Where there are too few, some stand there more than once. Raises
-    ConfigError for another kind, an image that does not exist and a class without a second image.
-    """
-    if kind not in KINDS:
-        raise ConfigError(
-            _("neighbours: got {value!r}; allowed: {allowed}.").format(
-                value=kind, allowed=", ".join(KINDS)
-            )
-        )
-    if not 0 <= image < len(labels):
-        raise ConfigError(
-            _("image: got {value}; allowed: 0 to {last}.").format(value=image, last=len(labels) - 1)
-        )
-    rng = np.random.default_rng([seed, image])
-    others = np.delete(np.arange(len(labels)), image)
-    if kind == "same class":
-        others = others[labels[others] == labels[image]]
-    elif kind == "another class":
-        classes = np.unique(labels[labels != labels[image]])
-        others = others[labels[others] == rng.choice(classes)] if len(classes) else others[:0]
-    if not len(others):
-        raise ConfigError(
-            _(
-                "neighbours: there is no {kind} image beside image {image}; take random ones."
-            ).format(kind=kind, image=image)
-        )
-    return rng.choice(others, count, replace=len(others) < count)
 
 
 def train_side(
@@ -206,17 +180,56 @@ def eval_side(
     *,
     statistics: Statistics | None = None,
     eps: float | None = None,
+    layer_modes: Mapping[str, str] | None = None,
+    batch_size: int = EVAL_CHUNK,
 ) -> np.ndarray:
     """Probabilities (N, 10) in eval mode, with other running statistics or another eps if given.
 
-    `statistics` maps the names of `LeNet.norm_layers` to mean and variance of shape (C,). The
-    model is put back as it was.
+    `statistics` maps the names of `LeNet.norm_layers` to mean and variance of shape (C,).
+    `layer_modes` lets single layers normalize by batches of `batch_size`, see `forward`. The model
+    is put back as it was.
     """
     with changed(model, statistics, eps):
-        return forward(model, images, mode="eval", batch_size=1).softmax(1).float().numpy()
+        logits = forward(model, images, mode="eval", batch_size=batch_size, layer_modes=layer_modes)
+    return logits.softmax(1).float().numpy()
 
 
-def compare_modes(train: np.ndarray, evaluation: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+def compare_modes(
+    model: nn.Module,
+    images: Tensor,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    eps: float | None = None,
+    statistics: Statistics | None = None,
+    layer_modes: Mapping[str, str] | None = None,
+    order: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """The same uint8 `images` (N, 28, 28) through both modes: one row an image, as `paired` has it.
+
+    In train mode they stand in batches of `batch_size` in the given `order` (theirs). `eps`,
+    `statistics` and `layer_modes` act on the eval side, as in `eval_side`. The model is put back as
+    it was. Raises ConfigError as `forward` and `changed`.
+    """
+    with put_back(model):
+        train = train_side(
+            model,
+            images,
+            batch_size=batch_size,
+            order=np.arange(len(images)) if order is None else order,
+        )
+    evaluation = eval_side(
+        model,
+        images,
+        statistics=statistics,
+        eps=eps,
+        layer_modes=layer_modes,
+        batch_size=batch_size,
+    )
+    return paired(train, evaluation, labels)
+
+
+def paired(train: np.ndarray, evaluation: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """One row an image from the probabilities (N, 10) of both sides.
 
     Columns: label, train_prediction, eval_prediction (classes 0 to 9), train_probability,
@@ -231,3 +244,97 @@ def compare_modes(train: np.ndarray, evaluation: np.ndarray, labels: np.ndarray)
         frame[f"{side}_true"] = probability[rows, labels]
         frame[f"{side}_right"] = frame[f"{side}_prediction"] == labels
     return frame.assign(differ=frame["train_prediction"] != frame["eval_prediction"])
+
+
+@torch.no_grad()
+def layer_drift(model: Any, images: Tensor, *, batch_size: int) -> pd.DataFrame:
+    """How far each channel's output in train mode is from that in eval mode, through the network.
+
+    Both modes see the same uint8 `images` (N, 28, 28), train mode in batches of `batch_size` in
+    their order. One row a channel: layer, channel; drift, the root mean square of the difference
+    of what leaves the norm layer, in standard deviations of what leaves it in eval mode; and the
+    statistics of what enters it, batch_mean and batch_var (means over the batches, the variance
+    biased) beside running_mean and running_var. Differences grow along the network: a layer also
+    gets what the layers before it have changed. The model is put back as it was.
+
+    Raises ConfigError for a `batch_size` or a number of images below 2, and for a network without
+    BN.
+    """
+    layers: dict[str, nn.Module] = model.norm_layers()
+    if any(get_statistics(layer) is None for layer in layers.values()):
+        raise ConfigError(
+            _(
+                "model: got norm {norm!r}, which has no modes to compare; allowed: one with BN."
+            ).format(norm=model.norm)
+        )
+    if min(batch_size, len(images)) < 2:
+        raise ConfigError(
+            _("batch_size: got {got}; allowed: 2 or more, which normalize each other.").format(
+                got=min(batch_size, len(images))
+            )
+        )
+    sums = {name: _Difference() for name in layers}
+    caught: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def catching(name: str) -> Any:
+        return lambda _layer, inputs, output: caught.__setitem__(name, (inputs[0], output))
+
+    own = {name: get_statistics(layer) for name, layer in layers.items()}
+    running = {name: [v.double().cpu().numpy() for v in both] for name, both in own.items() if both}
+    handles = [layer.register_forward_hook(catching(name)) for name, layer in layers.items()]
+    try:
+        for part in images.split(batch_size):
+            if len(part) < 2:  # train mode cannot normalize one image
+                continue
+            forward(model, part, mode="eval", batch_size=len(part))
+            evaluated = {name: output for name, (_x, output) in caught.items()}
+            with put_back(model):
+                forward(model, part, mode="train", batch_size=len(part))
+            for name, total in sums.items():
+                total.add(*caught[name], evaluated[name])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return pd.concat(
+        [total.frame(name, *running[name]) for name, total in sums.items()], ignore_index=True
+    )
+
+
+class _Difference:
+    """Sums over batches, by channel, of what `layer_drift` needs."""
+
+    def __init__(self) -> None:
+        self._count = self._batches = 0
+        self._sums: np.ndarray | None = None
+
+    def add(self, x: Tensor, train: Tensor, evaluation: Tensor) -> None:
+        """What enters a layer in train mode, and what leaves it in both modes, (N, C, ...)."""
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        x, train, evaluation = (v.double() for v in (x, train, evaluation))
+        var, mean = torch.var_mean(x, dims, correction=0)
+        parts = ((train - evaluation).square().sum(dims), evaluation.sum(dims),
+                 evaluation.square().sum(dims), mean, var)  # fmt: skip
+        new = torch.stack(parts).cpu().numpy()
+        self._sums = new if self._sums is None else self._sums + new
+        self._count += x.numel() // x.shape[1]
+        self._batches += 1
+
+    def frame(self, layer: str, running_mean: np.ndarray, running_var: np.ndarray) -> pd.DataFrame:
+        """One row a channel."""
+        assert self._sums is not None
+        difference, total, squares = self._sums[:3] / self._count
+        mean, var = self._sums[3:] / self._batches
+        spread = np.sqrt(np.maximum(squares - total**2, 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drift = np.where(difference > 0, np.sqrt(difference) / spread, 0.0)
+        return pd.DataFrame(
+            {
+                "layer": layer,
+                "channel": np.arange(len(drift)),
+                "drift": drift,
+                "batch_mean": mean,
+                "batch_var": var,
+                "running_mean": running_mean,
+                "running_var": running_var,
+            }
+        )

@@ -76,6 +76,38 @@ def population_statistics(
         return _layer_by_layer(model, images, batch_size, heed)
 
 
+def recalibrate(
+    model: LeNet, images: Tensor, *, batches: int, batch_size: int, how: str = "layer_by_layer"
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Statistics for eval mode from the first `batches` batches of `images` at frozen weights.
+
+    `population_statistics` of batches x batch_size uint8 images (N, 28, 28); put them into the
+    layers with `bnviz.nn.state.set_statistics`, or evaluate with them. The model is left exactly as
+    it was. Raises ConfigError for fewer than one batch, for more images than there are and as
+    `population_statistics`.
+    """
+    wanted = batches * batch_size
+    for name, value in (("batches", batches), ("batch_size", batch_size)):
+        if value < 1:
+            raise ConfigError(
+                _("{name}: got {value}; allowed: 1 or more.").format(name=name, value=value)
+            )
+    if wanted > len(images):
+        raise ConfigError(
+            _(
+                "batches: got {batches} of {batch_size}, which is {wanted:,} images; allowed: at "
+                "most {most} batches of the {count:,} there are."
+            ).format(
+                batches=batches,
+                batch_size=batch_size,
+                wanted=wanted,
+                most=len(images) // batch_size,
+                count=len(images),
+            )
+        )
+    return population_statistics(model, images[:wanted], batch_size=batch_size, how=how)
+
+
 def _in_one_pass(
     model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:

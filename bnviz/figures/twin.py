@@ -11,7 +11,7 @@ from bnviz.i18n import _
 def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figure:
     """Each image's probability of its true class: train mode across, eval mode up.
 
-    `frame` is what `bnviz.analysis.modes.compare_modes` returns.
+    `frame` is what `bnviz.analysis.modes.paired` returns.
     """
     groups = (
         (_("same answer"), ~frame["differ"], "batch", "circle", 5),

@@ -75,7 +75,7 @@ def choice(run: RunView) -> ImageChoice:
 
 def batch_of(run: RunView, chosen: ImageChoice) -> tuple[int, ...]:
     """The test images of the batch, the chosen one first."""
-    from bnviz.analysis.modes import neighbours_of
+    from bnviz.analysis.company import neighbours_of
 
     labels = data.load(run.config.dataset).test_labels
     others = neighbours_of(

@@ -91,7 +91,8 @@ def _test_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
 def _train(run_id: str, variant: str, step: int, batch_size: int, neighbours: str) -> np.ndarray:
     import torch
 
-    from bnviz.analysis.modes import company, train_side
+    from bnviz.analysis.company import company
+    from bnviz.analysis.modes import train_side
     from bnviz.train.replays import model_at
 
     run = view(run_id)
@@ -128,7 +129,7 @@ def compare(run: RunView, choice: Choice, momentum: float, eps: float) -> Pair:
 
     Raises RunError before the first checkpoint.
     """
-    from bnviz.analysis.modes import compare_modes
+    from bnviz.analysis.modes import paired
 
     steps = run.source.checkpoints(choice.variant)
     if not steps:
@@ -139,7 +140,7 @@ def compare(run: RunView, choice: Choice, momentum: float, eps: float) -> Pair:
         )
     step = choice.step or steps[-1]
     images, labels = _test_images(run.config.dataset)
-    frame = compare_modes(
+    frame = paired(
         _train(run.id, choice.variant, step, choice.batch_size, choice.neighbours),
         _eval(run.id, choice.variant, step, momentum, eps),
         labels,

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from bnviz.analysis.company import NEIGHBOURS, companies, company, neighbours_of
 from bnviz.analysis.modes import (
-    NEIGHBOURS,
-    company,
     compare_modes,
     eval_side,
     evaluate,
     forward,
+    layer_drift,
+    paired,
     standard_error,
     train_side,
 )
@@ -126,7 +127,7 @@ def test_answers_come_back_in_the_order_of_the_images(model, images, sample):
 def test_the_comparison_counts_by_hand():
     train = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     evaluation = np.array([[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
-    frame = compare_modes(train, evaluation, np.array([0, 1, 1]))
+    frame = paired(train, evaluation, np.array([0, 1, 1]))
     assert frame["differ"].tolist() == [False, True, True]
     assert frame["train_right"].tolist() == [True, True, False]
     assert frame["eval_right"].tolist() == [True, False, True]
@@ -139,3 +140,158 @@ def test_accuracy_and_its_standard_error(model, sample):
     assert result.accuracy == pytest.approx((result.logits.argmax(1) == labels).double().mean())
     assert result.standard_error == pytest.approx(standard_error(result.accuracy, 1000))
     assert standard_error(0.84, 10_000) == pytest.approx(0.003666, rel=1e-3)
+
+
+NORMALIZING = [name for name, variant in VARIANTS.items() if variant.normalizes]
+
+
+def trained(variant):
+    """A network with statistics that have moved, as after some steps."""
+    built = LeNet(variant)
+    generator = torch.Generator().manual_seed(0)
+    built.reset_parameters(generator)
+    for _ in range(4):
+        built(torch.rand(16, 1, 28, 28, generator=generator))
+    return built
+
+
+def everything(model):
+    """All that an analysis could have changed."""
+    return (
+        {name: value.clone() for name, value in snapshot(model).items()},
+        [module.training for module in model.modules()],
+        torch.random.get_rng_state(),
+    )
+
+
+def assert_untouched(model, before):
+    state, flags, random = before
+    after = snapshot(model)
+    assert all(torch.equal(state[name], after[name]) for name in state)
+    assert [module.training for module in model.modules()] == flags
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_both_modes_are_compared_on_the_same_images_and_nothing_is_changed(variant, images, sample):
+    model = trained(variant)
+    before = everything(model)
+    frame = compare_modes(model, images, sample.test_labels[:101], batch_size=10)
+    assert_untouched(model, before)
+    assert len(frame) == 101
+    model.eval()
+    with torch.no_grad():
+        expected = model(images[:, None].float() / 255).argmax(1).numpy()
+    assert (frame["eval_prediction"] == expected).all()
+    model.train()
+    with torch.no_grad():
+        first = model(images[:10, None].float() / 255).argmax(1).numpy()
+    assert (frame["train_prediction"][:10] == first).all()
+
+
+def test_a_layer_that_normalizes_by_the_batch_is_that_layer_in_train_mode(images, sample):
+    model = trained("builtin")
+    plain = eval_side(model, images)
+    by_hand = trained("builtin").eval()
+    by_hand.fc[1].train()
+    with torch.no_grad():
+        expected = by_hand(images[:, None].float() / 255).softmax(1).numpy()
+    mixed = eval_side(
+        model, images, layer_modes={"fc1": "batch", "conv1": "running"}, batch_size=101
+    )
+    np.testing.assert_allclose(mixed, expected, atol=1e-5)
+    assert np.abs(mixed - plain).max() > 1e-3
+    everywhere = dict.fromkeys(model.norm_layers(), "batch")
+    frame = compare_modes(
+        model, images, sample.test_labels[:101], batch_size=101, layer_modes=everywhere
+    )
+    assert not frame["differ"].any(), "with all layers by the batch, eval mode is train mode"
+
+
+def test_unknown_layers_and_modes_are_refused_by_name(images):
+    model = trained("builtin")
+    with pytest.raises(ConfigError, match="layer: got 'conv9'; allowed: conv1, conv2, fc1, fc2"):
+        eval_side(model, images, layer_modes={"conv9": "batch"})
+    with pytest.raises(ConfigError, match="layer_modes: got 'train'; allowed: batch, running"):
+        eval_side(model, images, layer_modes={"fc1": "train"})
+
+
+@pytest.mark.parametrize("variant", NORMALIZING)
+def test_drift_is_the_difference_of_two_walks_through_the_network(variant, images):
+    model = trained(variant)
+    before = everything(model)
+    frame = layer_drift(model, images, batch_size=101)
+    assert_untouched(model, before)
+    assert len(frame) == 226
+    caught = {}
+    for name, layer in model.norm_layers().items():
+        layer.register_forward_hook(
+            lambda _layer, inputs, out, name=name: caught.__setitem__(name, (inputs[0], out))
+        )
+    with torch.no_grad():
+        model.eval()
+        model(images[:, None].float() / 255)
+        evaluated = {name: out.transpose(0, 1).flatten(1) for name, (_x, out) in caught.items()}
+        model.train()
+        model(images[:, None].float() / 255)
+    for name, (x, out) in caught.items():
+        rows = frame[frame["layer"] == name]
+        apart = (out.transpose(0, 1).flatten(1) - evaluated[name]).pow(2).mean(1).sqrt()
+        expected = apart / evaluated[name].std(1, correction=0)
+        np.testing.assert_allclose(rows["drift"], expected.numpy(), rtol=1e-3)
+        entered = x.transpose(0, 1).flatten(1)
+        np.testing.assert_allclose(rows["batch_mean"], entered.mean(1).numpy(), atol=1e-5)
+
+
+def test_statistics_that_are_those_of_the_batch_leave_no_drift(images):
+    """With momentum 1 eval mode normalizes by the last batch, but for the unbiased variance."""
+    model = trained("builtin").train()
+    for layer in model.norm_layers().values():
+        layer.momentum = 1.0
+    with torch.no_grad():
+        model(images[:, None].float() / 255)
+    frame = layer_drift(model, images, batch_size=101)
+    assert frame["drift"].max() < 0.02
+    assert frame[frame["layer"] == "conv1"]["drift"].max() < 1e-3
+
+
+def test_drift_of_a_network_without_bn_and_of_single_images_is_refused(images):
+    with pytest.raises(ConfigError, match="has no modes to compare"):
+        layer_drift(trained("none"), images, batch_size=8)
+    with pytest.raises(ConfigError, match="batch_size: got 1; allowed: 2 or more"):
+        layer_drift(trained("builtin"), images, batch_size=1)
+
+
+@pytest.mark.parametrize("kind", ["random", "same class", "copies", "black"])
+def test_companies_are_what_the_network_says_of_each_alone(kind, sample):
+    images, labels = torch.tensor(sample.test_images), sample.test_labels
+    model = trained("composite")
+    before = everything(model)
+    found = companies(model, images, labels, 7, kind=kind, batch_size=8, count=5, seed=3)
+    assert_untouched(model, before)
+    model.train()
+    for k, row in enumerate(found.itertuples()):
+        others = neighbours_of(labels, 7, kind=kind, count=7, seed=3 + k)
+        assert row.neighbours == tuple(others)
+        company_of = (
+            images[[7] * 8].clone() if kind in ("copies", "black") else images[[7, *others]]
+        )
+        if kind == "black":
+            company_of[1:] = 0
+        with torch.no_grad():
+            logits = model(company_of[:, None].float() / 255)[0]
+        ours = found.loc[k, [f"logit_{c}" for c in range(10)]].to_numpy(float)
+        np.testing.assert_allclose(ours, logits.numpy(), atol=1e-5)
+        assert row.prediction == ours.argmax() and row.right == (ours.argmax() == labels[7])
+
+
+def test_a_company_of_one_is_refused(sample):
+    with pytest.raises(ConfigError, match="batch_size: got 1; allowed: 2 or more"):
+        companies(
+            trained("builtin"),
+            torch.tensor(sample.test_images),
+            sample.test_labels,
+            0,
+            batch_size=1,
+        )

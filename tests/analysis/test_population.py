@@ -4,7 +4,11 @@ import torch
 from torch import nn
 
 from bnviz.analysis.modes import evaluate, to_input
-from bnviz.analysis.population import evaluate_with_statistics, population_statistics
+from bnviz.analysis.population import (
+    evaluate_with_statistics,
+    population_statistics,
+    recalibrate,
+)
 from bnviz.errors import ConfigError
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot, statistics
@@ -212,3 +216,18 @@ def test_statistics_that_do_not_fit_are_refused_and_the_model_is_put_back(images
     with pytest.raises(RuntimeError):
         evaluate_with_statistics(model, None, images.reshape(-1, 14, 56), labels, eps=0.5)
     same.check()
+
+
+def test_recalibration_takes_so_many_batches_and_no_more(images):
+    model = built("builtin")
+    same = Same(model)
+    found = recalibrate(model, images, batches=3, batch_size=50)
+    same.check()
+    expected = population_statistics(model, images[:150])
+    for name, both in expected.items():
+        for ours, theirs in zip(found[name], both, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ConfigError, match=r"batches: got 7 of 50, .* at most 6 batches of the 301"):
+        recalibrate(model, images, batches=7, batch_size=50)
+    with pytest.raises(ConfigError, match="batches: got 0; allowed: 1 or more"):
+        recalibrate(model, images, batches=0, batch_size=50)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.modes import neighbours_of
+from bnviz.analysis.company import neighbours_of
 from bnviz.errors import ConfigError, RunError
 from bnviz.train.probes import affine_over_steps, probe_image, probe_layer
 from bnviz.train.replays import model_at

@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import activations, backward, inside, on_image, runs
-from bnviz.ui.board import board
+from bnviz.ui.board import board, plainly
 from bnviz.ui.warm import warm_up
 
 FIGURES = "activations"  # the key of the fragment that answers to the controls
@@ -45,7 +44,7 @@ def channels(chosen: activations.Choice) -> None:
 def image(chosen: activations.Choice) -> None:
     """One image through the layer in both modes."""
     asked = on_image.choice(run)
-    on_image.company(run, on_image.batch_of(run, asked))
+    on_image.company(run, chosen.variant, on_image.batch_of(run, asked))
     cards = on_image.cards(run, chosen.variant, chosen.layer, chosen.step, chosen.channel, asked)
     board(cards, key="image", revision=run.id, on_pick=activations.follow)
 
@@ -70,10 +69,8 @@ def figures() -> None:
     activations.scrubber(run)
     chosen = activations.choice(run)
     activations.too_few_channels(chosen)
-    try:
+    with plainly():
         VIEWS[view](chosen)
-    except BnvizError as error:
-        st.info(str(error), icon=":material/hourglass_empty:")
     if (
         activations.is_playing() != playing
         or activations.was_followed()

@@ -5,7 +5,7 @@ import streamlit as st
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import demo, enough, estimates, momentum_map, runs
-from bnviz.ui.board import board
+from bnviz.ui.board import board, plainly
 from bnviz.ui.measuring import every, found
 from bnviz.ui.race import race, race_cards, race_key
 from bnviz.ui.start_and_eps import start_and_eps_cards
@@ -68,12 +68,14 @@ def on_the_run() -> None:
     chosen = estimates.choice(run)
     key = race_key(run, chosen.variant)
     board([estimates.estimates_card(run, chosen, found(key))], key="estimates", revision=run.id)
-    measured = race(run, chosen)
-    if measured is not None:
-        board(race_cards(run, chosen, measured), key="race", revision=run.id)
-    cards = start_and_eps_cards(run, chosen)
-    if cards:
-        board(cards, key="start_and_eps", revision=run.id)
+    with plainly():
+        measured = race(run, chosen)
+        if measured is not None:
+            board(race_cards(run, chosen, measured), key="race", revision=run.id)
+    with plainly():
+        cards = start_and_eps_cards(run, chosen)
+        if cards:
+            board(cards, key="start_and_eps", revision=run.id)
     if racing != every(run, key, live=1.0):
         st.rerun()
 
@@ -82,9 +84,10 @@ def on_the_run() -> None:
 def how_many_images() -> None:
     """Population statistics from few images."""
     chosen = estimates.chosen_variant(run)
-    needed = enough.enough(run, chosen)
-    if needed is not None:
-        board([enough.enough_card(run, chosen, *needed)], key="images", revision=run.id)
+    with plainly():
+        needed = enough.enough(run, chosen)
+        if needed is not None:
+            board([enough.enough_card(run, chosen, *needed)], key="images", revision=run.id)
     if counting != every(run, enough.enough_key(run, chosen), live=5.0):
         st.rerun()
 
@@ -93,10 +96,11 @@ def how_many_images() -> None:
 def by_batch_size() -> None:
     """The map of momentum x batch size."""
     chosen, count = estimates.chosen_variant(run), momentum_map.images_control()
-    frame = momentum_map.momentum_maps(run, chosen, count)
-    cards = momentum_map.map_cards(run, chosen, count, frame)
-    if cards:
-        board(cards, key="map", revision=f"{run.id} {count}")
+    with plainly():
+        frame = momentum_map.momentum_maps(run, chosen, count)
+        cards = momentum_map.map_cards(run, chosen, count, frame)
+        if cards:
+            board(cards, key="map", revision=f"{run.id} {count}")
     if mapping != every(run, momentum_map.map_key(run, chosen, count), live=None):
         st.rerun()
 

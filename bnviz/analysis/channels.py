@@ -7,15 +7,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bnviz.analysis.drift import saturated_share
 from bnviz.analysis.modes import to_input
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import affine, put_back
 from bnviz.nn.state import statistics as get_statistics
-
-SATURATED = 0.01
-"""Share of the sigmoid's largest derivative below which a unit hardly passes a gradient."""
 
 Stages = dict[str, np.ndarray]
 """Values (N, C) or (N, C, H, W) of the stages that a layer has, in order."""
@@ -92,15 +90,6 @@ def affine_of(model: LeNet, layer: str) -> tuple[np.ndarray, np.ndarray] | None:
 def by_channel(values: np.ndarray) -> np.ndarray:
     """Values (N, C, ...) as (C, N * positions)."""
     return np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
-
-
-def saturated_share(values: np.ndarray, activation: str) -> np.ndarray:
-    """Share (0 to 1) of saturated values along the last axis, after the activation.
-
-    ``sigmoid``: a derivative y (1 - y) below SATURATED of its maximum 1/4. ``relu``: zeros.
-    """
-    stuck = values * (1 - values) < SATURATED / 4 if activation == "sigmoid" else values <= 0
-    return stuck.mean(axis=-1)
 
 
 def channel_table(

@@ -9,6 +9,9 @@ import pandas as pd
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 
+SATURATED = 0.01
+"""Share of the sigmoid's largest derivative below which a unit hardly passes a gradient."""
+
 
 def wasserstein(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """1-D Wasserstein distance of distributions given by quantiles at the same even levels.
@@ -31,10 +34,16 @@ def wasserstein(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.abs(one - other).mean(axis=-1)
 
 
-def drift(steps: np.ndarray, quantiles: np.ndarray) -> pd.DataFrame:
+def drift(
+    steps: np.ndarray,
+    quantiles: np.ndarray,
+    before: tuple[np.ndarray, np.ndarray] | None = None,
+) -> pd.DataFrame:
     """How far each probe's distribution is from the probe before and from the last one.
 
-    `steps` (probes,), `quantiles` (probes, levels) ascending along the levels. Columns step, moved
+    `steps` (probes,), `quantiles` (probes, levels) ascending along the levels. Where some probes
+    are left out, `before` has steps of `steps` and, for each, the quantiles of the probe that was
+    made just before it; without it that is the row before. Columns step, moved
     (distance to the probe before, the first has none), to_last and spread (standard deviation of
     the quantiles), all in the unit of the values. A diverged probe ends the table.
     """
@@ -42,8 +51,11 @@ def drift(steps: np.ndarray, quantiles: np.ndarray) -> pd.DataFrame:
     whole = len(finite) if finite.all() else int(finite.argmin())
     steps, quantiles = steps[:whole], quantiles[:whole]
     moved = np.full(whole, np.nan)
-    if whole:
+    if whole and before is None:
         moved[1:] = wasserstein(quantiles[1:], quantiles[:-1])
+    elif before is not None:
+        _both, here, there = np.intersect1d(steps, before[0], return_indices=True)
+        moved[here] = wasserstein(quantiles[here], before[1][there])
     return pd.DataFrame(
         {
             "step": steps,
@@ -71,8 +83,15 @@ def shape_of(quantiles: np.ndarray, activation: str | None = None) -> dict[str, 
         "skew": float((standard**3).mean()),
         "kurtosis": float((standard**4).mean() - 3) if std > 0 else 0.0,
     }
-    if activation == "sigmoid":
-        result["saturated"] = float((values * (1 - values) < 0.01 / 4).mean())
-    elif activation == "relu":
-        result["saturated"] = float((values <= 0).mean())
+    if activation is not None:
+        result["saturated"] = float(saturated_share(values, activation))
     return result
+
+
+def saturated_share(values: np.ndarray, activation: str) -> np.ndarray:
+    """Share (0 to 1) of saturated values along the last axis, after the activation.
+
+    ``sigmoid``: a derivative y (1 - y) below SATURATED of its maximum 1/4. ``relu``: zeros.
+    """
+    stuck = values * (1 - values) < SATURATED / 4 if activation == "sigmoid" else values <= 0
+    return stuck.mean(axis=-1)

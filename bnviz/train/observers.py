@@ -227,8 +227,8 @@ class StepRecorder:
 def sampled_places(total: int) -> Tensor:
     """The SAMPLED_VALUES places (int64, ascending) at which a tensor of `total` values is sampled.
 
-    Always the same ones. Of a tensor that is smaller all values are taken, each as often as the
-    others.
+    Always the same ones. Of a tensor that is smaller all values are taken, evenly: some once more
+    than others.
     """
     if total <= SAMPLED_VALUES:
         return torch.arange(SAMPLED_VALUES) * total // SAMPLED_VALUES

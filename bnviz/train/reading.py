@@ -10,6 +10,7 @@ import pandas as pd
 
 from bnviz.analysis.estimators import replay
 from bnviz.config import RunConfig
+from bnviz.nn.variants import VARIANTS
 from bnviz.train.history import History, Table
 from bnviz.train.schema import (
     LAYERS,
@@ -101,9 +102,13 @@ def _last_up_to(table: Table, step: int | None) -> int | None:
 
 
 def probe_steps(history: History, variant: str, points: int = PROBES) -> np.ndarray:
-    """The steps at which the activations of `variant` were probed, thinned, the newest kept."""
+    """The steps at which the activations of `variant` were probed, thinned.
+
+    The first and the newest are always there, and a step that is kept stays while the run grows,
+    until twice as many are left out.
+    """
     table = history[stages_table(variant)]
-    return table.column("step")[_thinned_places(len(table), points)]
+    return _sampled(table, "step", points, len(table))
 
 
 def stage_history(
@@ -116,26 +121,64 @@ def stage_history(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steps (probes,) and quantiles at LEVELS (probes, QUANTILES) of one stage over the run.
 
-    Thinned to at most about `points` probes, the newest kept; none for a stage that the variant
-    has not.
+    Thinned as `probe_steps`; none for a stage that the variant has not, and none of a probe whose
+    values were no numbers.
     """
     table = history[stages_table(variant)]
-    places = _thinned_places(len(table), points)
-    steps = table.column("step")[places]
-    rows = table.column("quantiles", start=places.start, step=places.step)
-    rows = rows[:, list(LAYERS).index(layer)]
-    scaled = rows[:, RECORDED_STAGES.index("scaled")]
-    if stage == "activation":
-        before = scaled if np.isfinite(scaled).all() else rows[:, 0]
-        return steps, ACTIVATIONS[config.activation](before)
-    chosen = rows[:, RECORDED_STAGES.index(stage)]
+    rows = len(table)
+    steps = _sampled(table, "step", points, rows)
+    chosen = _stage(config, variant, layer, stage, _sampled(table, "quantiles", points, rows))
     there = np.isfinite(chosen).all(axis=1)
     return steps[there], chosen[there]
 
 
-def _thinned_places(rows: int, points: int) -> slice:
-    stride = max(1, -(-rows // points))
-    return slice((rows - 1) % stride if rows else 0, rows, stride)
+def stage_moves(
+    config: RunConfig,
+    history: History,
+    variant: str,
+    layer: str,
+    stage: str,
+    points: int = PROBES,
+) -> tuple[np.ndarray, np.ndarray]:
+    """For the probes of `stage_history` but the first: steps, and quantiles of the probe before.
+
+    The probe before is the one that was made before it, also where it is left out by thinning.
+    """
+    table = history[stages_table(variant)]
+    rows = len(table)
+    steps = _sampled(table, "step", points, rows)[1:]
+    earlier = _sampled(table, "quantiles", points, rows, back=1)
+    chosen = _stage(config, variant, layer, stage, earlier)
+    there = np.isfinite(chosen).all(axis=1)
+    return steps[there], chosen[there]
+
+
+def _stage(config: RunConfig, variant: str, layer: str, stage: str, rows: np.ndarray) -> np.ndarray:
+    """Quantiles (probes, QUANTILES) of one stage from those of all that are recorded."""
+    of_layer = rows[:, list(LAYERS).index(layer)]
+    if stage != "activation":
+        return of_layer[:, RECORDED_STAGES.index(stage)]
+    before = "scaled" if VARIANTS[variant].normalizes else "input"
+    return ACTIVATIONS[config.activation](of_layer[:, RECORDED_STAGES.index(before)])
+
+
+def _stride(rows: int, points: int) -> int:
+    """The least power of two that thins `rows` to at most `points`: what is kept stays kept."""
+    return 1 << max(0, (-(-rows // points) - 1).bit_length())
+
+
+def _sampled(table: Table, name: str, points: int, rows: int, back: int = 0) -> np.ndarray:
+    """The first of `rows` rows of a column, every so manieth after it, and the newest.
+
+    With `back` the rows so many places before each of them, but for the first.
+    """
+    stride = _stride(rows, points)
+    first = back and stride - back
+    kept = table.column(name, start=first, stop=max(rows - back, 0), step=stride)
+    if rows and (rows - 1) % stride:
+        newest = table.column(name, start=rows - 1 - back, stop=rows - back)
+        kept = np.concatenate([kept, newest])
+    return kept
 
 
 def stage_range(config: RunConfig, history: History, layer: str, stage: str) -> tuple[float, float]:
@@ -150,12 +193,9 @@ def stage_range(config: RunConfig, history: History, layer: str, stage: str) -> 
     for variant in config.variants:
         table = history[stages_table(variant)]
         stride = max(1, len(table) // 64)
-        rows = table.column("quantiles", step=stride)[:, list(LAYERS).index(layer)]
-        k = RECORDED_STAGES.index(source)
-        values = rows[:, k]
-        if source == "scaled" and len(rows) and np.isnan(values).any():
-            values = rows[:, 0]
-        values = values[np.isfinite(values).all(axis=1)] if len(values) else values
+        of_variant = source if VARIANTS[variant].normalizes else "input"
+        values = _stage(config, variant, layer, of_variant, table.column("quantiles", step=stride))
+        values = values[np.isfinite(values).all(axis=1)]
         if len(values):
             low = min(low, float(values[:, 0].min()))
             high = max(high, float(values[:, -1].max()))
@@ -178,10 +218,9 @@ def channel_history(
     Thinned to at most about `points` steps, the newest kept; none for a variant without BN.
     """
     table = history[steps_table(variant)]
-    places = _thinned_places(len(table), points)
+    rows = len(table)
     step, mean, var = (
-        table.column(name, places.start, places.stop, places.step)
-        for name in ("step", "batch_mean", "batch_var")
+        _sampled(table, name, points, rows) for name in ("step", "batch_mean", "batch_var")
     )
     picked = np.arange(layer_slice(layer).start, layer_slice(layer).stop)[channels]
     mean, var = mean[:, picked], var[:, picked]
@@ -251,14 +290,11 @@ def gradient_curves(
 ) -> pd.DataFrame:
     """Step, grad_norm and update_ratio of one of WEIGHT_LAYERS, thinned, the newest probe kept."""
     table = history[gradients_table(variant)]
-    places = _thinned_places(len(table), points)
-    k = WEIGHT_LAYERS.index(layer)
-    norms, ratios = (
-        table.column(name, places.start, places.stop, places.step)[:, k]
-        for name in ("grad_norm", "update_ratio")
+    rows, k = len(table), WEIGHT_LAYERS.index(layer)
+    steps, norms, ratios = (
+        _sampled(table, name, points, rows) for name in ("step", "grad_norm", "update_ratio")
     )
-    steps = table.column("step", places.start, places.stop, places.step)
-    return pd.DataFrame({"step": steps, "grad_norm": norms, "update_ratio": ratios})
+    return pd.DataFrame({"step": steps, "grad_norm": norms[:, k], "update_ratio": ratios[:, k]})
 
 
 def gradient_range(config: RunConfig, history: History, layer: str) -> tuple[int, int]:
@@ -401,10 +437,7 @@ def process_curve(history: History, points: int = 200) -> pd.DataFrame:
 
 
 def _thinned(table: Table, points: int) -> pd.DataFrame:
-    places = _thinned_places(len(table), points)
+    rows = len(table)
     return pd.DataFrame(
-        {
-            name: table.column(name, places.start, places.stop, places.step)
-            for name in table.schema.columns
-        }
+        {name: _sampled(table, name, points, rows) for name in table.schema.columns}
     )

@@ -28,6 +28,7 @@ from bnviz.train.reading import (
     layer_range,
     probe_steps,
     stage_history,
+    stage_moves,
     stage_quantiles,
     stage_range,
 )
@@ -146,8 +147,10 @@ def scrubber(run: RunView) -> None:
         _advance(steps)
     playing = is_playing()
     at = st.session_state.get(STEP)
-    if at not in steps or (at == st.session_state.get(_NEWEST) and not playing):
+    if at is None or (at == st.session_state.get(_NEWEST) and not playing):
         st.session_state[STEP] = steps[-1]  # the newest step stays the newest as a run grows
+    elif at not in steps:
+        st.session_state[STEP] = min(steps, key=lambda step: abs(step - at))
     st.session_state[_NEWEST] = steps[-1]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         st.button(
@@ -238,7 +241,7 @@ def without_bn(run: RunView) -> None:
 def cards(run: RunView, chosen: Choice, probe: "LayerProbe | None") -> list[Card]:
     """The figures of the view over the steps; `probe` has the channels at the step on show."""
     return [
-        *(_over_time_card(run, chosen, stage) for stage in chosen.stages),
+        *(_over_time_card(run, chosen, stage) for stage in chosen.stages if _has(run, stage)),
         stages_card(
             run,
             chosen.layer,
@@ -248,6 +251,12 @@ def cards(run: RunView, chosen: Choice, probe: "LayerProbe | None") -> list[Card
         ),
         _drift_card(run, chosen),
     ]
+
+
+def _has(run: RunView, stage: str) -> bool:
+    """Whether any network of the run has that stage: without BN there is none to normalize."""
+    with_bn = any(VARIANTS[v].normalizes for v in run.config.variants)
+    return with_bn or stage in ("input", "activation")
 
 
 def _followed(
@@ -319,8 +328,9 @@ def _over_time_figure(
 
 def _drift_card(run: RunView, chosen: Choice) -> Card:
     drifts = {
-        variant: drift(*stage_history(run.config, run.history, variant, chosen.layer, "input"))
+        variant: drift(*stage_history(*where), stage_moves(*where))
         for variant in run.config.variants
+        for where in [(run.config, run.history, variant, chosen.layer, "input")]
     }
     relative = {
         variant: frame["moved"].median() / max(frame["spread"].median(), 1e-12)
@@ -418,4 +428,9 @@ def shape_table(run: RunView, chosen: Choice) -> None:
             ),
         },
     )
-    st.caption(_("From 128 quantiles of 2,048 values at fixed places of a training batch."))
+    st.caption(
+        _(
+            "From 128 quantiles of the values at fixed places of a training batch: 2,048 of them, "
+            "or all where a layer has fewer."
+        )
+    )

@@ -1,7 +1,11 @@
 """Cards on a page: the live component in the project's colours and the reader's language."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import streamlit as st
+
+from bnviz.errors import BnvizError
 from bnviz.figures.theme import PALETTE
 from bnviz.i18n import _
 from bnviz.ui.live import TEXTS, Card, live_figures
@@ -30,3 +34,12 @@ def board(
         card_width=CARD_WIDTH,
         on_pick=on_pick,
     )
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Where something cannot be shown, its reason stands in its place, and the page goes on."""
+    try:
+        yield
+    except BnvizError as error:
+        st.info(str(error), icon=":material/info:")

@@ -154,11 +154,13 @@ def cards(demo: Demo) -> list[Card]:
             ).format(n=len(ema), ema=ema[-1], mean=average[-1])
             + (
                 _(
-                    "It does not settle: in the last round it goes from {low:.3f} to {high:.3f} "
+                    "It is not at rest: in the last round it goes from {low:.3f} to {high:.3f} "
                     "and ends at {end:.3f}."
                 ).format(low=last.min(), high=last.max(), end=ema[-1])
                 if swings
-                else _("In the last round it moves by less than one hundredth.")
+                else _(
+                    "In the last round it moves by less than a hundredth of the largest batch mean."
+                )
             ),
             alt=_("Batch means, their moving average and their plain mean over the batches"),
             height=330,

@@ -60,7 +60,7 @@ def enough_card(run: RunView, variant: str, step: int, needed: pd.DataFrame) -> 
     truth = needed[needed["how"] == "all"].iloc[0]
     draws = needed[needed["how"] == "layer_by_layer"]
     off = (draws["accuracy"] - truth["accuracy"]).abs().groupby(draws["images"]).max()
-    near = [size for size, gap in off.items() if gap <= NEAR]
+    near = [size for size in off.index if (off[off.index >= size] <= NEAR).all()]
     shown = near[0] if near else off.index[-1]
     fewest = draws[draws["images"] == off.index[0]]["accuracy"]
     return Card(

@@ -92,7 +92,7 @@ def _variance_control(run: RunView, changed: Callable[[], None]) -> None:
         help=_(
             "Biased, as the batch is normalized by, divides the sum of squares by n, the number of "
             "values of a channel in the batch; unbiased, as torch keeps it, by n − 1, so it is "
-            "n / (n − 1) times as large. At batch {batch}, {factors}. Acts on the lines, dots and "
+            "n / (n − 1) times as large (a single value has no variance). At batch {batch}, {factors}. Acts on the lines, dots and "
             "population of the first figure; the layer's own line stays what it kept."
         ).format(batch=run.config.batch_size, factors=factors),
     )  # fmt: skip
@@ -189,7 +189,18 @@ def _population(run: RunView, chosen: Choice, found: Measured | None) -> pd.Data
 def _sentence(run: RunView, series: dict[str, np.ndarray], chosen: Choice) -> str:
     if not len(series["step"]):
         return _("Batch statistics come with the first steps of the run.")
+    if not np.isfinite(series["ema_var"][-1]):
+        numbers = np.isfinite(series["ema_var"])
+        return _(
+            "After step {step:,} the statistics of this run are no numbers: it diverged, and no "
+            "average can be taken any further."
+        ).format(step=int(series["step"][numbers][-1]) if numbers.any() else 0)
     count = values_per_channel(run.config, chosen.layer)
+    if count == 1:
+        return _(
+            "At batch 1 a channel of {layer} has one value a batch, whose variance is 0; running "
+            "statistics made of such batches say nothing of the spread."
+        ).format(layer=chosen.layer)
     return _(
         "At step {step:,} the variance of channel {channel} is {ema:.3g} by the EMA at m = {m:g}, "
         "{average:.3g} by the plain mean of all batches, and was {batch:.3g} in the last batch. "

@@ -126,31 +126,44 @@ def _multiples_card(
     assert before is not None
     ordered = table.sort_values("mean")
     low, high = ordered.iloc[0], ordered.iloc[-1]
-    sentence = _(
-        "{label}, weights of step {step:,}, {n} test images as one batch: before BN the channels' "
-        "means lie between {low:.2f} (channel {low_channel:.0f}) and {high:.2f} (channel "
-        "{high_channel:.0f}), after it between {out_low:.2f} and {out_high:.2f}. Click a channel to follow it."
-    ).format(
-        label=run.labels[variant],
-        step=probe.step,
-        n=probe.images,
-        low=low["mean"],
-        low_channel=low["channel"],
-        high=high["mean"],
-        high_channel=high["channel"],
-        out_low=table["out_mean"].min(),
-        out_high=table["out_mean"].max(),
-    )
+    title, words = _words_of_channels(layer, after is not None)
     return Card(
         key="channels",
-        title=_("Every channel of {layer}, before BN and after it").format(layer=layer),
+        title=title,
         figure=small_multiples(before, after, edges, variant, followed),
-        sentence=sentence,
-        alt=_("Histograms of every channel of the layer before and after BN, a panel a channel"),
+        sentence=words.format(
+            label=run.labels[variant],
+            step=probe.step,
+            n=probe.images,
+            low=low["mean"],
+            low_channel=low["channel"],
+            high=high["mean"],
+            high_channel=high["channel"],
+            out_low=table["out_mean"].min(),
+            out_high=table["out_mean"].max(),
+        )
+        + " "
+        + _("Click a channel to follow it."),
+        alt=_("Histograms of every channel of the layer, a panel a channel"),
         height=340 if LAYERS[layer] < 8 else 560,
         asked=f"{variant} {layer} {probe.step} {followed}",
         pickable=True,
         wide=True,
+    )
+
+
+def _words_of_channels(layer: str, with_bn: bool) -> tuple[str, str]:
+    """Title and sentence, to be filled, of the small multiples."""
+    if not with_bn:
+        return _("Every channel of {layer}, without BN").format(layer=layer), _(
+            "{label}, weights of step {step:,}, {n} test images: what enters the activation has "
+            "means between {low:.2f} (channel {low_channel:.0f}) and {high:.2f} (channel "
+            "{high_channel:.0f})."
+        )
+    return _("Every channel of {layer}, before BN and after it").format(layer=layer), _(
+        "{label}, weights of step {step:,}, {n} test images as one batch: before BN the channels' "
+        "means lie between {low:.2f} (channel {low_channel:.0f}) and {high:.2f} (channel "
+        "{high_channel:.0f}), after it between {out_low:.2f} and {out_high:.2f}."
     )
 
 
@@ -223,11 +236,11 @@ def channel_table(
     st.dataframe(
         frame.dropna(axis=1, how="all"), key="channel_table", hide_index=True,
         height=420 if len(frame) > 10 else "content",
-        on_select=chosen, selection_mode="single-row", column_config=_columns(run),
+        on_select=chosen, selection_mode="single-row", column_config=_columns(run, after is not None),
     )  # fmt: skip
 
 
-def _columns(run: RunView) -> dict[str, Any]:
+def _columns(run: RunView, with_bn: bool) -> dict[str, Any]:
     column = st.column_config
     saturated = (
         _("Share of values whose derivative is below 1 % of the sigmoid's largest.")

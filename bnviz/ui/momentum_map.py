@@ -139,7 +139,7 @@ def _errors_card(run: RunView, variant: str, images: int, frame: pd.DataFrame) -
         figure=error_maps(frame),
         sentence=_(
             "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of which "
-            "chance is {still:.1g} σ: the rest is lag. At m = {high:g} it is off by {off:.2g} σ, "
+            "chance is {still:.1g} σ: the rest is lag and what is left of the start value. At m = {high:g} it is off by {off:.2g} σ, "
             "chance alone {noise:.2g} σ. Nearest to the population: {nearest}."
         ).format(
             smallest=smallest,

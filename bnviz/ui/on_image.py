@@ -11,6 +11,7 @@ import streamlit as st
 from bnviz import data
 from bnviz.figures.maps import feature_maps
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
 from bnviz.train.store import nearest_checkpoint
 from bnviz.ui.live import Card
 from bnviz.ui.pictures import png
@@ -95,13 +96,17 @@ def _probe(
     return probe_image(run.source, variant, step, layer, images)
 
 
-def company(run: RunView, batch: tuple[int, ...]) -> None:
+def company(run: RunView, variant: str, batch: tuple[int, ...]) -> None:
     """The image and its neighbours as pictures, with their classes in words."""
     images = data.load(run.config.dataset)
     names = [_(data.CLASSES[images.test_labels[i]]) for i in batch]
     counts = ", ".join(f"{name} × {n}" for name, n in Counter(names[1:]).most_common())
     st.markdown(
-        _("Image {image}, **{name}**. In train mode it is normalized together with {n} others: {counts}.")
+        (
+            _("Image {image}, **{name}**. In train mode it is normalized together with {n} others: {counts}.")
+            if VARIANTS[variant].normalizes
+            else _("Image {image}, **{name}**, in a batch with {n} others: {counts}. Without BN they do not matter.")
+        )
         .format(image=batch[0], name=names[0], n=len(batch) - 1, counts=counts)
     )  # fmt: skip
     shown = batch[: THUMBNAILS + 1]
@@ -130,7 +135,11 @@ def cards(
     limit = float(np.quantile(np.concatenate(values), SCALE_HOLDS)) or 1.0
     titles = {
         "train": _("{layer} in train mode, among its neighbours"),
-        "eval": _("{layer} in eval mode, by the running statistics"),
+        "eval": (
+            _("{layer} in eval mode, by the running statistics")
+            if VARIANTS[variant].normalizes
+            else _("{layer} in eval mode")
+        ),
     }
     sentences = {
         "train": _says(run, variant, probe, "train", at),

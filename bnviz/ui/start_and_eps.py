@@ -5,7 +5,7 @@ import numpy as np
 from bnviz.analysis import estimators
 from bnviz.figures.race import first_steps, share_of_eps
 from bnviz.i18n import _
-from bnviz.train.reading import own_statistics, replay_layer
+from bnviz.train.reading import eps_at, latest_step, own_statistics, replay_layer
 from bnviz.train.schema import steps_table
 from bnviz.ui.estimates import Choice
 from bnviz.ui.live import Card
@@ -64,7 +64,7 @@ def _eps_card(run: RunView, chosen: Choice) -> Card:
         ).format(layer=chosen.layer),
         figure=share_of_eps(shares, chosen.variant),
         sentence=_(
-            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.2g} % of "
+            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.3g} % of "
             "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
             "{scale:.6g} %. "
             "Training saw ε = {own:g}."
@@ -75,7 +75,7 @@ def _eps_card(run: RunView, chosen: Choice) -> Card:
             share=100 * shares[worst],
             var=var[worst],
             scale=100 * np.sqrt(1 - shares[worst]),
-            own=run.config.eps,
+            own=eps_at(run.config, run.history, latest_step(run.history, chosen.variant)),
         ),
         alt=_("Share of eps in the variance plus eps for each channel of the layer"),
         height=HEIGHT - 60,

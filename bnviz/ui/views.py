@@ -186,7 +186,11 @@ def stages_card(
         )
     return Card(
         key="stages",
-        title=_("BN moves every distribution to the same place: {layer}").format(layer=layer),
+        title=(
+            _("BN moves every distribution to the same place: {layer}")
+            if any(VARIANTS[v].normalizes for v in run.config.variants)
+            else _("Without BN every distribution goes where it likes: {layer}")
+        ).format(layer=layer),
         figure=four_stages(
             densities, run.labels, (followed[0], channel) if followed is not None else None
         ),

@@ -8,8 +8,8 @@ from bnviz.analysis.channels import (
     channel_table,
     difference,
     layer_stages,
-    saturated_share,
 )
+from bnviz.analysis.drift import saturated_share
 from bnviz.analysis.modes import to_input
 from bnviz.errors import ConfigError
 from bnviz.nn import LeNet

@@ -48,7 +48,7 @@ def measure(page, kind, key=None):
 def test_the_demo_starts_with_the_note_s_numbers_and_answers_to_its_weight(page):
     visit(page, PATH)
     drawn(page, "demo", "memory_of_average", "estimates")
-    expect(sentence(page, "demo")).to_contain_text("It does not settle")
+    expect(sentence(page, "demo")).to_contain_text("It is not at rest")
     before = series(page, "demo")
     press(page, "demo_weight", "Home")
     wait_for_series_other_than(page, "demo", before)

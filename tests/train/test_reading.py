@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnviz.analysis.drift import drift
 from bnviz.config import RunConfig
 from bnviz.nn import LeNet
 from bnviz.train.history import History
@@ -17,9 +18,12 @@ from bnviz.train.reading import (
     loss_curve,
     memory_curves,
     own_statistics,
+    probe_steps,
     replay_layer,
     replayed_statistics,
     size_shares,
+    stage_history,
+    stage_moves,
     stage_quantiles,
     stage_range,
     unbiasing,
@@ -231,3 +235,53 @@ def test_the_own_statistics_of_a_step_are_its_row():
     np.testing.assert_array_equal(var, table.column("running_var")[99, layer_slice("fc2")])
     last = own_statistics(run.history, "builtin", "fc2")
     np.testing.assert_array_equal(last[1], table.column("running_var")[-1, layer_slice("fc2")])
+
+
+def probed(count, variants="builtin"):
+    """A history with so many probes, one in ten steps, of random quantiles."""
+    config = RunConfig(variants=variants)
+    history = History(schemas(config.variants))
+    rng = np.random.default_rng(0)
+    for variant in config.variants:
+        values = np.sort(rng.normal(size=(count, 4, 3, 128)), axis=-1).astype(np.float32)
+        history[f"stages-{variant}"].extend(step=10 * np.arange(1, count + 1), quantiles=values)
+    return config, history
+
+
+def test_a_step_to_scrub_to_stays_there_while_the_run_grows():
+    before = {10}
+    for count in range(1, 400):
+        steps = probe_steps(probed(count)[1], "builtin")
+        assert steps[0] == 10 and steps[-1] == 10 * count and len(steps) <= 65
+        kept = set(steps.tolist())
+        gone = before - kept - {10 * (count - 1)}  # the newest of before may make room
+        assert not gone or len(kept) < len(before), "only where thinning doubles"
+        before = kept
+
+
+@pytest.mark.parametrize("count", [1, 2, 64, 65, 200])
+def test_a_move_is_from_the_probe_just_before_also_where_that_is_left_out(count):
+    config, history = probed(count)
+    where = (config, history, "builtin", "conv2", "input")
+    steps, _quantiles = stage_history(*where)
+    moved, earlier = stage_moves(*where)
+    assert moved.tolist() == steps[1:].tolist()
+    values = history["stages-builtin"].column("quantiles")[:, 1, 0]
+    for step, quantiles in zip(moved, earlier, strict=True):
+        np.testing.assert_array_equal(quantiles, values[step // 10 - 2])
+    frame = drift(*stage_history(*where), stage_moves(*where))
+    for row in frame.iloc[1:].itertuples():
+        here, before = values[int(row.step) // 10 - 1], values[int(row.step) // 10 - 2]
+        assert row.moved == pytest.approx(np.abs(here - before).mean(), rel=1e-5)
+
+
+def test_one_diverged_probe_leaves_the_others_their_own_activations():
+    config, history = probed(5)
+    rows = history["stages-builtin"].column("quantiles")
+    rows[:, :, 0] += 100  # what enters BN is far from what leaves it
+    rows[3, :, 2] = np.nan
+    steps, values = stage_history(config, history, "builtin", "conv1", "activation")
+    assert steps.tolist() == [10, 20, 30, 50]
+    np.testing.assert_allclose(values, 1 / (1 + np.exp(-rows[[0, 1, 2, 4], 0, 2])), rtol=1e-5)
+    low, high = stage_range(config, history, "conv1", "scaled")
+    assert -10 < low < high < 10

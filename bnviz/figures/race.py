@@ -142,12 +142,17 @@ def _channel_names(channels: Channels, variant: str) -> list[dict[str, Any]]:
 
 
 def accuracy_over_momentum(
-    curve: pd.DataFrame, references: Mapping[str, float], chosen: tuple[float, float], variant: str
+    curve: pd.DataFrame,
+    references: Mapping[str, float],
+    chosen: tuple[float, float],
+    own: tuple[float | None, float],
+    variant: str,
 ) -> Figure:
     """Test accuracy in eval mode of one set of weights with the statistics of each momentum.
 
     `curve`: columns momentum (above 0, ascending) and accuracy (0 to 1). `references`: accuracy by
-    name, drawn as lines across. `chosen`: momentum and accuracy of the reader's choice.
+    name, drawn as lines across. `chosen`: momentum and accuracy of the reader's choice; `own`: those
+    of the run, which has no place on the axis where its average was cumulative.
     """
     ends = [float(curve["momentum"].min()), float(curve["momentum"].max())]
     styles = (("truth", "solid"), ("truth", "dot"), ("average", "dash"))
@@ -174,19 +179,26 @@ def accuracy_over_momentum(
             name=_("EMA"),
             hovertemplate=hover("momentum", "accuracy"),
         ),
-        scatter(
-            0,
-            [chosen[0]],
-            [100 * chosen[1]],
-            mode="markers",
-            marker={
-                "symbol": "circle-open",
-                "size": 17,
-                "color": colour("event"),
-                "line": {"width": 3},
-            },
-            name=_("the slider"),
-            hovertemplate=hover("momentum", "accuracy"),
+        *(
+            scatter(
+                0,
+                [momentum],
+                [100 * accuracy],
+                mode="markers",
+                marker={
+                    "symbol": symbol,
+                    "size": 17,
+                    "color": colour("event"),
+                    "line": {"width": 3},
+                },
+                name=name,
+                hovertemplate=hover("momentum", "accuracy"),
+            )
+            for (momentum, accuracy), symbol, name in (
+                (chosen, "circle-open", _("the slider")),
+                (own, "diamond-open", _("the run's own")),
+            )
+            if momentum
         ),
     ]
     return figure(data, {"xaxis": axis("momentum", type="log"), "yaxis": axis("accuracy")})
@@ -198,7 +210,11 @@ def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: s
     `errors`: columns step, estimator (keys of `names`), mean_error (in standard deviations of the
     channel), var_error (relative, 0 to 1). Both are root mean squares over the channels of a layer.
     """
-    styles = {"own": (variant, DASH[variant], 2.4), **ESTIMATORS}
+    styles = {
+        "own": (variant, DASH[variant], 2.4),
+        "one_pass": ("truth", "longdash", 2.0),
+        **ESTIMATORS,
+    }
     data = [
         scatter(
             panel,

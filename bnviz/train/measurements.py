@@ -9,15 +9,23 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from bnviz import data
+from bnviz.analysis.estimators import corrected
 from bnviz.data import Dataset
 from bnviz.errors import BnvizError
-from bnviz.train.reading import eps_at, own_statistics, replay_layer, replayed_statistics
+from bnviz.train.reading import (
+    eps_at,
+    own_statistics,
+    replay_layer,
+    replayed_statistics,
+    starting_statistics,
+)
 
 if TYPE_CHECKING:
     from bnviz.train.replays import Run
@@ -179,13 +187,16 @@ class Measured:
 
     population: dict[int, Statistics]
     """Checkpoint to layer to mean and variance at the weights of that step, layer by layer."""
+    one_pass: dict[int, Statistics]
+    """The same in one pass, where each layer normalizes by its batch."""
     images: int
     """On how many training images."""
     step: int
     """The checkpoint that the accuracies belong to."""
     accuracy: dict[float | str | None, float]
-    """Accuracy, 0 to 1, by momentum, None for the plain mean of all batches, and for population
-    statistics by how they were measured, ``layer_by_layer`` or ``one_pass``."""
+    """Accuracy, 0 to 1, by momentum, None for the plain mean of all batches; ``own`` of the layers'
+    own statistics; and of the population's by how they were measured, ``layer_by_layer`` or
+    ``one_pass``."""
 
 
 def measure_race(
@@ -193,9 +204,9 @@ def measure_race(
 ) -> Measured:
     """Population statistics at each checkpoint, and accuracy at the newest with each estimator.
 
-    The population is that of the first POPULATION_IMAGES training images. At the newest checkpoint
-    it is also measured in one pass in batches of the run's size, as PreciseBN does
-    (`bnviz.analysis.population`). The estimators are those of MOMENTA and the plain mean.
+    The population is that of the first POPULATION_IMAGES training images, layer by layer and in
+    one pass in batches of the run's size, as PreciseBN does (`bnviz.analysis.population`). The
+    estimators are those of MOMENTA, the plain mean and the layers' own.
     """
     import torch
 
@@ -205,44 +216,34 @@ def measure_race(
 
     leave_one_core_free()
     newest = replayable_step(run, variant)
-    steps = run.checkpoints(variant)
-    steps = steps[: steps.index(newest) + 1]
+    steps = [step for step in run.checkpoints(variant) if step <= newest]
     images_of = dataset or data.load(run.config.dataset)
     images = torch.tensor(images_of.train_images[:POPULATION_IMAGES])
-    parts, done = len(steps) + len(MOMENTA) + 3, 0
-
-    def next_part() -> None:
-        nonlocal done
-        progress(done, parts)
-        done += 1
-
-    def heed() -> None:
-        progress(done - 1, parts)
-
-    population: dict[int, Statistics] = {}
-    for step in steps:
-        next_part()
-        population[step] = population_statistics(model_at(run, variant, step), images, heed=heed)
-    accuracy: dict[float | str | None, float] = {}
-    where = (run, variant, newest)
     eps = eps_at(run.config, run.history, newest)
-    for momentum in (*MOMENTA, None):
-        next_part()
-        accuracy[momentum] = accuracy_with(*where, momentum, eps=eps, dataset=images_of)
-    next_part()
-    accuracy["layer_by_layer"] = accuracy_with(
-        *where, statistics=population[newest], eps=eps, dataset=images_of
-    )
-    next_part()
-    one_pass = population_statistics(
-        model_at(*where),
-        images,
-        batch_size=precise_batch(run.config.batch_size),
-        how="one_pass",
-        heed=heed,
-    )
-    accuracy["one_pass"] = accuracy_with(*where, statistics=one_pass, eps=eps, dataset=images_of)
-    return Measured(population, len(images), newest, accuracy)
+    found: dict[str, dict[int, Statistics]] = {"layer_by_layer": {}, "one_pass": {}}
+    accuracy: dict[float | str | None, float] = {}
+    batch = {"layer_by_layer": 1000, "one_pass": precise_batch(run.config.batch_size)}
+
+    def population(step: int, how: str) -> None:
+        found[how][step] = population_statistics(
+            model_at(run, variant, step), images, batch_size=batch[how], how=how,
+            heed=lambda: progress(done, len(parts)),
+        )  # fmt: skip
+
+    def race(name: float | str | None) -> None:
+        statistics = None
+        if name in found:
+            statistics = found[str(name)][newest]
+        elif name != "own":
+            statistics = replayed_statistics(run.config, run.history, variant, name, newest)  # type: ignore[arg-type]
+        accuracy[name] = _accuracy(run, variant, newest, statistics, images_of, eps)
+
+    parts: list[Callable[[], None]] = [partial(population, s, how) for how in found for s in steps]
+    parts += [partial(race, name) for name in (*MOMENTA, None, "own", *found)]
+    for done, part in enumerate(parts):
+        progress(done, len(parts))
+        part()
+    return Measured(found["layer_by_layer"], found["one_pass"], len(images), newest, accuracy)
 
 
 def precise_batch(batch_size: int) -> int:
@@ -251,24 +252,27 @@ def precise_batch(batch_size: int) -> int:
 
 
 def accuracy_with(
+    run: "Run", variant: str, step: int, momentum: float | None, *, eps: float | None = None
+) -> float:
+    """Accuracy in eval mode at a checkpoint with the statistics of a momentum."""
+    statistics = replayed_statistics(run.config, run.history, variant, momentum, step)
+    return _accuracy(run, variant, step, statistics, data.load(run.config.dataset), eps)
+
+
+def _accuracy(
     run: "Run",
     variant: str,
     step: int,
-    momentum: float | None = None,
-    *,
-    statistics: Statistics | None = None,
-    eps: float | None = None,
-    dataset: Dataset | None = None,
+    statistics: Statistics | None,
+    images: Dataset,
+    eps: float | None,
 ) -> float:
-    """Accuracy in eval mode at a checkpoint with the given statistics, or those of a momentum."""
+    """Accuracy on all test images with the given statistics, or the checkpoint's own for None."""
     import torch
 
     from bnviz.analysis.population import evaluate_with_statistics
     from bnviz.train.replays import model_at
 
-    if statistics is None:
-        statistics = replayed_statistics(run.config, run.history, variant, momentum, step)
-    images = dataset or data.load(run.config.dataset)
     return evaluate_with_statistics(
         model_at(run, variant, step),
         statistics,
@@ -279,30 +283,36 @@ def accuracy_with(
 
 
 def errors_over_checkpoints(
-    run: "Run", variant: str, layer: str, momentum: float, population: Mapping[int, Statistics]
+    run: "Run", variant: str, layer: str, momentum: float, measured: Measured
 ) -> pd.DataFrame:
-    """Distance of the layer's own statistics and of two replays from the population.
+    """Distance of the layer's statistics, by several estimators, from the population's.
 
-    Columns step, estimator (``own``, ``ema`` at `momentum`, ``average`` of all batches),
-    mean_error (in standard deviations of each channel) and var_error (relative), both root mean
-    squares over the channels of `layer`.
+    Columns step, estimator (``own``; ``ema`` at `momentum`; ``corrected``, the same freed from its
+    start; ``average`` of all batches; ``one_pass``, the population measured that way), mean_error
+    (in standard deviations of each channel) and var_error (relative), both root mean squares over
+    the channels of `layer` that vary at all.
     """
+    from bnviz.train.replays import errors_against
+
+    starts = starting_statistics(run.config, variant)[:2]
     rows = []
-    for step, at_step in population.items():
-        mean, var = at_step[layer]
-        estimates = {"own": own_statistics(run.history, variant, layer, step)}
+    for step, population in measured.population.items():
+        estimates = {
+            "own": own_statistics(run.history, variant, layer, step),
+            "one_pass": measured.one_pass[step][layer],
+        }
         for name, weight in (("ema", momentum), ("average", None)):
-            _steps, means, variances = replay_layer(
+            at, means, variances = replay_layer(
                 run.config, run.history, variant, layer, weight, stop=step
             )
             estimates[name] = (means[-1], variances[-1])
-        for name, (estimated_mean, estimated_var) in estimates.items():
-            rows.append(
-                (
-                    step,
-                    name,
-                    float(np.sqrt(np.mean((estimated_mean - mean) ** 2 / var))),
-                    float(np.sqrt(np.mean((estimated_var / var - 1) ** 2))),
-                )
-            )
-    return pd.DataFrame(rows, columns=["step", "estimator", "mean_error", "var_error"])
+        mean, var = (
+            corrected(last[None], momentum, start, at[-1:])[0]
+            for last, start in zip(estimates["ema"], starts, strict=True)
+        )
+        estimates["corrected"] = (mean, var)
+        for name, estimated in estimates.items():
+            found = errors_against({layer: estimated}, {layer: population[layer]})
+            rows.append((step, name, found["mean_error"], found["var_error"]))
+    frame = pd.DataFrame(rows, columns=["step", "estimator", "mean_error", "var_error"])
+    return frame.astype({"mean_error": float, "var_error": float})

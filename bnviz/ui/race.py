@@ -13,6 +13,7 @@ from bnviz.train.measurements import (
     measure_race,
     precise_batch,
 )
+from bnviz.train.reading import eps_at
 from bnviz.ui.estimates import Choice
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import Key, found, newest_checkpoint, start_button, watch
@@ -60,7 +61,7 @@ def _question(run: RunView, variant: str) -> str:
     ).format(
         label=run.labels[variant],
         count=len(run.source.checkpoints(variant)),
-        tries=len(MOMENTA) + 3,
+        tries=len(MOMENTA) + 4,
     )
 
 
@@ -80,13 +81,14 @@ def _accuracy_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
     mine = accuracy_of(run.id, chosen.variant, measured.step, chosen.momentum, chosen.eps)
     points = {m: a for m, a in measured.accuracy.items() if isinstance(m, float)}
     curve = pd.DataFrame(sorted(points.items()), columns=["momentum", "accuracy"])
-    best = curve.iloc[int(curve["accuracy"].argmax())]
+    best = curve[curve["accuracy"] == curve["accuracy"].max()]
+    named = ", ".join(f"{m:g}" for m in best["momentum"])
     by_layer, one_pass = (measured.accuracy[how] for how in ("layer_by_layer", "one_pass"))
     batch = precise_batch(run.config.batch_size)
     return Card(
         key="race",
-        title=_("The same weights, other running statistics: m = {m:g} is best here").format(
-            m=best["momentum"]
+        title=_("The same weights, other running statistics: best of those tried, m = {m}").format(
+            m=named
         ),
         figure=accuracy_over_momentum(
             curve,
@@ -96,11 +98,13 @@ def _accuracy_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
                 _("plain mean of all batches"): measured.accuracy[None],
             },
             (chosen.momentum, mine),
+            (run.config.momentum, measured.accuracy["own"]),
             chosen.variant,
         ),
         sentence=_(
             "{label} at step {step:,}, eval mode on the test images: {mine:.1%} at the sliders' "
-            "m = {m:g} and eps {eps:g}, {best:.1%} at the best. With the statistics of {images:,} "
+            "m = {m:g} and eps {eps:g}; the curve has the run's own eps {own_eps:g}, and {best:.1%} "
+            "at its best; the layers' own statistics come to {own:.1%}. With the statistics of {images:,} "
             "training images {by_layer:.1%} measured layer by layer and {one_pass:.1%} in one "
             "pass, where each layer normalizes by its batch of {batch}; {average:.1%} with the "
             "plain mean of all batches."
@@ -110,7 +114,9 @@ def _accuracy_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
             mine=mine,
             m=chosen.momentum,
             eps=chosen.eps,
-            best=best["accuracy"],
+            best=curve["accuracy"].max(),
+            own=measured.accuracy["own"],
+            own_eps=eps_at(run.config, run.history, measured.step),
             images=measured.images,
             by_layer=by_layer,
             one_pass=one_pass,
@@ -133,7 +139,8 @@ def _errors_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
             errors,
             {
                 "own": _("{label}: its own").format(label=run.labels[chosen.variant]),
-                **{name: estimator_label(name, chosen.momentum) for name in ("ema", "average")},
+                **{n: estimator_label(n, chosen.momentum) for n in ("ema", "corrected", "average")},
+                "one_pass": _("population in one pass"),
             },
             chosen.variant,
         ),
@@ -159,4 +166,4 @@ def _errors(
 ) -> pd.DataFrame:
     """`errors_over_checkpoints`; a page that ticks does not replay the run again."""
     source = view(run_id).source
-    return errors_over_checkpoints(source, variant, layer, momentum, _measured.population)
+    return errors_over_checkpoints(source, variant, layer, momentum, _measured)

@@ -69,15 +69,16 @@ def controls(run: RunView, *, answers: str) -> None:
 
 
 def four_cards(run: RunView) -> list[Card]:
-    """The four views of `run` as the controls have them."""
+    """The four views of `run` as the controls have them; three where nothing has statistics."""
     chosen = st.session_state
     layer, share = chosen["layer"], chosen["look_back"]
     channels = sorted({min(c, LAYERS[layer] - 1) for c in chosen["channels"]}) or [0]
     step = None if share == 100 else round(share / 100 * run.total_steps)
+    with_bn = any(VARIANTS[v].normalizes for v in run.config.variants)
     return [
         curves_card(run),
         stages_card(run, layer, step),
-        running_card(run, layer, channels, chosen["momentum"]),
+        *([running_card(run, layer, channels, chosen["momentum"])] if with_bn else []),
         memory_card(run),
     ]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.config import PRESETS
+from bnviz.config import PRESETS, RunConfig
 from bnviz.train.jobs import State
 from bnviz.train.momentum_map import map_path
-from bnviz.train.store import RECORDED_FOLDER, runs_folder
+from bnviz.train.store import RECORDED_FOLDER, RunWriter, runs_folder
+from bnviz.train.trainer import Trainer
 from bnviz.ui import runs
 from bnviz.ui.registry import jobs, kept_maps, measurements
 
@@ -297,3 +298,54 @@ def test_a_late_tick_of_the_browser_does_not_undo_a_start(app, monkeypatch):
     app.selectbox(key="run").set_value("recorded").run()
     assert app.selectbox(key="run").value == "recorded"
     assert any("Recorded run" in c.value for c in app.caption)
+
+
+ODD = {
+    "no BN at all": {"variants": "none"},
+    "diverged": {"lr": 100, "optimizer": "sgd", "activation": "relu"},
+    "cumulative average": {"momentum": None},
+    "single images": {"variants": "note", "batch_size": 1},
+    "without weights": {"steps": 12},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
+    """No exception, no figure full of nothing, and no sentence that says nan or inf."""
+    config = RunConfig.parse(
+        **{"dataset": "fashion-mnist-sample", "variants": "builtin", "steps": 25, "device": "cpu"}
+        | ODD[name]
+    )
+    writer = RunWriter(runs_folder(), name, config)
+    with Trainer(config, sample, history=writer.history) as trainer:
+        trainer.on_checkpoint = writer.checkpoint
+        while not trainer.done:
+            trainer.step()
+        trainer.finish()
+        if config.steps > 12:
+            trainer.checkpoint()
+        writer.finish(trainer.summary(1.0))
+    app.query_params["run"] = name
+    app.run()
+    for page in ("train", "activations", "running_stats", "train_vs_eval"):
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception, page
+        boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
+        for card in (card for board in boards for card in board):
+            said = f"{page} {card['key']}: {card['title']} {card['sentence']}"
+            assert not re.search(r"\b(nan|inf|None)\b", said), said
+            assert card["figure"]["data"] or "comes after" in said, said
+    for view in ("By channel", "On an image", "Backward"):
+        app.query_params["act_view"] = view
+        go(app, "activations")
+        assert not app.exception, view
+
+
+@pytest.mark.parametrize(
+    ("page", "link"), [("activations", "act_layer"), ("running_stats", "stats_layer")]
+)
+def test_a_layer_that_does_not_exist_in_a_link_is_the_default(app, page, link):
+    app.query_params[link] = "conv9"
+    go(app, page)
+    assert not app.exception
+    assert app.segmented_control(key=link).value == "conv2"

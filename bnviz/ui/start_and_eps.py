@@ -1,8 +1,11 @@
 """The value that running statistics start at, and the eps that is added to them."""
 
 import numpy as np
+import streamlit as st
 
+from bnviz import data
 from bnviz.analysis import estimators
+from bnviz.config import RunConfig
 from bnviz.figures.race import first_steps, share_of_eps
 from bnviz.i18n import _
 from bnviz.train.reading import eps_at, latest_step, own_statistics, replay_layer
@@ -21,6 +24,16 @@ def start_and_eps_cards(run: RunView, chosen: Choice) -> list[Card]:
     if not len(run.history[steps_table(chosen.variant)]):
         return []
     return [_start_card(run, chosen), _eps_card(run, chosen)]
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _before_training(
+    run_id: str, variant: str, layer: str, start: float, eps: float, _config: RunConfig
+) -> float:
+    from bnviz.train.probes import before_training
+
+    images = data.load(_config.dataset).test_images
+    return before_training(_config, variant, layer, images, start=start, eps=eps)
 
 
 def _start_card(run: RunView, chosen: Choice) -> Card:
@@ -42,9 +55,22 @@ def _start_card(run: RunView, chosen: Choice) -> Card:
         figure=first_steps(steps, batch_var[:, 0], started),
         sentence=_(
             "At m = {m:g}, {left:.0%} of the start value is left after {at} steps: started at 0 the "
-            "variance is low by that share (factor 1 − (1 − m)ᵗ). Evaluated before any step, a "
-            "variance of 0 divides by √ε and multiplies by {factor:,.0f}; torch starts at 1."
-        ).format(m=chosen.momentum, left=left, at=at, factor=chosen.eps**-0.5),
+            "variance is low by that share (factor 1 − (1 − m)ᵗ). In eval mode before the first "
+            "step, at ε = {eps:g}, {layer} gives values up to {zero:,.3g} with a variance of 0, "
+            "which divides by √ε, and up to {one:,.3g} with torch's 1."
+        ).format(
+            m=chosen.momentum,
+            left=left,
+            at=at,
+            eps=chosen.eps,
+            layer=chosen.layer,
+            **{
+                name: _before_training(
+                    run.id, chosen.variant, chosen.layer, value, chosen.eps, run.config
+                )
+                for name, value in (("zero", 0.0), ("one", 1.0))
+            },
+        ),
         alt=_("Running variance of a channel over the first steps, started at 0 and at 1"),
         height=HEIGHT - 60,
         asked=f"{chosen}",

@@ -84,7 +84,7 @@ def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
     drawn(page, "race", "errors")
     in_sight(page, "estimates")
     expect(page.locator("[data-card=race] h3")).to_have_text(
-        re.compile(r"The same weights, other running statistics: m = [\d.]+ is best here")
+        re.compile(r"The same weights, other running statistics: best of those tried, m = [\d., ]+")
     )
     page.wait_for_function(
         "plot => plot.data.find(({ name }) => name.startsWith('population')).x.length >= 3",

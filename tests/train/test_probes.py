@@ -6,7 +6,7 @@ import torch
 
 from bnviz.analysis.company import neighbours_of
 from bnviz.errors import ConfigError, RunError
-from bnviz.train.probes import affine_over_steps, probe_image, probe_layer
+from bnviz.train.probes import affine_over_steps, before_training, probe_image, probe_layer
 from bnviz.train.replays import model_at
 from bnviz.train.schema import LAYERS
 from bnviz.train.store import nearest_checkpoint, recorded_run
@@ -81,3 +81,22 @@ def test_neighbours_that_cannot_be_are_refused():
     with pytest.raises(ConfigError, match="no same class image beside image 2"):
         neighbours_of(labels, 2, kind="same class", count=1)
     assert len(neighbours_of(labels, 0, kind="same class", count=4)) == 4
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_variance_of_0_before_the_first_step_multiplies_by_one_over_the_root_of_eps(
+    run, sample, layer
+):
+    """In the first layer exactly; behind it the sigmoid has cut off what it made too large."""
+    found = {
+        (start, eps): before_training(
+            run.config, "builtin", layer, sample.test_images, start=start, eps=eps
+        )
+        for start, eps in ((0.0, 1e-5), (1.0, 1e-5), (0.0, 1e-3))
+    }
+    assert found[0.0, 1e-5] > 100 * found[1.0, 1e-5]
+    if layer == "conv1":
+        assert found[0.0, 1e-5] == pytest.approx(found[1.0, 1e-5] * 1e5**0.5, rel=1e-3)
+        assert found[0.0, 1e-5] == pytest.approx(10 * found[0.0, 1e-3], rel=1e-3)
+    with pytest.raises(ConfigError, match="variant: got 'none'"):
+        before_training(run.config, "none", layer, sample.test_images, start=0.0, eps=1e-5)

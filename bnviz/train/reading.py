@@ -75,14 +75,21 @@ def stage_quantiles(
 ) -> tuple[int, dict[str, np.ndarray]] | None:
     """Quantiles (at LEVELS) of the four stages of `layer` at the last probe up to `step`.
 
-    Returns the probe's step and the stages that the variant has, or None before the first probe.
+    Where the run has diverged, at the last probe whose values were numbers. Returns the probe's
+    step and the stages that the variant has, or None before the first such probe.
     """
     table = history[stages_table(variant)]
     at = _last_up_to(table, step)
     if at is None:
         return None
-    row = table.column("quantiles", start=at, stop=at + 1)[0, list(LAYERS).index(layer)]
-    stages = {name: row[k] for k, name in enumerate(RECORDED_STAGES) if not np.isnan(row[k]).any()}
+    stages: dict[str, np.ndarray] = {}
+    while "input" not in stages:
+        if at < 0:
+            return None
+        row = table.column("quantiles", start=at, stop=at + 1)[0, list(LAYERS).index(layer)]
+        stages = {n: row[k] for k, n in enumerate(RECORDED_STAGES) if np.isfinite(row[k]).all()}
+        at -= 1
+    at += 1
     stages["activation"] = ACTIVATIONS[config.activation](stages.get("scaled", stages["input"]))
     at_step = int(table.column("step")[at])
     return at_step, {name: stages[name] for name in STAGES if name in stages}

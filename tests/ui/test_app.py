@@ -313,7 +313,14 @@ ODD = {
 def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
     """No exception, no figure full of nothing, and no sentence that says nan or inf."""
     config = RunConfig.parse(
-        **{"dataset": "fashion-mnist-sample", "variants": "builtin", "steps": 25, "device": "cpu"}
+        **{
+            "dataset": "fashion-mnist-sample",
+            "variants": "builtin",
+            "steps": 25,
+            "device": "cpu",
+            "stages_every": 1,
+            "observe_budget": 1.0,
+        }
         | ODD[name]
     )
     writer = RunWriter(runs_folder(), name, config)

@@ -5,6 +5,7 @@ import streamlit as st
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.ui import demo, enough, estimates, momentum_map, runs
+from bnviz.ui.again import train_again, with_changes
 from bnviz.ui.board import board, plainly
 from bnviz.ui.measuring import every, found
 from bnviz.ui.race import race, race_cards, race_key
@@ -44,7 +45,11 @@ the_demo()
 st.subheader(_("On the run"))
 st.caption(run.origin())
 if not estimates.with_statistics(run):
-    st.info(_("This run has no BN, so there are no running statistics. Choose another run."))
+    st.info(_("This run has no BN, so there are no running statistics. Choose another run, or:"))
+    train_again(
+        with_changes(run.config, variants=(*run.config.variants, "builtin")),
+        key="again_builtin", label=_("Train again with nn.BatchNorm beside it"),
+    )  # fmt: skip
     st.stop()
 estimates.controls(run, answers=FIGURES, others=[IMAGES, MAP])
 variant = estimates.chosen_variant(run)

@@ -136,6 +136,20 @@ def metrics(demo: Demo) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, value, text in entries:
             st.metric(label, value, border=True, help=text)
+    if 0 < m < 1:
+        st.caption(
+            _(
+                "In words: it shows where the batches were {lag:.3g} batches ago and trembles {noise:.0%} "
+                "as much as they do, like a plain mean of {window:.3g} of them. A batch counts half "
+                "after {half:.3g} more, and after {settled:.0f} batches 99 % of the start value is gone."
+            ).format(
+                lag=(1 - m) / m,
+                noise=np.sqrt(estimators.noise(m)),
+                window=estimators.effective_window(m),
+                half=estimators.half_life(m),
+                settled=estimators.settled(m),
+            )
+        )
 
 
 def cards(demo: Demo) -> list[Card]:

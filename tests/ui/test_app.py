@@ -356,3 +356,19 @@ def test_a_layer_that_does_not_exist_in_a_link_is_the_default(app, page, link):
     go(app, page)
     assert not app.exception
     assert app.segmented_control(key=link).value == "conv2"
+
+
+def test_the_demo_says_in_words_what_its_numbers_mean(app):
+    go(app, "running_stats")
+    assert any("after 44 batches 99 % of the start value is gone" in c.value for c in app.caption)
+
+
+def test_a_run_without_bn_offers_one_with_it(app):
+    config = RunConfig.parse(dataset="fashion-mnist-sample", variants="none", steps=3)
+    job = jobs().start(config, runs_folder())
+    app.query_params["run"] = job.id
+    go(app, "running_stats")
+    assert "no BN" in app.info[0].value
+    app.button(key="again_builtin").click().run()
+    assert [job.config.variants for job in jobs().all()] == [("none", "builtin"), ("none",)]
+    assert not app.exception

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from bnviz.i18n import _
-from bnviz.ui import activations, backward, inside, on_image, runs
+from bnviz.ui import activations, backward, inside, on_image, runs, scrubber
 from bnviz.ui.board import board, plainly
 from bnviz.ui.warm import warm_up
 
@@ -20,9 +20,9 @@ st.caption(
 )
 st.caption(run.origin())
 view = activations.view_control()
-playing = activations.is_playing()
+playing = scrubber.is_playing()
 live = run.live
-every = activations.TICK_S if playing else 1.0 if live else None
+every = scrubber.TICK_S if playing else 1.0 if live else None
 
 
 def over_time(chosen: activations.Choice) -> None:
@@ -66,13 +66,13 @@ def figures() -> None:
     """One tick of the figures, or the answer to a control."""
     if run.job is not None:
         run.job.watch()
-    activations.scrubber(run)
+    scrubber.scrubber(run)
     chosen = activations.choice(run)
     activations.too_few_channels(chosen)
     with plainly():
         VIEWS[view](chosen)
     if (
-        activations.is_playing() != playing
+        scrubber.is_playing() != playing
         or activations.was_followed()
         or run.is_left()
         or run.live != live

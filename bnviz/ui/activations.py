@@ -1,6 +1,5 @@
 """Activations over the run: all stages over the steps, one step in numbers, how far they move."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.train.reading import (
     density,
     layer_range,
-    probe_steps,
     stage_history,
     stage_moves,
     stage_quantiles,
@@ -38,18 +36,15 @@ from bnviz.ui.again import beside_none, train_again, with_changes
 from bnviz.ui.inside import dead_channels, followed_over_steps
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
+from bnviz.ui.scrubber import STEP
 from bnviz.ui.views import answered_by, layer_control, stages_card
 
 if TYPE_CHECKING:
     from bnviz.train.probes import LayerProbe
 
 HEIGHT = 300
-TICK_S = 0.7
 SAME = 0.1
 """Two drifts within this share of each other are called alike."""
-PLAYING = "probe_playing"  # when the play made its last step, None while it rests
-STEP = "probe_step"
-_NEWEST = "probe_newest"
 _FOLLOWED = "followed_by_click"
 
 
@@ -81,11 +76,6 @@ def view_control() -> str:
         bind="query-params", format_func=lambda name: names[name],
         help=_("The step slider and the layer below act on every view."),
     )  # fmt: skip
-
-
-def steps_of(run: RunView) -> list[int]:
-    """The probed steps to choose from, ascending; none before the first probe."""
-    return probe_steps(run.history, run.config.variants[0]).tolist()
 
 
 @st.fragment
@@ -136,58 +126,6 @@ def _over_time_controls(changed: Callable[[], None]) -> None:
         _("Before and after on one axis"), True, key="act_one_axis", bind="query-params",
         on_change=changed, help=_("Off: each stage fills its own axis."),
     )  # fmt: skip
-
-
-def scrubber(run: RunView) -> None:
-    """The step slider that all figures of the page follow, and a button that moves it."""
-    steps = steps_of(run)
-    if len(steps) < 2:
-        return
-    if is_playing():
-        _advance(steps)
-    playing = is_playing()
-    at = st.session_state.get(STEP)
-    if at is None or (at == st.session_state.get(_NEWEST) and not playing):
-        st.session_state[STEP] = steps[-1]  # the newest step stays the newest as a run grows
-    elif at not in steps:
-        st.session_state[STEP] = min(steps, key=lambda step: abs(step - at))
-    st.session_state[_NEWEST] = steps[-1]
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        st.button(
-            _("Stop") if playing else _("Play"), key="probe_play",
-            icon=":material/pause:" if playing else ":material/play_arrow:",
-            on_click=_toggle, args=(not playing, steps),
-            help=_("Walk through the probed steps, a step each {seconds:g} s.").format(
-                seconds=TICK_S
-            ),
-        )  # fmt: skip
-        st.select_slider(
-            _("Step on show"), steps, key=STEP, bind="query-params", width=460,
-            help=_("All figures of this page show this step."),
-        )  # fmt: skip
-
-
-def is_playing() -> bool:
-    """Whether the steps walk by themselves."""
-    return st.session_state.get(PLAYING) is not None
-
-
-def _toggle(play: bool, steps: list[int]) -> None:
-    st.session_state[PLAYING] = time.monotonic() if play else None
-    if play and st.session_state.get(STEP, steps[-1]) == steps[-1]:
-        st.session_state[STEP] = steps[0]
-
-
-def _advance(steps: list[int]) -> None:
-    """One step further, if it is time; at the end the play is over."""
-    now = time.monotonic()
-    if now - st.session_state[PLAYING] < 0.8 * TICK_S:  # another control ran the figures
-        return
-    at = st.session_state.get(STEP, steps[-1])
-    later = [step for step in steps if step > at]
-    st.session_state[PLAYING] = now if later else None
-    if later:
-        st.session_state[STEP] = later[0]
 
 
 def choice(run: RunView) -> Choice:

@@ -1,25 +1,11 @@
 """How many images a population needs, against sums over the very images."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from bnviz.errors import ConfigError, RunError
 from bnviz.train.enough import drawn, images_needed
-
-
-@pytest.fixture
-def few(sample):
-    """300 training and 200 test images of the sample."""
-    return dataclasses.replace(
-        sample,
-        train_images=sample.train_images[:300],
-        train_labels=sample.train_labels[:300],
-        test_images=sample.test_images[:200],
-        test_labels=sample.test_labels[:200],
-    )
 
 
 def needed(run, dataset, **options):

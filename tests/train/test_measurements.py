@@ -1,6 +1,5 @@
 """The thread that measures, and the race, by a second route."""
 
-import dataclasses
 import threading
 import time
 
@@ -18,18 +17,6 @@ from bnviz.train.measurements import (
     measure_race,
 )
 from bnviz.train.replays import model_at
-
-
-@pytest.fixture
-def few(sample):
-    """300 training and 200 test images of the sample."""
-    return dataclasses.replace(
-        sample,
-        train_images=sample.train_images[:300],
-        train_labels=sample.train_labels[:300],
-        test_images=sample.test_images[:200],
-        test_labels=sample.test_labels[:200],
-    )
 
 
 def until(condition):

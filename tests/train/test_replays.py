@@ -53,16 +53,8 @@ def fewer(sample):
 
 
 @pytest.fixture
-def stored(tmp_path, short_config, sample):
-    config = short_config(variants="note,builtin,none", steps=25, eval_every=1000)
-    writer = store.RunWriter(tmp_path / "runs", "one", config)
-    with Trainer(config, sample, history=writer.history) as trainer:
-        trainer.on_checkpoint = writer.checkpoint
-        while not trainer.done:
-            trainer.step()
-        trainer.checkpoint()
-        writer.finish(trainer.summary(1.0))
-    return store.open_run(writer.folder)
+def stored(store_run):
+    return store_run("note,builtin,none")
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.1, 0.01, None], ids=str)

@@ -4,7 +4,7 @@
 
 One process writes a synthetic history of two variants (random batch statistics, probes and memory
 counts at the default cadences) into a folder, as a run does, and lets each page draw its figures
-while ten more steps come between two ticks. Measured at each length: kB of the figures as they are
+while ten more steps come between two ticks. Measured at each length: kB of the cards as they are
 sent (JSON, before compression), time of a tick as elapsed and as CPU time, the time of a slider's
 answer (a replay of the whole run at another momentum), and the process's own memory: anonymous
 pages, so without the stream on the disk that is mapped.
@@ -28,8 +28,7 @@ from bnviz.train.history import History
 from bnviz.train.schema import CHANNELS, LAYERS, QUANTILES, RECORDED_STAGES
 from bnviz.train.store import RunWriter, StoredRun
 from bnviz.ui import activations, estimates, views
-from bnviz.ui.live import Card
-from bnviz.ui.live.wire import encode_figure
+from bnviz.ui.live import Card, encode_card
 from bnviz.ui.runs import RunView
 from bnviz.ui.start_and_eps import start_and_eps_cards
 
@@ -102,7 +101,7 @@ def pages(run: RunView) -> dict[str, Callable[[float], list[Card]]]:
 
 def sent(cards: list[Card]) -> int:
     """Bytes of the figures as they go to the browser."""
-    return sum(len(json.dumps(encode_figure(card.figure))) for card in cards)
+    return sum(len(json.dumps(encode_card(card))) for card in cards)
 
 
 def anonymous_bytes() -> int:

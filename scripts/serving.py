@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +46,7 @@ class AppServer:
             try:
                 with urlopen(f"{self.url}/_stcore/health", timeout=5):
                     return
-            except URLError:
+            except OSError:  # refused, or reset while it is starting
                 time.sleep(0.1)
         raise RuntimeError(f"The app did not start:\n{self.log.read_text()}")
 

@@ -3,6 +3,7 @@
 What is kept does not grow with the run, and a tick reads only what is new.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -109,11 +110,44 @@ def _best_of_each(
     return np.take_along_axis(at, first, 0), np.take_along_axis(values, first, 0)
 
 
-class RunningView:
-    """Batch values, the layer's own running values and a replay, for a few channels of a layer.
+class _Replay:
+    """The replay at one momentum, as far as it has come."""
 
-    The batch variances are biased, as they were recorded; `unbiased` is for the replay, as in
-    `bnviz.train.reading.replay_layer`.
+    def __init__(self, momentum: float | None, start: tuple[np.ndarray, ...], count: int | None):
+        self._momentum = momentum
+        self._count = count
+        self._last = start
+        self._seen = 0
+        self.kept = {name: Thinned(LINE_POINTS) for name in ("mean", "var")}
+
+    def add(self, batch_means: np.ndarray, batch_vars: np.ndarray) -> None:
+        """Go on with (n, C) more; after the first batch without finite statistics it is NaN."""
+        broken = ~np.isfinite(np.hstack([batch_means, batch_vars])).all(axis=1)
+        whole = int(broken.argmax()) if broken.any() else len(broken)
+        if not np.isfinite(self._last).all():
+            whole = 0
+        means, variances = np.full((2, *batch_means.shape), np.nan)
+        if whole:
+            means[:whole], variances[:whole] = replay(
+                batch_means[:whole],
+                batch_vars[:whole],
+                momentum=self._momentum,
+                initial_mean=self._last[0],
+                initial_var=self._last[1],
+                count=self._count,
+                seen=self._seen,
+            )
+        self._last = (means[-1], variances[-1])
+        self._seen += len(batch_means)
+        self.kept["mean"].add(means)
+        self.kept["var"].add(variances)
+
+
+class RunningView:
+    """Batch values, the layer's own running values and replays, for a few channels of a layer.
+
+    The batch variances are biased, as they were recorded; `unbiased` is for the replays, as in
+    `bnviz.train.reading.replay_layer`, which there are for each of `momenta`.
     """
 
     def __init__(
@@ -123,20 +157,20 @@ class RunningView:
         variant: str,
         layer: str,
         channels: list[int],
-        momentum: float | None,
+        momenta: Sequence[float | None],
         *,
         unbiased: bool | None = None,
     ):
         self._table = history[steps_table(variant)]
         where = layer_slice(layer)
         self._channels = np.arange(where.start, where.stop)[channels]
-        self._momentum = momentum
         mean, var, own = starting_statistics(config, variant)
-        self._unbiased = own if unbiased is None else unbiased
-        self._count = values_per_channel(config, layer)
+        count = (
+            values_per_channel(config, layer) if (own if unbiased is None else unbiased) else None
+        )
+        start = tuple(np.full(len(channels), value) for value in (mean, var))
+        self._replays = {momentum: _Replay(momentum, start, count) for momentum in momenta}
         self._rows = 0
-        self._last = tuple(np.full(len(channels), start) for start in (mean, var))
-        self._replayed = {name: Thinned(LINE_POINTS) for name in ("mean", "var")}
         buckets = max(DOT_BUCKETS // len(channels), 1)
         self._batches = {name: Extremes(buckets, len(channels)) for name in ("mean", "var")}
 
@@ -151,63 +185,47 @@ class RunningView:
         while self._rows < rows:
             stop = min(self._rows + READ_AT_ONCE, rows)
             means, variances = (self._read(f"batch_{n}", self._rows, stop) for n in ("mean", "var"))
-            for batch, replayed, name in zip(
-                (means, variances), self._replay(means, variances), ("mean", "var"), strict=True
-            ):
-                self._batches[name].add(batch)
-                self._replayed[name].add(replayed)
+            for replayed in self._replays.values():
+                replayed.add(means, variances)
+            self._batches["mean"].add(means)
+            self._batches["var"].add(variances)
             self._rows = stop
 
     def _read(self, column: str, start: int, stop: int, step: int = 1) -> np.ndarray:
         return self._table.column(column, start=start, stop=stop, step=step)[:, self._channels]
 
-    def _replay(
-        self, batch_means: np.ndarray, batch_vars: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Go on with the replay; after the first batch without finite statistics it is NaN."""
-        broken = ~np.isfinite(np.hstack([batch_means, batch_vars])).all(axis=1)
-        whole = int(broken.argmax()) if broken.any() else len(broken)
-        if not np.isfinite(self._last).all():
-            whole = 0
-        means, variances = np.full((2, *batch_means.shape), np.nan)
-        if whole:
-            means[:whole], variances[:whole] = replay(
-                batch_means[:whole],
-                batch_vars[:whole],
-                momentum=self._momentum,
-                initial_mean=self._last[0],
-                initial_var=self._last[1],
-                count=self._count if self._unbiased else None,
-                seen=self._rows,
-            )
-        self._last = (means[-1], variances[-1])
-        return means, variances
+    def replays(self, momentum: float | None) -> list[dict[str, np.ndarray]]:
+        """For each channel ``step``, ``replay_mean`` and ``replay_var`` (points,) at one of `momenta`."""
+        self.update()
+        kept = self._replays[momentum].kept
+        steps = self._table.column("step", stop=self._rows)[kept["mean"].rows()]
+        values = {f"replay_{name}": each.values() for name, each in kept.items()}
+        return [
+            {"step": steps} | {n: a[:, k] if a.size else np.empty(0) for n, a in values.items()}
+            for k in range(len(self._channels))
+        ]
 
-    def series(self) -> list[dict[str, Any]]:
+    def series(self, momentum: float | None) -> list[dict[str, Any]]:
         """For each channel the arrays of a chart; empty ones before the first step.
 
-        ``step``, ``running_mean``, ``running_var``, ``replay_mean``, ``replay_var`` (points,);
+        Those of `replays` at one of `momenta`, and ``running_mean``, ``running_var`` (points,);
         ``batch_mean`` and ``batch_var`` (dots,) at the steps ``batch_mean_step`` and
         ``batch_var_step``, with the extremes of the whole run among them; ``recent_mean`` and
         ``recent_var``, the last RECENT batches.
         """
-        self.update()
-        rows = self._replayed["mean"].rows()
+        result: list[dict[str, Any]] = list(self.replays(momentum))
+        rows = self._replays[momentum].kept["mean"].rows()
         steps = self._table.column("step", stop=self._rows)
+        recent = max(self._rows - RECENT, 0)
         shared: dict[str, np.ndarray] = {}
         for name in ("mean", "var"):
             shared[f"running_{name}"] = self._running(f"running_{name}", rows)
-            shared[f"replay_{name}"] = self._replayed[name].values()
-            recent = max(self._rows - RECENT, 0)
             shared[f"recent_{name}"] = self._read(f"batch_{name}", recent, self._rows)
-        result = []
-        for k in range(len(self._channels)):
-            own: dict[str, Any] = {"step": steps[rows]}
+        for k, own in enumerate(result):
             own |= {n: a[:, k] if a.size else np.empty(0) for n, a in shared.items()}
             for name, extremes in self._batches.items():
                 at, own[f"batch_{name}"] = extremes.points(k)
                 own[f"batch_{name}_step"] = steps[at]
-            result.append(own)
         return result
 
     def _running(self, column: str, rows: np.ndarray) -> np.ndarray:

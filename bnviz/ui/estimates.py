@@ -1,7 +1,7 @@
 """One or a few channels over the steps: batches, the layer's own line, replays, the population."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -9,18 +9,22 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.analysis import estimators
-from bnviz.figures.race import estimates_over_steps
+from bnviz.figures.panels import Figure
+from bnviz.figures.race import at_momentum, estimates_over_steps
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Measured
 from bnviz.train.reading import starting_statistics, unbiasing, values_per_channel
+from bnviz.train.running_view import RunningView
 from bnviz.train.schema import LAYERS
-from bnviz.ui.live import Card
+from bnviz.ui.live import Card, Preview
 from bnviz.ui.runs import RunView
-from bnviz.ui.state import redraw
+from bnviz.ui.state import MOMENTA, redraw, with_value
 from bnviz.ui.views import HEIGHT, answered_by, layer_control, running_view
 
 MOST_CHANNELS = 3
+MOST_PREVIEWED = 12
+"""Values of the slider whose lines are sent ahead, at one channel."""
 VARIANCES = UNBIASED, BIASED = N_("unbiased"), N_("biased")
 
 
@@ -122,50 +126,86 @@ def choice(run: RunView) -> Choice:
 def estimates_card(run: RunView, chosen: Choice, found: Measured | None) -> Card:
     """Batches, the layer's own line, replays and, once measured, the population."""
     channels = _channels(run, chosen)
+    figure = estimates_over_steps(
+        channels,
+        _population(run, chosen, found),
+        chosen.variant,
+        run.labels[chosen.variant],
+        chosen.momentum,
+        run.history.events,
+    )
     return Card(
         key="estimates",
         title=_("Which line follows the truth? {layer}, channel {channels}").format(
             layer=chosen.layer, channels=", ".join(map(str, chosen.channels))
         ),
-        figure=estimates_over_steps(
-            channels,
-            _population(run, chosen, found),
-            chosen.variant,
-            run.labels[chosen.variant],
-            chosen.momentum,
-            run.history.events,
-        ),
+        figure=figure,
         sentence=_sentence(run, channels[chosen.channel], chosen),
         alt=_("Running mean and variance of channels by several estimators over the steps"),
         height=HEIGHT + 60,
         asked=f"{chosen} {found and found.step}",
         wide=True,
+        follows="momentum",
+        previews=_previews(run, chosen, channels, figure),
     )
 
 
 def _channels(run: RunView, chosen: Choice) -> dict[int, dict[str, np.ndarray]]:
     """What `estimates_over_steps` draws of each chosen channel."""
-    where = (run, chosen.variant, chosen.layer, chosen.channels)
-    own = running_view(*where, chosen.momentum, unbiased=chosen.unbiased).series()
-    average = running_view(*where, None, unbiased=chosen.unbiased).series()
-    starts = starting_statistics(run.config, chosen.variant)
+    view = _view(run, chosen)
+    own, average = view.series(chosen.momentum), view.replays(None)
+    replayed = _replayed(run, chosen, chosen.momentum)
     factor = {"mean": 1.0, "var": unbiasing(run.config, chosen.layer) if chosen.unbiased else 1.0}
     result = {}
     for channel, mine, plain in zip(chosen.channels, own, average, strict=True):
-        series = result[channel] = {"step": mine["step"]}
-        for statistic, start in (("mean", starts[0]), ("var", starts[1])):
-            ema = mine[f"replay_{statistic}"]
+        series = result[channel] = {"step": mine["step"], **replayed[channel]}
+        for statistic in ("mean", "var"):
             series |= {
                 f"batch_{statistic}": factor[statistic] * mine[f"batch_{statistic}"],
                 f"batch_{statistic}_step": mine[f"batch_{statistic}_step"],
                 f"last_{statistic}": factor[statistic] * mine[f"recent_{statistic}"][-1:],
                 f"running_{statistic}": mine[f"running_{statistic}"],
-                f"ema_{statistic}": ema,
-                f"corrected_{statistic}": estimators.corrected(
-                    ema, chosen.momentum, start, mine["step"]
-                ),
                 f"average_{statistic}": plain[f"replay_{statistic}"],
             }
+    return result
+
+
+def _view(run: RunView, chosen: Choice) -> RunningView:
+    """The chosen channels with replays at every value of the slider and the plain mean."""
+    momenta = (*with_value(MOMENTA, chosen.momentum), None)
+    where = (run, chosen.variant, chosen.layer, chosen.channels)
+    return running_view(*where, momenta, unbiased=chosen.unbiased)
+
+
+def _replayed(run: RunView, chosen: Choice, momentum: float) -> dict[int, dict[str, np.ndarray]]:
+    """By channel the EMA at `momentum` and the same freed from its start."""
+    starts = starting_statistics(run.config, chosen.variant)
+    found = _view(run, chosen).replays(momentum)
+    result: dict[int, dict[str, np.ndarray]] = {}
+    for channel, series in zip(chosen.channels, found, strict=True):
+        own = result[channel] = {}
+        for statistic, start in (("mean", starts[0]), ("var", starts[1])):
+            ema = own[f"ema_{statistic}"] = series[f"replay_{statistic}"]
+            own[f"corrected_{statistic}"] = estimators.corrected(
+                ema, momentum, start, series["step"]
+            )
+    return result
+
+
+def _previews(
+    run: RunView, chosen: Choice, channels: dict[int, dict[str, np.ndarray]], figure: Figure
+) -> dict[str, Preview]:
+    """The figure at the other values of the slider, the nearest ones: what a tick sends is bounded."""
+    options = with_value(MOMENTA, chosen.momentum)
+    place, reach = options.index(chosen.momentum), MOST_PREVIEWED // (2 * len(chosen.channels))
+    result = {}
+    for momentum in options[max(place - reach, 0) : place + reach + 1]:
+        replayed = _replayed(run, chosen, momentum)
+        first = channels[chosen.channel] | replayed[chosen.channel]
+        result[f"{momentum:g}"] = Preview(
+            at_momentum(figure, replayed, momentum),
+            _sentence(run, first, replace(chosen, momentum=momentum)),
+        )
     return result
 
 

@@ -206,8 +206,8 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
     """Running statistics of some channels: batches, the layer's own line, a replay."""
     series: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     for variant in run.config.variants:
-        view = running_view(run, variant, layer, tuple(channels), momentum)
-        found = view.series()
+        view = running_view(run, variant, layer, tuple(channels), (momentum,))
+        found = view.series(momentum)
         if VARIANTS[variant].normalizes and view.rows:
             series |= {(variant, c): of for c, of in zip(channels, found, strict=True)}
     sentence = _("Batch statistics come with the first ten steps.")
@@ -249,19 +249,19 @@ def running_view(
     variant: str,
     layer: str,
     channels: tuple[int, ...],
-    momentum: float | None,
+    momenta: tuple[float | None, ...],
     *,
     unbiased: bool | None = None,
 ) -> RunningView:
     """The reader's view of some channels, kept between ticks so that each reads what is new."""
     views: dict[tuple, RunningView] = st.session_state.setdefault("running_views", {})
     table = run.history[steps_table(variant)]
-    key = (id(table), variant, layer, channels, momentum, unbiased)
+    key = (id(table), variant, layer, channels, momenta, unbiased)
     if key not in views:
         if len(views) > 24:
             views.clear()
         views[key] = RunningView(
-            run.config, run.history, variant, layer, list(channels), momentum, unbiased=unbiased
+            run.config, run.history, variant, layer, list(channels), momenta, unbiased=unbiased
         )
     return views[key]
 

@@ -78,6 +78,29 @@ def test_the_momentum_slider_replays_one_channel_at_once(page):
     assert named(page, "estimates", "plain mean") == plain
 
 
+def test_the_curves_follow_the_slider_before_python_has_answered(page):
+    held = []
+
+    def between(ws):
+        server = ws.connect_to_server()
+        ws.on_message(lambda message: held.append(message) if held else server.send(message))
+
+    page.route_web_socket(re.compile(r"/_stcore/stream"), between)
+    visit(page, PATH)
+    in_sight(page, "estimates")
+    before, words = named(page, "estimates", "EMA at m"), sentence(page, "estimates").inner_text()
+    held.append(b"")  # from here on Python hears of nothing
+    press(page, "momentum", "ArrowRight")
+    expect(
+        chart(page, "estimates").locator(".legendtext", has_text="EMA at m = 0.2")
+    ).to_be_visible()
+    after = named(page, "estimates", "EMA at m")
+    assert [each["y"] for each in after] != [each["y"] for each in before]
+    expect(sentence(page, "estimates")).not_to_have_text(words)
+    expect(sentence(page, "estimates")).to_contain_text("by the EMA at m = 0.2")
+    assert len(held) > 1
+
+
 def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
     visit(page, PATH)
     measure(page, "race")

@@ -76,7 +76,7 @@ def test_one_wild_batch_of_a_long_run_is_drawn():
         step=np.arange(1, 20_001), loss=np.ones(20_000), ms=np.ones(20_000), batch_mean=values,
         batch_var=values, running_mean=values, running_var=values,
     )  # fmt: skip
-    [series] = RunningView(config, history, "builtin", "conv2", [0], 0.1).series()
+    [series] = RunningView(config, history, "builtin", "conv2", [0], [0.1]).series(0.1)
     assert series["batch_var"].max() == 40
     assert series["batch_var_step"][series["batch_var"].argmax()] == 12_346
     assert len(series["batch_var"]) <= 128
@@ -89,14 +89,14 @@ def test_one_wild_batch_of_a_long_run_is_drawn():
 def test_a_running_view_that_grows_equals_one_that_reads_all_at_once(short_config, sample):
     config = short_config(variants="builtin", steps=90)
     with Trainer(config, sample) as trainer:
-        growing = RunningView(config, trainer.history, "builtin", "conv2", [3], 0.3)
+        growing = RunningView(config, trainer.history, "builtin", "conv2", [3], [0.3])
         while not trainer.done:
             trainer.step()
             if trainer.step_count % 7 == 0:
                 growing.update()
         trainer.flush()
-    fresh = RunningView(config, trainer.history, "builtin", "conv2", [3], 0.3)
-    [one], [other] = growing.series(), fresh.series()
+    fresh = RunningView(config, trainer.history, "builtin", "conv2", [3], [0.3])
+    [one], [other] = growing.series(0.3), fresh.series(0.3)
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-6)
@@ -108,16 +108,16 @@ def test_a_running_view_goes_on_with_a_gap_where_the_statistics_are_no_numbers(
 ):
     config = short_config(variants="builtin,none", steps=8)
     with Trainer(config, sample) as trainer:
-        view = RunningView(config, trainer.history, "builtin", "conv1", [0, 1], 0.1)
+        view = RunningView(config, trainer.history, "builtin", "conv1", [0, 1], [0.1])
         while not trainer.done:
             trainer.step()
             trainer.flush()
             if trainer.step_count == 5:  # as a run that diverges leaves it
                 trainer.history[steps_table("builtin")].column("batch_var")[4, 0] = np.nan
                 view.update()
-    fresh = RunningView(config, trainer.history, "builtin", "conv1", [0, 1], 0.1)
-    for series in (view.series()[0], fresh.series()[0]):
+    fresh = RunningView(config, trainer.history, "builtin", "conv1", [0, 1], [0.1])
+    for series in (view.series(0.1)[0], fresh.series(0.1)[0]):
         assert np.isfinite(series["replay_mean"]).tolist() == [True] * 4 + [False] * 4
         assert len(series["step"]) == 8
-    without = RunningView(config, trainer.history, "none", "conv1", [0], 0.1)
-    assert np.isnan(without.series()[0]["replay_mean"]).all()
+    without = RunningView(config, trainer.history, "none", "conv1", [0], [0.1])
+    assert np.isnan(without.series(0.1)[0]["replay_mean"]).all()

@@ -22,7 +22,7 @@ from bnviz.ui import (
     start_and_eps,
     views,
 )
-from bnviz.ui.live.wire import encode_figure
+from bnviz.ui.live.wire import encode, encode_figure
 from bnviz.ui.runs import RunView
 
 NOWHERE = Path("nowhere")  # no checkpoints
@@ -224,3 +224,21 @@ def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
     assert "does not hold them still" in verdict(run, {"builtin": 0.3, "none": 0.2})
     assert "about as much" in verdict(run, {"builtin": 0.2, "none": 0.2})
     assert verdict(run, {"builtin": 0.2}) == ""
+
+
+@pytest.mark.parametrize("channels", [(3,), (3, 7)])
+def test_a_preview_is_what_the_slider_would_get_from_python(recorded, channels):
+    def card(momentum):
+        chosen = estimates.Choice("builtin", "fc1", channels, momentum, 1e-5)
+        return estimates.estimates_card(recorded, chosen, None)
+
+    shown = card(0.1)
+    assert {"0.05", "0.1", "0.2"} <= shown.previews.keys()
+    for words, preview in shown.previews.items():
+        wanted = card(float(words))
+        assert preview.sentence == wanted.sentence
+        for number, (now, new) in enumerate(
+            zip(shown.figure["data"], wanted.figure["data"], strict=True)
+        ):
+            previewed = now | preview.traces.get(number, {})
+            assert encode(previewed) == encode(new)

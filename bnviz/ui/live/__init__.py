@@ -16,17 +16,18 @@ and the dark theme. Names that the palette lacks are Streamlit's (``var(--st-tex
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import streamlit as st
 
 from bnviz.i18n import N_
 from bnviz.ui.live.assets import PLOTLY_URL
-from bnviz.ui.live.wire import Figure, encode_figure
+from bnviz.ui.live.wire import Figure, encode, encode_figure
 
-__all__ = ["TEXTS", "Card", "live_figures"]
+__all__ = ["TEXTS", "Card", "Preview", "encode_card", "live_figures"]
 
 _FOLDER = Path(__file__).parent
 _component = st.components.v2.component(
@@ -71,6 +72,19 @@ class Card:
     """Whether a click on a point tells the page its `customdata`, or the `meta` of its series."""
     wide: bool = False
     """Whether it takes the whole width of the grid."""
+    follows: str = ""
+    """Key of the slider whose values have previews."""
+    previews: Mapping[str, "Preview"] = field(default_factory=dict)
+    """By words of the slider: drawn as soon as it says them, before Python has heard of it."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a card would show at another value of a slider."""
+
+    traces: Mapping[int, Mapping[str, Any]]
+    """By number of the trace in the figure: the properties that are others."""
+    sentence: str
 
 
 def live_figures(
@@ -105,19 +119,29 @@ def live_figures(
             "palette": {theme: dict(colors) for theme, colors in palette.items()},
             "texts": {**TEXTS, **texts},
             "card_width": card_width,
-            "cards": [
-                {
-                    "key": card.key,
-                    "title": card.title,
-                    "sentence": card.sentence,
-                    "alt": card.alt or card.title,
-                    "height": card.height,
-                    "asked": card.asked,
-                    "pickable": card.pickable,
-                    "wide": card.wide,
-                    "figure": encode_figure(card.figure),
-                }
-                for card in cards
-            ],
+            "cards": [encode_card(card) for card in cards],
         },
     )
+
+
+def encode_card(card: Card) -> dict[str, Any]:
+    """What the browser gets of a card, ready for JSON."""
+    return {
+        "key": card.key,
+        "title": card.title,
+        "sentence": card.sentence,
+        "alt": card.alt or card.title,
+        "height": card.height,
+        "asked": card.asked,
+        "pickable": card.pickable,
+        "wide": card.wide,
+        "figure": encode_figure(card.figure),
+        "follows": card.follows,
+        "previews": {
+            words: {
+                "traces": {str(number): encode(new) for number, new in preview.traces.items()},
+                "sentence": preview.sentence,
+            }
+            for words, preview in card.previews.items()
+        },
+    }

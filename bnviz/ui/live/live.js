@@ -30,6 +30,12 @@ class Mount {
       if (type === "keydown" || buttons) this.restFor(ANSWER_MS);
     };
     for (const type of HANDS) document.addEventListener(type, this.handed, { capture: true });
+    // A slider says its new value at once; Python hears of it, and answers, some time later.
+    this.moved = new MutationObserver(() => {
+      this.cards.forEach((card) => card.follow());
+      if (!this.frame && window.Plotly && this.next()?.asked) this.drawNext();
+    });
+    this.moved.observe(document.body, { subtree: true, attributeFilter: ["aria-valuetext"] });
     this.resized = new ResizeObserver((entries) => {
       for (const { target } of entries) this.cards.get(target.dataset.chart)?.resize();
     });
@@ -137,6 +143,7 @@ class Mount {
     clearTimeout(this.rest);
     for (const type of HANDS) document.removeEventListener(type, this.handed, { capture: true });
     this.frame = -1;
+    this.moved.disconnect();
     this.resized.disconnect();
     this.seen.disconnect();
     this.cards.forEach((card) => card.remove());
@@ -191,7 +198,6 @@ class Card {
 
   update(content, { theme, revision, texts }) {
     setText(this.title, content.title);
-    setText(this.sentence, content.sentence);
     setText(this.csv, texts.csv);
     this.csv.title = texts.csv_hint;
     this.csv.setAttribute("aria-label", `${texts.csv_hint}: ${content.title}`);
@@ -205,14 +211,43 @@ class Card {
     this.stage.style.height = `${content.height}px`;
     this.texts = texts;
     const asked = JSON.stringify([content.asked, revision, theme, texts]);
-    const wire = asked + JSON.stringify(content.figure);
-    if (wire === this.wire) return;
-    this.wire = wire;
     this.asked ||= asked !== this.answers;
     this.answers = asked;
     this.theme = theme;
     this.revision = revision;
-    this.figure = decode(content.figure);
+    this.content = content;
+    this.show();
+  }
+
+  // The slider that the card follows has moved.
+  follow() {
+    if (!this.content?.follows || this.said() === this.shownAt) return;
+    this.asked = true;
+    this.show();
+  }
+
+  // What the slider says that the card follows.
+  said() {
+    const { follows } = this.content;
+    const slider = follows && document.querySelector(`.st-key-${follows} [aria-valuetext]`);
+    return slider ? slider.getAttribute("aria-valuetext") : null;
+  }
+
+  // Python's figure, or the preview of it at what the slider says by now.
+  show() {
+    this.shownAt = this.said();
+    const { figure, sentence, previews } = this.content;
+    const preview = previews[this.shownAt];
+    setText(this.sentence, preview?.sentence ?? sentence);
+    const traces = preview?.traces ?? {};
+    const data = figure.data.map((trace, number) => ({ ...trace, ...traces[number] }));
+    const wire = JSON.stringify([this.revision, this.theme, this.texts, data, figure.layout]);
+    if (wire === this.wire) {
+      this.asked = false;
+      return;
+    }
+    this.wire = wire;
+    this.figure = decode({ data, layout: figure.layout });
     this.stale = true;
   }
 

@@ -33,12 +33,13 @@ def encode_figure(figure: Figure) -> dict[str, Any]:
         traces = [trace.to_plotly_json() for trace in figure.data]
         layout = figure.layout.to_plotly_json()
     return {
-        "data": [_encode(trace) for trace in traces],
-        "layout": _encode({name: v for name, v in layout.items() if name not in _NOT_SENT}),
+        "data": [encode(trace) for trace in traces],
+        "layout": encode({name: v for name, v in layout.items() if name not in _NOT_SENT}),
     }
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """A part of a figure (a trace, an array, a number) as `encode_figure` sends it."""
     if isinstance(value, str | bool | int | None):
         return value
     if isinstance(value, float):
@@ -46,16 +47,16 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         # plotly.js 4 ignores a title that is a bare string.
         return {
-            name: {"text": item} if name == "title" and isinstance(item, str) else _encode(item)
+            name: {"text": item} if name == "title" and isinstance(item, str) else encode(item)
             for name, item in value.items()
             if item is not None
         }
     if isinstance(value, list | tuple):
         if len(value) >= _SHORTEST_ARRAY and isinstance(value[0], float | int):
             return encode_array(np.asarray(value))
-        return [_encode(item) for item in value]
+        return [encode(item) for item in value]
     if isinstance(value, np.generic):
-        return _encode(value.item())
+        return encode(value.item())
     return encode_array(np.asarray(value))
 
 
@@ -68,7 +69,7 @@ def encode_array(array: np.ndarray) -> Any:
     if array.dtype.kind in "Mm":
         array = np.datetime_as_string(array) if array.dtype.kind == "M" else array.astype("f8")
     if array.dtype.kind not in "fiu" or not 1 <= array.ndim <= 2 or array.size < _SHORTEST_ARRAY:
-        return [_encode(item) for item in array.tolist()]
+        return [encode(item) for item in array.tolist()]
     if array.ndim == 2 and array.dtype.kind == "f":
         return _in_levels(array)
     return _typed(_narrowed(array))

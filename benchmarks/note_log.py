@@ -13,7 +13,7 @@ import time
 from common import parser, show, use_threads
 
 from bnviz import data
-from bnviz.analysis.modes import evaluate
+from bnviz.analysis.passes import evaluate
 from bnviz.config import RunConfig
 from bnviz.train.schema import steps_table
 from bnviz.train.trainer import Trainer

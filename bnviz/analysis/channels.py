@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bnviz.analysis.drift import saturated_share
-from bnviz.analysis.modes import to_input
+from bnviz.analysis.passes import to_input
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import LeNet

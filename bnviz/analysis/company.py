@@ -7,10 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bnviz.analysis.modes import forward
+from bnviz.analysis.passes import logits_by_groups
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
-from bnviz.nn.state import put_back
 
 NEIGHBOURS = ("shuffled", "as they come", "same class")
 
@@ -101,8 +100,8 @@ def companies(
 
     Each company is the image and `batch_size` - 1 neighbours of that `kind` (`neighbours_of`, seeds
     from `seed` on). One row a company: prediction (0 to 9), right, and the logits ``logit_0`` to
-    ``logit_9`` of the image; the neighbours' numbers as a tuple in ``neighbours``. The model is put
-    back as it was. Raises ConfigError as `neighbours_of`, and for a `batch_size` below 2.
+    ``logit_9`` of the image; the neighbours' numbers as a tuple in ``neighbours``. All companies go
+    through the network together (`logits_by_groups`). The model is put back as it was. Raises ConfigError as `neighbours_of`, and for a `batch_size` below 2.
     """
     if batch_size < 2:
         raise ConfigError(
@@ -110,19 +109,18 @@ def companies(
                 value=batch_size
             )
         )
-    rows, neighbours = [], []
-    with put_back(model):
-        for k in range(count):
-            others = neighbours_of(labels, image, kind=kind, count=batch_size - 1, seed=seed + k)
-            batch = torch.from_numpy(np.concatenate([[image], others]))
-            logits = forward(
-                model, _pictures(images, batch, kind), mode="train", batch_size=batch_size
-            )
-            rows.append(logits[0].float().cpu().numpy())
-            neighbours.append(tuple(others.tolist()))
-    found = np.array(rows)
+    others = np.array(
+        [
+            neighbours_of(labels, image, kind=kind, count=batch_size - 1, seed=seed + k)
+            for k in range(count)
+        ]
+    )
+    batches = np.column_stack([np.full(count, image), others])
+    pictures = _pictures(images, torch.from_numpy(batches).flatten(), kind)
+    logits = logits_by_groups(model, pictures, batch_size=batch_size)
+    found = logits[::batch_size].float().cpu().numpy()
     frame = pd.DataFrame(found, columns=[f"logit_{k}" for k in range(found.shape[1])])
     prediction = found.argmax(1)
     frame.insert(0, "prediction", prediction)
     frame.insert(1, "right", prediction == labels[image])
-    return frame.assign(neighbours=pd.Series(neighbours))
+    return frame.assign(neighbours=pd.Series(list(map(tuple, others.tolist()))))

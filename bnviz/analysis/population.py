@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bnviz.analysis.estimators import pooled
-from bnviz.analysis.modes import Evaluation, Statistics, changed, evaluate, forward, to_input
+from bnviz.analysis.passes import Evaluation, Statistics, changed, evaluate, forward, to_input
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import LeNet

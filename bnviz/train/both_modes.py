@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bnviz.analysis.modes import compare_modes, layer_drift, standard_error
+from bnviz.analysis.modes import compare_modes, layer_drift, paired_counts
+from bnviz.analysis.passes import standard_error
 from bnviz.analysis.population import evaluate_with_statistics, recalibrate
 from bnviz.data import Dataset
 from bnviz.nn.variants import VARIANTS
@@ -35,12 +36,7 @@ def compare_at(
         "images": len(frame),
         "accuracy": accuracy,
         "standard_error": {m: standard_error(a, len(frame)) for m, a in accuracy.items()},
-        "pairs": {
-            "both": int((train & evaluation).sum()),
-            "only_train": int((train & ~evaluation).sum()),
-            "only_eval": int((evaluation & ~train).sum()),
-            "none": int((~train & ~evaluation).sum()),
-        },
+        "pairs": paired_counts(frame),
         "differ": int(frame["differ"].sum()),
         "drift": {},
     }

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.analysis.modes import Statistics
+from bnviz.analysis.passes import Statistics
 from bnviz.analysis.population import HOW, evaluate_with_statistics, population_statistics
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError

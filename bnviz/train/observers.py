@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 
 from bnviz.analysis.memory import GraphCensus, device_bytes
-from bnviz.analysis.modes import evaluate
+from bnviz.analysis.passes import evaluate
 from bnviz.nn import LeNet
 from bnviz.nn.state import STATISTICS, restore, snapshot
 from bnviz.train.history import Table

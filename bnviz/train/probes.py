@@ -12,7 +12,7 @@ from bnviz.analysis.channels import (
     channel_table,
     layer_stages,
 )
-from bnviz.analysis.modes import changed, forward
+from bnviz.analysis.passes import changed, forward
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.nn.state import put_back

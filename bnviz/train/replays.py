@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bnviz import data
-from bnviz.analysis.modes import Statistics
+from bnviz.analysis.passes import Statistics
 from bnviz.analysis.population import evaluate_with_statistics, population_statistics
 from bnviz.config import RunConfig
 from bnviz.data import Dataset

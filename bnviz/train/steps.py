@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnviz.analysis.modes import to_input
+from bnviz.analysis.passes import to_input
 from bnviz.config import Quirks, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError

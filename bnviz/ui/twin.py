@@ -150,7 +150,7 @@ def compare(run: RunView, choice: Choice, momentum: float, eps: float) -> Pair:
 
 def metrics(pair: Pair) -> None:
     """Accuracy of both modes with standard errors, and how often they disagree."""
-    from bnviz.analysis.modes import standard_error
+    from bnviz.analysis.passes import standard_error
 
     frame, images = pair.frame, len(pair.frame)
     accuracy = {side: float(frame[f"{side}_right"].mean()) for side in ("train", "eval")}

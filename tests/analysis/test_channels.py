@@ -10,7 +10,7 @@ from bnviz.analysis.channels import (
     layer_stages,
 )
 from bnviz.analysis.drift import saturated_share
-from bnviz.analysis.modes import to_input
+from bnviz.analysis.passes import to_input
 from bnviz.errors import ConfigError
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot

@@ -6,13 +6,12 @@ from bnviz.analysis.company import NEIGHBOURS, companies, company, neighbours_of
 from bnviz.analysis.modes import (
     compare_modes,
     eval_side,
-    evaluate,
-    forward,
     layer_drift,
     paired,
-    standard_error,
+    paired_counts,
     train_side,
 )
+from bnviz.analysis.passes import evaluate, forward, logits_by_groups, standard_error
 from bnviz.errors import ConfigError
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot
@@ -97,7 +96,7 @@ def test_statistics_given_are_those_that_normalize(model, images):
         layer.eps = 1e-2
     model.eval()
     with torch.no_grad():
-        expected = model(images.float().div(255).unsqueeze(1)).softmax(1)
+        expected = model(images.float().div(255).unsqueeze(1))
     np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -127,11 +126,13 @@ def test_answers_come_back_in_the_order_of_the_images(model, images, sample):
 def test_the_comparison_counts_by_hand():
     train = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     evaluation = np.array([[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
-    frame = paired(train, evaluation, np.array([0, 1, 1]))
+    frame = paired(np.log(train), np.log(evaluation), np.array([0, 1, 1]))
     assert frame["differ"].tolist() == [False, True, True]
     assert frame["train_right"].tolist() == [True, True, False]
     assert frame["eval_right"].tolist() == [True, False, True]
-    assert frame["train_true"].tolist() == [0.9, 0.8, 0.4]
+    assert frame["train_true"].tolist() == pytest.approx([0.9, 0.8, 0.4])
+    assert frame["logit_difference"][1] == pytest.approx(np.log(0.7 / 0.2))
+    assert paired_counts(frame) == {"both": 1, "only_train": 1, "only_eval": 1, "none": 0}
 
 
 def test_accuracy_and_its_standard_error(model, sample):
@@ -190,13 +191,26 @@ def test_both_modes_are_compared_on_the_same_images_and_nothing_is_changed(varia
     assert (frame["train_prediction"][:10] == first).all()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("batch_size", [2, 7, 10, 100, 101, 500])
+def test_batches_that_go_together_give_what_each_gives_alone(variant, batch_size, images):
+    model = trained(variant)
+    before = everything(model)
+    together = logits_by_groups(model, images, batch_size=batch_size)
+    assert_untouched(model, before)
+    alone = forward(
+        model, images, mode="train", batch_size=batch_size
+    )  # a rest of 1 joins there too
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=2e-5)
+
+
 def test_a_layer_that_normalizes_by_the_batch_is_that_layer_in_train_mode(images, sample):
     model = trained("builtin")
     plain = eval_side(model, images)
     by_hand = trained("builtin").eval()
     by_hand.fc[1].train()
     with torch.no_grad():
-        expected = by_hand(images[:, None].float() / 255).softmax(1).numpy()
+        expected = by_hand(images[:, None].float() / 255).numpy()
     mixed = eval_side(
         model, images, layer_modes={"fc1": "batch", "conv1": "running"}, batch_size=101
     )
@@ -259,7 +273,7 @@ def test_statistics_that_are_those_of_the_batch_leave_no_drift(images):
 def test_drift_of_a_network_without_bn_and_of_single_images_is_refused(images):
     with pytest.raises(ConfigError, match="has no modes to compare"):
         layer_drift(trained("none"), images, batch_size=8)
-    with pytest.raises(ConfigError, match="batch_size: got 1; allowed: 2 or more"):
+    with pytest.raises(ConfigError, match=r"batch_size: got 1 in train mode.*2 or more"):
         layer_drift(trained("builtin"), images, batch_size=1)
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnviz.analysis.modes import evaluate, to_input
+from bnviz.analysis.passes import evaluate, to_input
 from bnviz.analysis.population import (
     evaluate_with_statistics,
     population_statistics,

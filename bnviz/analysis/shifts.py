@@ -1,0 +1,91 @@
+"""Test images as a network may meet them later: darker, flatter, noisy, inverted, turned.
+
+Train mode normalizes by what it sees and so corrects part of such a change; eval mode expects the
+statistics of the training images. Normalizing by the batch of changed images is a known remedy:
+Schneider et al. 2020, https://arxiv.org/abs/2006.16971; Nado et al. 2020,
+https://arxiv.org/abs/2006.10963.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from bnviz.analysis.modes import eval_side, train_side
+from bnviz.errors import ConfigError
+from bnviz.i18n import N_, _
+
+SHIFTS = {
+    "brightness": N_("darker"),
+    "contrast": N_("less contrast"),
+    "noise": N_("noise"),
+    "inverted": N_("inverted"),
+    "rotated": N_("rotated"),
+}
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def shifted(images: Tensor, kind: str, strength: float, *, seed: int = 0) -> Tensor:
+    """Changed copies of uint8 `images` (N, 28, 28), unchanged for a `strength` of 0.
+
+    At strength 1 ``brightness`` leaves a fifth of the light, ``contrast`` a tenth of the contrast;
+    ``noise`` adds normal noise with a standard deviation of half the range, drawn by `seed`;
+    ``inverted`` is the negative, and less is a mixture; ``rotated`` turns by 90 degrees.
+
+    Raises ConfigError for another kind and a strength outside 0 to 1.
+    """
+    if kind not in SHIFTS:
+        raise ConfigError(
+            _("shift: got {value!r}; allowed: {allowed}.").format(
+                value=kind, allowed=", ".join(SHIFTS)
+            )
+        )
+    if not 0 <= strength <= 1:
+        raise ConfigError(_("strength: got {value}; allowed: 0 to 1.").format(value=strength))
+    if kind == "noise":
+        generator = torch.Generator().manual_seed(seed)
+        added = torch.randn(images.shape, generator=generator) * (127.5 * strength)
+        return (images.float() + added).round().clamp(0, 255).to(torch.uint8)
+    if kind == "inverted":
+        return ((1 - strength) * images.float() + strength * (255 - images.float())).round().byte()
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    pictures = images[:, None]
+    if kind == "brightness":
+        changed = functional.adjust_brightness(pictures, 1 - 0.8 * strength)
+    elif kind == "contrast":
+        changed = functional.adjust_contrast(pictures, 1 - 0.9 * strength)
+    else:
+        changed = functional.rotate(
+            pictures, 90 * strength, interpolation=InterpolationMode.BILINEAR
+        )
+    return changed[:, 0]
+
+
+def modes_under_shift(
+    model: Any,
+    images: Tensor,
+    labels: np.ndarray,
+    *,
+    kind: str,
+    batch_size: int,
+    order: np.ndarray,
+    **eval_options: Any,
+) -> pd.DataFrame:
+    """Accuracy of both modes of one kind of change, over STRENGTHS.
+
+    Columns kind, strength, train, eval (accuracies, 0 to 1). `images` are uint8 (N, 28, 28); train
+    mode takes them in batches of `batch_size` in that `order`; `eval_options` are those of
+    `bnviz.analysis.modes.eval_side`. The model is put back as it was. Raises ConfigError as
+    `shifted` and `eval_side`, and for a batch of one.
+    """
+    rows = []
+    for strength in STRENGTHS:
+        changed = shifted(images, kind, strength)
+        train = train_side(model, changed, batch_size=batch_size, order=order)
+        evaluation = eval_side(model, changed, batch_size=batch_size, order=order, **eval_options)
+        right = [float((side.argmax(1) == labels).mean()) for side in (train, evaluation)]
+        rows.append((kind, strength, *right))
+    return pd.DataFrame(rows, columns=["kind", "strength", "train", "eval"])

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from bnviz.analysis.truth_table import FROZEN, KEPT, truth_table
+from bnviz.nn import LeNet
+from bnviz.nn.state import snapshot
+from bnviz.nn.variants import VARIANTS
+
+NORMALIZING = [name for name, variant in VARIANTS.items() if variant.normalizes]
+
+
+@pytest.fixture
+def x():
+    return 3 + 2 * torch.randn(8, 6, 5, 5, generator=torch.Generator().manual_seed(0))
+
+
+def layer_of(variant, x):
+    layer = LeNet(variant).norm_layers()["conv1"].train()
+    layer(x + 1)
+    return layer
+
+
+@pytest.mark.parametrize("variant", NORMALIZING)
+def test_each_state_does_what_the_documentation_says(variant, x):
+    layer = layer_of(variant, x)
+    before, training = snapshot(layer), layer.training
+    table = truth_table(layer, x)
+    after = snapshot(layer)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert layer.training == training
+    assert len(table) == (12 if variant == "note" else 18)
+    for row in table.itertuples():
+        batch = row.mode == "train" or row.kept == "untracked"
+        assert row.normalizes == ("batch" if batch else "running")
+        assert row.writes == (row.mode == "train" and row.kept == "tracked")
+        assert row.weight_gradient == (row.frozen == "nothing")
+        assert row.input_gradient == (row.frozen != "no_grad()")
+
+
+def test_it_is_found_by_running_and_not_from_the_flags(x):
+    """A layer that lies about itself: in eval mode it normalizes by the batch and writes."""
+
+    class Liar(nn.BatchNorm2d):
+        def forward(self, x):
+            self.train()
+            return super().forward(x)
+
+    table = truth_table(Liar(6), x)
+    tracked = table[table["kept"] == "tracked"]
+    assert (tracked["normalizes"] == "batch").all()
+    assert tracked["writes"].all()
+
+
+def test_all_states_are_there_once(x):
+    table = truth_table(nn.BatchNorm2d(6), x)
+    assert not table.duplicated(["mode", "kept", "frozen"]).any()
+    assert set(table["kept"]) == set(KEPT)
+    assert set(table["frozen"]) == set(FROZEN)

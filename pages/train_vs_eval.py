@@ -1,15 +1,28 @@
-"""Train vs eval: the same test images through both modes of the same weights."""
+"""Train vs eval: the same test images through both modes of the same weights, and what to do."""
 
 import streamlit as st
 
-from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.ui import runs, twin
-from bnviz.ui.board import board
+from bnviz.ui import begins, both_sides, over_run, rules, runs, shift, twin
+from bnviz.ui import company as neighbours
+from bnviz.ui import mend as mending
+from bnviz.ui.board import plainly
+from bnviz.ui.measuring import every
 from bnviz.ui.state import sliders_apart
+from bnviz.ui.warm import warm_up
 
-PAIR = "pair"  # the key of the fragment that answers to the sliders
+FIGURES = "pair"  # the key of the fragment that answers to the controls
+VIEWS = {
+    "twin": twin.show,
+    "begins": begins.show,
+    "company": neighbours.show,
+    "over_run": over_run.show,
+    "mend": mending.show,
+    "rules": rules.show,
+    "shift": shift.show,
+}
 
+warm_up()
 run = runs.choose_run()
 st.title(_("Train mode against eval mode"))
 st.caption(
@@ -22,7 +35,7 @@ with st.sidebar:
     sliders_apart(
         _("Rebuilds the running statistics from the recorded batches; acts on the eval side."),
         _("Acts on the eval side. It is exact there; training itself saw the run's own eps."),
-        answers=PAIR,
+        answers=FIGURES,
     )
     st.caption(
         _("The run itself had momentum {m} and eps {eps:g}.").format(
@@ -30,25 +43,34 @@ with st.sidebar:
             eps=run.config.eps,
         )
     )
-choice = twin.controls(run)
+    both_sides.eval_controls(run, answers=FIGURES)
 st.caption(run.origin())
-live = run.live
+names = {
+    "twin": _("The twin"),
+    "begins": _("Where it begins"),
+    "company": _("Company"),
+    "over_run": _("Over the run"),
+    "mend": _("Mend it"),
+    "rules": _("Rules"),
+    "shift": _("Shift"),
+}
+view = st.segmented_control(
+    _("View"), list(names), default="twin", required=True, key="modes_view", bind="query-params",
+    format_func=lambda name: names[name],
+    help=_("The sliders and switches act on the eval side of every view."),
+)  # fmt: skip
+both_sides.controls(run, answers=FIGURES)
+ticking = every(run, mending.mend_key(run), live=1.5)
 
 
-@st.fragment(run_every=1.5 if live else None, key=PAIR)
+@st.fragment(run_every=ticking, key=FIGURES)
 def both_modes() -> None:
-    """Both sides at the chosen checkpoint; a live run brings new ones."""
+    """The view on show at the chosen checkpoint; a live run brings new ones."""
     if run.job is not None:
         run.job.watch()
-    try:
-        pair = twin.compare(run, choice, st.session_state["momentum"], st.session_state["eps"])
-    except BnvizError as error:
-        st.info(str(error), icon=":material/hourglass_empty:")
-        return
-    twin.metrics(pair)
-    board(twin.cards(run, pair), key="twin", revision=run.id)
-    twin.image_table(pair)
-    if run.live != live:
+    with plainly():
+        VIEWS[view](run, both_sides.chosen(run))
+    if ticking != every(run, mending.mend_key(run), live=1.5) or run.is_left():
         st.rerun()
 
 

@@ -15,15 +15,9 @@ from torch import Tensor
 
 from bnviz.analysis.modes import eval_side, train_side
 from bnviz.errors import ConfigError
-from bnviz.i18n import N_, _
+from bnviz.i18n import _
 
-SHIFTS = {
-    "brightness": N_("darker"),
-    "contrast": N_("less contrast"),
-    "noise": N_("noise"),
-    "inverted": N_("inverted"),
-    "rotated": N_("rotated"),
-}
+SHIFTS = ("brightness", "contrast", "noise", "inverted", "rotated")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 

@@ -94,12 +94,13 @@ def followed_over_steps(
 def channel_cards(
     run: RunView, variant: str, layer: str, step: int | None, followed: int | None
 ) -> list[Card]:
-    """Small multiples of a convolution, and weight and bias of every variant.
+    """Small multiples of a convolution, and weight and bias of every variant that has them.
 
     Raises RunError while there is no checkpoint.
     """
     probe = layer_probe(run, variant, step, layer)
-    cards = [_affine_card(run, layer, step, followed)]
+    with_bn = any(VARIANTS[name].normalizes for name in run.config.variants)
+    cards = [_affine_card(run, layer, step, followed)] if with_bn else []
     if LAYERS[layer] <= MOST_MULTIPLES:
         cards.insert(0, _multiples_card(run, variant, layer, probe, followed))
     return cards
@@ -188,9 +189,7 @@ def _affine_card(run: RunView, layer: str, step: int | None, followed: int | Non
         key="affine",
         title=_("Weight and bias at work: {layer}").format(layer=layer),
         figure=weight_and_bias(affine, run.labels, followed),
-        sentence="; ".join(words) + "."
-        if words
-        else _("Without BN there is no weight and no bias to scale and shift by."),
+        sentence="; ".join(words) + ".",
         alt=_("BN's weight and bias of every channel of the layer, a mark a channel"),
         height=360,
         asked=f"{layer} {step} {followed}",

@@ -1,4 +1,4 @@
-"""Train vs eval: choose, compute once, show. Torch is loaded on the first comparison."""
+"""The twin: the same test images through both modes, in numbers, figures and a table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,197 +8,99 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.errors import RunError
 from bnviz.figures.twin import accuracy_by_class, probability_of_truth
 from bnviz.i18n import _
-from bnviz.nn.variants import VARIANTS
-from bnviz.train.reading import replayed_statistics
+from bnviz.ui.board import board
+from bnviz.ui.both_sides import Sides, eval_words, frame_of, test_images
 from bnviz.ui.live import Card
 from bnviz.ui.pictures import png
-from bnviz.ui.runs import RunView, view
+from bnviz.ui.runs import RunView
 
-BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
-IMAGES = 1000
 ROWS = 60
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the reader compares."""
+class Gap:
+    """Eval mode less train mode in points, with what chance would make of it."""
 
-    variant: str
-    step: int | None
-    batch_size: int
-    neighbours: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Both sides at one checkpoint."""
-
-    step: int
-    choice: Choice
-    frame: pd.DataFrame
-    images: np.ndarray
-    asked: str
-    """All that the reader chose, so that a change is answered at once."""
+    points: float
+    error: float
+    """One standard error of the difference of paired answers, in points."""
 
 
-def controls(run: RunView) -> Choice:
-    """Variant, checkpoint, batch size and neighbours of the train side."""
-    names = {
-        "shuffled": _("random"),
-        "as they come": _("file order"),
-        "same class": _("same class"),
-    }
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        variants = list(run.config.variants)
-        if st.session_state.get("twin_variant") not in variants:
-            st.session_state.pop("twin_variant", None)
-        variant = st.segmented_control(
-            _("Variant"), variants, default=run.default_variant, required=True, key="twin_variant",
-            bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
-            help=_("Whose weights and running statistics are used."),
-        )  # fmt: skip
-        steps = [0, *run.source.checkpoints(variant)]
-        if st.session_state.get("checkpoint") not in steps:
-            st.session_state.pop("checkpoint", None)
-        step = st.selectbox(
-            _("Checkpoint"), steps, key="checkpoint", bind="query-params", width=150,
-            format_func=lambda s: _("step {step}").format(step=s) if s else _("newest"),
-            help=_("The training step whose weights are used."),
-        )  # fmt: skip
-        batch_size = st.select_slider(
-            _("Batch size in train mode"), BATCH_SIZES, value=16, key="twin_batch",
-            bind="query-params", width=240,
-            help=_("How many images are normalized together. BN cannot normalize one alone."),
-        )  # fmt: skip
-        neighbours = st.segmented_control(
-            _("Neighbours in the batch"), list(names), default="shuffled", required=True,
-            key="neighbours", bind="query-params", format_func=lambda n: names[n],
-            help=_("Which test images share a batch in train mode."),
-        )  # fmt: skip
-    return Choice(variant, step or None, batch_size, neighbours)
+def gap_of(frame: pd.DataFrame) -> Gap:
+    """The difference of both accuracies on the same images.
 
-
-@st.cache_resource(max_entries=2)
-def _test_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    loaded = data.load(dataset)
-    return loaded.test_images[:IMAGES], loaded.test_labels[:IMAGES]
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _train(run_id: str, variant: str, step: int, batch_size: int, neighbours: str) -> np.ndarray:
-    import torch
-
-    from bnviz.analysis.company import company
-    from bnviz.analysis.modes import train_side
-    from bnviz.train.replays import model_at
-
-    run = view(run_id)
-    images, labels = _test_images(run.config.dataset)
-    return train_side(
-        model_at(run.source, variant, step),
-        torch.tensor(images),
-        batch_size=batch_size,
-        order=company(labels, neighbours),
-    )
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _eval(run_id: str, variant: str, step: int, momentum: float, eps: float) -> np.ndarray:
-    import torch
-
-    from bnviz.analysis.modes import eval_side
-    from bnviz.train.replays import model_at
-
-    run = view(run_id)
-    images, _labels = _test_images(run.config.dataset)
-    statistics = (
-        replayed_statistics(run.config, run.history, variant, momentum, step)
-        if VARIANTS[variant].normalizes
-        else None
-    )
-    return eval_side(
-        model_at(run.source, variant, step), torch.tensor(images), statistics=statistics, eps=eps
-    )
-
-
-def compare(run: RunView, choice: Choice, momentum: float, eps: float) -> Pair:
-    """Both sides of `choice`, from the cache where nothing changed.
-
-    Raises RunError before the first checkpoint.
+    Only images with one right answer count: with b right in eval mode only and c in train mode
+    only, of n, the difference (b - c) / n has the variance (b + c - (b - c)^2 / n) / n^2
+    (McNemar 1947, https://doi.org/10.1007/BF02295996).
     """
-    from bnviz.analysis.modes import paired
+    from bnviz.analysis.modes import paired_counts
 
-    steps = run.source.checkpoints(choice.variant)
-    if not steps:
-        raise RunError(
-            _("No weights of {variant} are stored yet; the first come after 20 steps.").format(
-                variant=choice.variant
-            )
-        )
-    step = choice.step or steps[-1]
-    images, labels = _test_images(run.config.dataset)
-    frame = paired(
-        _train(run.id, choice.variant, step, choice.batch_size, choice.neighbours),
-        _eval(run.id, choice.variant, step, momentum, eps),
-        labels,
-    )
-    return Pair(step, choice, frame, images, f"{choice} {momentum} {eps}")
+    pairs, n = paired_counts(frame), len(frame)
+    only_eval, only_train = pairs["only_eval"], pairs["only_train"]
+    apart = only_eval - only_train
+    return Gap(100 * apart / n, 100 * np.sqrt(only_eval + only_train - apart**2 / n) / n)
 
 
-def metrics(pair: Pair) -> None:
-    """Accuracy of both modes with standard errors, and how often they disagree."""
+def show(run: RunView, sides: Sides) -> None:
+    """Metrics, both figures and the images."""
+    frame = frame_of(sides)
+    _metrics(frame, sides)
+    board(_cards(run, frame, sides), key="twin", revision=run.id)
+    _image_table(frame, sides)
+
+
+def _metrics(frame: pd.DataFrame, sides: Sides) -> None:
+    """Accuracy of both modes with standard errors, and the paired counts."""
+    from bnviz.analysis.modes import paired_counts
     from bnviz.analysis.passes import standard_error
 
-    frame, images = pair.frame, len(pair.frame)
-    accuracy = {side: float(frame[f"{side}_right"].mean()) for side in ("train", "eval")}
-    cards = [
-        (
-            _("Train mode, batches of {n}").format(n=pair.choice.batch_size),
-            accuracy["train"],
-            _("Share of right answers; ± is one standard error over {n:,} images.").format(
-                n=images
-            ),
-        ),
-        (
-            _("Eval mode, at the sliders"),
-            accuracy["eval"],
-            _("With the running statistics replayed at the momentum and eps of the sliders."),
-        ),
-    ]
+    count = len(frame)
+    pairs = paired_counts(frame)
     with st.container(horizontal=True, gap="small"):
-        for label, value, text in cards:
+        for label, side, text in (
+            (
+                _("Train mode, batches of {n}").format(n=sides.batch_size),
+                "train",
+                _("Share of right answers; ± is one standard error over {n:,} images."),
+            ),
+            (
+                _("Eval mode"),
+                "eval",
+                _("With {words}; ± is one standard error over {n:,} images."),
+            ),
+        ):
+            accuracy = float(frame[f"{side}_right"].mean())
             st.metric(
                 label,
-                f"{value:.1%} ± {standard_error(value, images):.1%}",
+                f"{accuracy:.1%} ± {standard_error(accuracy, count):.1%}",
                 border=True,
-                help=text,
+                help=text.format(n=count, words=eval_words(sides)),
             )
-        only = {
-            side: int((frame[f"{side}_right"] & ~frame[f"{other}_right"]).sum())
-            for side, other in (("train", "eval"), ("eval", "train"))
-        }
-        st.metric(
-            _("Answers differ"),
-            _("{n} of {total:,}").format(n=int(frame["differ"].sum()), total=images),
-            border=True,
-            help=_("Images whose predicted class is another one in the other mode."),
-        )
-        st.metric(
-            _("Only one mode right"),
-            _("{train} train · {eval} eval").format(train=only["train"], eval=only["eval"]),
-            border=True,
-            help=_("Images that only one of the modes gets right."),
-        )
+        for label, value, text in (
+            (
+                _("Answers differ"),
+                _("{n} of {total:,}").format(n=int(frame["differ"].sum()), total=count),
+                _("Images whose predicted class is another one in the other mode."),
+            ),
+            (
+                _("Only one mode right"),
+                _("{only_train} train · {only_eval} eval").format(**pairs),
+                _("Images that only one of the modes gets right."),
+            ),
+            (
+                _("Both or none right"),
+                _("{both} both · {none} none").format(**pairs),
+                _("Images on which the mode does not matter."),
+            ),
+        ):
+            st.metric(label, value, border=True, help=text)
 
 
-def cards(run: RunView, pair: Pair) -> list[Card]:
-    """The two figures of the page."""
-    frame = pair.frame
+def _cards(run: RunView, frame: pd.DataFrame, sides: Sides) -> list[Card]:
+    """Each image's probability of the truth, and accuracy by class."""
     names = tuple(_(name) for name in data.CLASSES)
-    gap = 100 * float(frame["eval_right"].mean() - frame["train_right"].mean())
     by_class = frame.groupby("label")[["train_right", "eval_right"]].mean()
     worst: Any = (by_class["eval_right"] - by_class["train_right"]).abs().idxmax()
     return [
@@ -206,19 +108,10 @@ def cards(run: RunView, pair: Pair) -> list[Card]:
             key="truth",
             title=_("Off the diagonal, the mode changes the answer"),
             figure=probability_of_truth(frame, names),
-            sentence=_(
-                "{label} at step {step:,}: eval mode is {gap:+.1f} points from train mode; "
-                "{n} of {total:,} images get another answer."
-            ).format(
-                label=run.labels[pair.choice.variant],
-                step=pair.step,
-                gap=gap,
-                n=int(frame["differ"].sum()),
-                total=len(frame),
-            ),
+            sentence=gap_sentence(run, frame, sides),
             alt=_("Probability of the true class in train mode and in eval mode, a dot an image"),
             height=430,
-            asked=pair.asked,
+            asked=f"{sides}",
         ),
         Card(
             key="by_class",
@@ -233,14 +126,43 @@ def cards(run: RunView, pair: Pair) -> list[Card]:
             ),
             alt=_("Accuracy of each class in train mode and in eval mode"),
             height=430,
-            asked=pair.asked,
+            asked=f"{sides}",
         ),
     ]
 
 
-def image_table(pair: Pair) -> None:
+def gap_sentence(run: RunView, frame: pd.DataFrame, sides: Sides) -> str:
+    """Which mode is ahead by how much, and whether that is more than chance."""
+    gap = gap_of(frame)
+    words = {
+        "label": run.labels[sides.variant],
+        "step": sides.step,
+        "batch": sides.batch_size,
+        "points": abs(gap.points),
+        "error": gap.error,
+        "n": int(frame["differ"].sum()),
+        "total": len(frame),
+    }
+    if abs(gap.points) <= 2 * gap.error:
+        text = _(
+            "{label} at step {step:,}: the modes are {points:.1f} ± {error:.1f} points apart, no "
+            "more than chance; still {n} of {total:,} images get another answer."
+        )
+    elif gap.points > 0:
+        text = _(
+            "{label} at step {step:,}: train mode at batch {batch} is {points:.1f} ± {error:.1f} "
+            "points below eval mode; {n} of {total:,} images get another answer."
+        )
+    else:
+        text = _(
+            "{label} at step {step:,}: eval mode is {points:.1f} ± {error:.1f} points below train "
+            "mode at batch {batch}; {n} of {total:,} images get another answer."
+        )
+    return text.format(**words)
+
+
+def _image_table(frame: pd.DataFrame, sides: Sides) -> None:
     """The images with both predictions; which ones is the reader's choice."""
-    frame = pair.frame
     filters = {
         "differ": (_("answers differ"), frame["differ"]),
         "train": (_("only train right"), frame["train_right"] & ~frame["eval_right"]),
@@ -257,16 +179,18 @@ def image_table(pair: Pair) -> None:
     if rows.empty:
         st.info(_("No image: both modes agree here. Try smaller batches or another momentum."))
         return
+    images, _labels = test_images(sides.dataset, sides.images)
     names = np.array([_(name) for name in data.CLASSES])
     table = pd.DataFrame(
         {
-            "image": [png(pair.images[i]) for i in rows.index],
+            "image": [png(images[i]) for i in rows.index],
             "number": rows.index,
             "truth": names[rows["label"]],
             "train": names[rows["train_prediction"]],
             "train_p": 100 * rows["train_probability"],
             "eval": names[rows["eval_prediction"]],
             "eval_p": 100 * rows["eval_probability"],
+            "logits": rows["logit_difference"],
         }
     )
     percent: dict[str, Any] = {"format": "%.0f %%", "min_value": 0, "max_value": 100}
@@ -283,5 +207,8 @@ def image_table(pair: Pair) -> None:
             "train_p": st.column_config.ProgressColumn(_("how sure"), **percent),
             "eval": st.column_config.TextColumn(_("eval mode says")),
             "eval_p": st.column_config.ProgressColumn(_("how sure "), **percent),
+            "logits": st.column_config.NumberColumn(
+                _("logits apart"), format="%.2f", help=_("The largest difference over the classes.")
+            ),
         },
     )

@@ -336,16 +336,29 @@ def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
     app.run()
     for page in ("train", "activations", "running_stats", "train_vs_eval"):
         app.switch_page(f"pages/{page}.py").run()
-        assert not app.exception, page
-        boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
-        for card in (card for board in boards for card in board):
-            said = f"{page} {card['key']}: {card['title']} {card['sentence']}"
-            assert not re.search(r"\b(nan|inf|None)\b", said), said
-            assert card["figure"]["data"] or "comes after" in said, said
-    for view in ("By channel", "On an image", "Backward"):
-        app.query_params["act_view"] = view
-        go(app, "activations")
-        assert not app.exception, view
+        assert_shown_plainly(app, page)
+    for page, control, views in (
+        ("activations", "act_view", ("channels", "image", "backward")),
+        ("train_vs_eval", "modes_view", MODES_VIEWS),
+    ):
+        app.query_params["run"] = name
+        go(app, page)
+        for view in views:
+            app.segmented_control(key=control).set_value(view).run()
+            assert_shown_plainly(app, view)
+
+
+MODES_VIEWS = ("begins", "company", "over_run", "mend", "rules", "shift")
+
+
+def assert_shown_plainly(app, where):
+    """No exception, and each figure on the page has data and words that are no nan."""
+    assert not app.exception, where
+    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
+    for card in (card for board in boards for card in board):
+        said = f"{where} {card['key']}: {card['title']} {card['sentence']}"
+        assert not re.search(r"\b(nan|inf|None)\b", said), said
+        assert card["figure"]["data"] or "comes after" in said, said
 
 
 @pytest.mark.parametrize(

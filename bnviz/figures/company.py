@@ -1,0 +1,112 @@
+"""One image among many batches, and accuracy over the batch size."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from bnviz.figures.panels import Figure, figure
+from bnviz.figures.theme import axis, colour
+from bnviz.i18n import _
+
+
+def logits_by_class(
+    logits: np.ndarray, evaluated: np.ndarray, class_names: tuple[str, ...]
+) -> Figure:
+    """A box a class of the `logits` (companies, 10) in train mode, and eval mode's (10,) as diamonds."""
+    boxes = [
+        {
+            "type": "box",
+            "x": values.astype(np.float32),
+            "name": name,
+            "orientation": "h",
+            "marker": {"color": colour("builtin"), "size": 3},
+            "line": {"width": 1.5},
+            "boxpoints": "outliers",
+            "showlegend": False,
+        }
+        for values, name in zip(logits.T, class_names, strict=True)
+    ]
+    diamonds = {
+        "type": "scatter",
+        "x": evaluated.astype(np.float32),
+        "y": list(class_names),
+        "mode": "markers",
+        "marker": {
+            "symbol": "diamond-open",
+            "size": 10,
+            "color": colour("truth"),
+            "line": {"width": 2},
+        },
+        "name": _("eval mode"),
+        "hovertemplate": "%{y}: %{x:.2f}",
+    }
+    return figure(
+        [*boxes, diamonds],
+        {
+            "xaxis": axis("logit", zeroline=True),
+            "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        },
+    )
+
+
+def predictions(
+    counts: pd.Series, class_names: tuple[str, ...], truth: str, companies: int
+) -> Figure:
+    """A bar a predicted class; `counts` has the companies by class, `truth` is the right name."""
+    names = [class_names[k] for k in counts.index]
+    return figure(
+        [
+            {
+                "type": "bar",
+                "x": counts.to_numpy(np.int32),
+                "y": names,
+                "orientation": "h",
+                "marker": {
+                    "color": [colour("right" if n == truth else "wrong", 0.8) for n in names]
+                },
+                "text": [f"{n}" for n in counts],
+                "textposition": "auto",
+                "hovertemplate": "%{y}: %{x}<extra></extra>",
+                "name": _("companies"),
+                "showlegend": False,
+            }
+        ],
+        {
+            "xaxis": axis("companies", range=[0, companies]),
+            "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        },
+    )
+
+
+def accuracy_by_batch(accuracy: Mapping[int, float], evaluated: float, chosen: int) -> Figure:
+    """Accuracy in train mode by batch size (0 to 1), eval mode's as a line, the chosen size marked."""
+    sizes = list(accuracy)
+    values = 100 * np.array(list(accuracy.values()), np.float32)
+    return figure(
+        [
+            {
+                "type": "scatter",
+                "x": sizes,
+                "y": values,
+                "mode": "lines+markers",
+                "marker": {"size": [11 if n == chosen else 6 for n in sizes]},
+                "line": {"color": colour("builtin"), "width": 2},
+                "name": _("train mode"),
+                "hovertemplate": _("batches of %{x}: %{y:.1f} %"),
+            },
+            {
+                "type": "scatter",
+                "x": [sizes[0], sizes[-1]],
+                "y": [100 * evaluated] * 2,
+                "mode": "lines",
+                "line": {"color": colour("truth"), "dash": "dash", "width": 2},
+                "name": _("eval mode"),
+                "hovertemplate": "%{y:.1f} %",
+            },
+        ],
+        {
+            "xaxis": axis("batch_size", type="log", tickvals=sizes, ticktext=list(map(str, sizes))),
+            "yaxis": axis("accuracy"),
+        },
+    )

@@ -1,0 +1,109 @@
+"""How far train mode and eval mode are apart, by layer and by channel."""
+
+import numpy as np
+import pandas as pd
+
+from bnviz.figures.panels import Figure, figure
+from bnviz.figures.theme import axis, colour
+from bnviz.i18n import _
+
+
+def drift_chain(chain: pd.Series, layer: str) -> Figure:
+    """A bar a layer in the order of the network; `layer` is on show. A click tells its number."""
+    return figure(
+        [
+            {
+                "type": "bar",
+                "x": list(chain.index),
+                "y": chain.to_numpy(np.float32),
+                "customdata": np.arange(len(chain), dtype=np.int32),
+                "marker": {
+                    "color": [colour("builtin", 0.9 if n == layer else 0.4) for n in chain.index],
+                    "line": {"color": colour("builtin"), "width": 1.5},
+                },
+                "text": [f"{value:.2f}" for value in chain],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "hovertemplate": "%{x}: %{y:.3f} σ",
+                "name": _("difference of both modes"),
+                "showlegend": False,
+            }
+        ],
+        {
+            "xaxis": axis("weight_layer"),
+            "yaxis": axis("apart", rangemode="tozero"),
+            "bargap": 0.4,
+        },
+    )
+
+
+def channels_apart(rows: pd.DataFrame) -> Figure:
+    """A bar a channel, the largest first; `rows` are of `bnviz.analysis.modes.layer_drift`."""
+    return figure(
+        [
+            {
+                "type": "bar",
+                "x": [str(channel) for channel in rows["channel"]],
+                "y": rows["drift"].to_numpy(np.float32),
+                "customdata": rows[["batch_mean", "running_mean", "batch_var", "running_var"]]
+                .round(4)
+                .to_numpy()
+                .tolist(),
+                "marker": {"color": colour("builtin", 0.7)},
+                "hovertemplate": _("channel %{x}: %{y:.3f} σ")
+                + "<br>"
+                + _("mean: batch %{customdata[0]}, running %{customdata[1]}")
+                + "<br>"
+                + _("variance: batch %{customdata[2]}, running %{customdata[3]}")
+                + "<extra></extra>",
+                "name": _("difference of both modes"),
+                "showlegend": False,
+            }
+        ],
+        {"xaxis": axis("channel", type="category"), "yaxis": axis("apart", rangemode="tozero")},
+    )
+
+
+def statistics_apart(rows: pd.DataFrame) -> Figure:
+    """A dot a channel: shift of the mean across, ratio of the variances up, drift as its size."""
+    varies = rows[(rows["batch_var"] > 0) & (rows["running_var"] > 0)]
+    shift = (varies["running_mean"] - varies["batch_mean"]) / np.sqrt(varies["batch_var"])
+    drift = varies["drift"].to_numpy()
+    return figure(
+        [
+            {
+                "type": "scatter",
+                "x": shift.to_numpy(np.float32),
+                "y": (varies["running_var"] / varies["batch_var"]).to_numpy(np.float32),
+                "mode": "markers",
+                "marker": {
+                    "color": colour("builtin", 0.6),
+                    "size": (6 + 14 * drift / max(drift.max(initial=0), 1e-9)).astype(np.float32),
+                },
+                "text": [str(channel) for channel in varies["channel"]],
+                "hovertemplate": _("channel %{text}")
+                + "<br>"
+                + _("running mean %{x:.2f} σ off, running variance %{y:.2f} times the batch's")
+                + "<extra></extra>",
+                "name": _("a channel; larger: further apart"),
+                "showlegend": True,
+            },
+            {
+                "type": "scatter",
+                "x": [0],
+                "y": [1],
+                "mode": "markers",
+                "marker": {
+                    "symbol": "cross-thin",
+                    "size": 16,
+                    "line": {"width": 2, "color": colour("truth")},
+                },
+                "name": _("no difference"),
+                "hoverinfo": "skip",
+            },
+        ],
+        {
+            "xaxis": axis("mean_shift", zeroline=True),
+            "yaxis": axis("var_ratio", type="log"),
+        },
+    )

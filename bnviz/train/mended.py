@@ -1,0 +1,258 @@
+"""Eval mode mended: other running statistics for the same weights, and checkpoints kept of them.
+
+A kept checkpoint lies beside those of the run, ``checkpoints/<step>-<variant>.<name>.safetensors``,
+with what was done to it in its metadata. It has all tensors, so that it loads like any other.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bnviz import data
+from bnviz.analysis.passes import Statistics
+from bnviz.analysis.population import evaluate_with_statistics, recalibrate
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError, RunError
+from bnviz.i18n import _
+from bnviz.nn.state import restore, set_statistics, snapshot, statistics
+from bnviz.train.measurements import MOMENTA, Progress, precise_batch, unheard
+from bnviz.train.reading import replayed_statistics
+from bnviz.train.replays import Run, model_at
+from bnviz.train.store import RECORDED_FOLDER, write_atomically
+
+METHODS = ("recalibrated", "replayed", "blended")
+CHOOSING_IMAGES = 2000
+"""Training images on which the best momentum is chosen, so that the test images stay fresh."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """Statistics that replace those of a checkpoint, and what they are worth."""
+
+    variant: str
+    step: int
+    method: str
+    """One of METHODS."""
+    details: dict[str, float]
+    """What the method was told: batches, batch_size, weight; or what it found: momentum."""
+    before: float
+    """Accuracy in eval mode on all test images, 0 to 1, with the checkpoint's own statistics."""
+    after: float
+    """The same with these."""
+    seconds: float
+    """How long it took to find them, without the evaluation."""
+    statistics: Statistics = field(repr=False)
+
+
+def mend(
+    run: Run,
+    variant: str,
+    step: int,
+    method: str,
+    *,
+    batches: int = 60,
+    weight: float = 0.5,
+    dataset: Dataset | None = None,
+    progress: Progress = unheard,
+) -> Mended:
+    """Find other running statistics for the checkpoint at `step`, and evaluate both.
+
+    ``recalibrated`` takes those of `batches` training batches of the run's size at frozen weights
+    (`bnviz.analysis.population.recalibrate`); ``blended`` gives them the `weight` and the
+    checkpoint's own the rest; ``replayed`` rebuilds them at the one of MOMENTA that is best on
+    CHOOSING_IMAGES training images.
+
+    Raises ConfigError for another method, a weight outside 0 to 1 and more batches than there are,
+    RunError for a checkpoint that is gone.
+    """
+    if method not in METHODS:
+        raise ConfigError(
+            _("method: got {value!r}; allowed: {allowed}.").format(
+                value=method, allowed=", ".join(METHODS)
+            )
+        )
+    if not 0 <= weight <= 1:
+        raise ConfigError(_("weight: got {value}; allowed: 0 to 1.").format(value=weight))
+    images = dataset or data.load(run.config.dataset)
+    model = model_at(run, variant, step)
+    progress(0, 3)
+    began = time.perf_counter()
+    details: dict[str, float]
+    if method == "replayed":
+        momentum, found = _best_replay(run, variant, step, images)
+        details = {"momentum": momentum}
+    else:
+        batch_size = precise_batch(run.config.batch_size)
+        fresh = recalibrate(
+            model, torch.tensor(images.train_images), batches=batches, batch_size=batch_size
+        )
+        details = {"batches": batches, "batch_size": batch_size}
+        found = fresh
+        if method == "blended":
+            details["weight"] = weight
+            found = _blended(model, fresh, weight)
+    seconds = time.perf_counter() - began
+    test, labels = torch.tensor(images.test_images), torch.tensor(images.test_labels)
+    progress(1, 3)
+    before = evaluate_with_statistics(model, None, test, labels).accuracy
+    progress(2, 3)
+    after = evaluate_with_statistics(model, found, test, labels).accuracy
+    return Mended(variant, step, method, details, before, after, seconds, found)
+
+
+def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[float, Statistics]:
+    """The momentum of MOMENTA whose statistics are best on some training images, and they."""
+    model = model_at(run, variant, step)
+    some = torch.tensor(images.train_images[:CHOOSING_IMAGES])
+    labels = torch.tensor(images.train_labels[:CHOOSING_IMAGES])
+    found = {m: replayed_statistics(run.config, run.history, variant, m, step) for m in MOMENTA}
+    best = max(
+        MOMENTA, key=lambda m: evaluate_with_statistics(model, found[m], some, labels).accuracy
+    )
+    return best, found[best]
+
+
+def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
+    """The layers' own statistics with `weight` of the fresh ones in them."""
+    result = {}
+    for name, (own_mean, own_var) in statistics_of(model).items():
+        mean, var = fresh[name]
+        result[name] = (
+            (1 - weight) * own_mean + weight * mean,
+            (1 - weight) * own_var + weight * var,
+        )
+    return result
+
+
+def statistics_of(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance (C,) that each norm layer of a model with statistics keeps, copied."""
+    result = {}
+    for name, layer in model.norm_layers().items():
+        kept_by_it = statistics(layer)
+        assert kept_by_it is not None
+        mean, var = (value.double().cpu().numpy() for value in kept_by_it)
+        result[name] = (mean, var)
+    return result
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint that was kept of a mended one."""
+
+    name: str
+    """Of its file, without the ending."""
+    variant: str
+    step: int
+    method: str
+    details: dict[str, float]
+    before: float
+    after: float
+
+
+def as_checkpoint(run: Run, mended: Mended) -> bytes:
+    """The weights of the checkpoint with the mended statistics, as a safetensors file.
+
+    Raises RunError when the checkpoint is gone.
+    """
+    from safetensors.torch import save
+
+    model = model_at(run, mended.variant, mended.step)
+    for name, layer in model.norm_layers().items():
+        set_statistics(layer, *(torch.tensor(array) for array in mended.statistics[name]))
+    words = {k: v for k, v in asdict(mended).items() if k != "statistics"}
+    tensors = {name: tensor.contiguous() for name, tensor in snapshot(model).items()}
+    return save(tensors, metadata={"bnviz_mended": json.dumps(words)})
+
+
+def keep(run: Run, folder: Path | None, mended: Mended) -> Kept:
+    """Store a mended checkpoint in the `folder` of its run.
+
+    Raises RunError where there is no folder, in the recorded run, which belongs to the package,
+    and when it cannot be written.
+    """
+    if folder is None or folder == RECORDED_FOLDER:
+        raise RunError(
+            _(
+                "The checkpoint cannot be kept: {reason}. Download it, or start a run of your own."
+            ).format(
+                reason=_("this run is not stored")
+                if folder is None
+                else _("the recorded run belongs to the package")
+            )
+        )
+    stem = f"{mended.step}-{mended.variant}.{mended.method}"
+    number = 1 + max((int(k.name.split("-")[-1]) for k in kept(folder, mended.variant)), default=0)
+    name = f"{stem}-{number}"
+    try:
+        write_atomically(_path(folder, name), as_checkpoint(run, mended))
+    except OSError as error:
+        raise RunError(
+            _("The checkpoint cannot be kept in {folder} ({error}). Free some space.").format(
+                folder=folder, error=error.strerror or error
+            )
+        ) from error
+    return Kept(
+        name, mended.variant, mended.step, mended.method, mended.details, mended.before,
+        mended.after,
+    )  # fmt: skip
+
+
+def kept(folder: Path | None, variant: str) -> list[Kept]:
+    """The mended checkpoints of a variant that a run's folder has, in the order of their making.
+
+    Files that cannot be read are left out.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if folder is None:
+        return []
+    found = []
+    for path in (folder / "checkpoints").glob(f"*-{variant}.*-*.safetensors"):
+        try:
+            with safe_open(path, "np") as file:
+                words = json.loads((file.metadata() or {})["bnviz_mended"])
+            found.append(Kept(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
+        except (OSError, SafetensorError, KeyError, ValueError):
+            continue
+    return sorted(found, key=lambda each: int(each.name.split("-")[-1]))
+
+
+_KEPT_WORDS = ("variant", "step", "method", "details", "before", "after")
+
+
+def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
+    """The running statistics of a kept checkpoint. Raises RunError when it is gone or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = _path(folder, kept_one.name)
+    model = model_at(run, kept_one.variant, kept_one.step)
+    try:
+        restore(model, load_file(path))
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise RunError(
+            _("The checkpoint {path} cannot be read ({error}). Choose another one.").format(
+                path=path, error=error
+            )
+        ) from error
+    return statistics_of(model)
+
+
+def drop(folder: Path, name: str) -> None:
+    """Delete a kept checkpoint. Raises RunError when it cannot be deleted."""
+    path = _path(folder, name)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            _("{path} cannot be deleted ({error}).").format(path=path, error=error)
+        ) from error
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / "checkpoints" / f"{name}.safetensors"

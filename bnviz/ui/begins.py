@@ -1,0 +1,117 @@
+"""Where it begins: layer by layer through the network, then channel by channel in one layer."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bnviz.figures.drift import channels_apart, drift_chain, statistics_apart
+from bnviz.i18n import _
+from bnviz.train.schema import LAYERS
+from bnviz.ui.board import board
+from bnviz.ui.both_sides import Sides, eval_options, model_of, order_of, test_images
+from bnviz.ui.live import Card
+from bnviz.ui.runs import RunView
+
+HEIGHT = 400
+MOST = 16
+"""Channels that are named one by one."""
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _drift(sides: Sides) -> pd.DataFrame:
+    import torch
+
+    from bnviz.analysis.modes import layer_drift
+
+    images, _labels = test_images(sides.dataset, sides.images)
+    return layer_drift(
+        model_of(sides), torch.tensor(images), batch_size=sides.batch_size,
+        order=order_of(sides), **eval_options(sides),
+    )  # fmt: skip
+
+
+def show(run: RunView, sides: Sides) -> None:
+    """The chain, and the layer that was clicked. Raises ConfigError for a network without BN."""
+    drift = _drift(sides)
+    layers = list(LAYERS)
+
+    def picked(number: int) -> None:
+        st.session_state["modes_layer"] = layers[number]
+
+    st.segmented_control(
+        _("BN layer"), layers, default=layers[0], required=True, key="modes_layer",
+        bind="query-params", help=_("Or click a bar of the chain."),
+    )  # fmt: skip
+    layer = st.session_state["modes_layer"]
+    rows = drift[drift["layer"] == layer]
+    asked = f"{sides} {layer}"
+    board(
+        [_chain_card(run, drift, layer, asked), _channels_card(rows, layer, asked),
+         _statistics_card(rows, layer, asked)],
+        key="begins", revision=run.id, on_pick=picked,
+    )  # fmt: skip
+
+
+def chain_of(drift: pd.DataFrame) -> pd.Series:
+    """By layer the root mean square over its channels of what `layer_drift` found."""
+    return drift.groupby("layer", sort=False)["drift"].agg(lambda d: np.sqrt((d**2).mean()))
+
+
+def _chain_card(run: RunView, drift: pd.DataFrame, layer: str, asked: str) -> Card:
+    chain = chain_of(drift)
+    first, worst = str(chain.index[0]), str(chain.idxmax())
+    return Card(
+        key="chain",
+        title=_("Through the network: the modes are furthest apart after {layer}").format(
+            layer=worst
+        ),
+        figure=drift_chain(chain, layer),
+        sentence=_(
+            "What leaves {first} differs by {at_first:.2f} of its standard deviation, what leaves "
+            "{worst} by {at_worst:.2f}. A layer also gets what those before it have changed; click "
+            "one to see its channels."
+        ).format(first=first, at_first=chain[first], worst=worst, at_worst=chain[worst]),
+        alt=_("Difference of both modes after each BN layer"),
+        height=HEIGHT,
+        asked=asked,
+        pickable=True,
+    )
+
+
+def _channels_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
+    worst = rows.nlargest(MOST, "drift")
+    first = worst.iloc[0]
+    return Card(
+        key="channels_apart",
+        title=_("Which channels of {layer} differ most").format(layer=layer),
+        figure=channels_apart(worst),
+        sentence=_(
+            "Channel {channel} differs by {drift:.2f} of its standard deviation: batches give it a "
+            "variance of {batch:.3g} on average, the eval side divides by {running:.3g}."
+        ).format(
+            channel=int(first["channel"]),
+            drift=first["drift"],
+            batch=first["batch_var"],
+            running=first["running_var"],
+        ),
+        alt=_("The channels of a layer with the largest difference of both modes"),
+        height=HEIGHT,
+        asked=asked,
+    )
+
+
+def _statistics_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
+    ratio = rows["running_var"] / rows["batch_var"].replace(0, np.nan)
+    return Card(
+        key="statistics_apart",
+        title=_("Batch statistic against running statistic: {layer}").format(layer=layer),
+        figure=statistics_apart(rows),
+        sentence=_(
+            "A channel on the cross has the same mean and variance on both sides. Half of the "
+            "{n} channels have a running variance below {middle:.2f} times that of a batch."
+        ).format(n=len(rows), middle=float(ratio.median())),
+        alt=_("Each channel: shift of the mean and ratio of the variances of both sides"),
+        height=HEIGHT,
+        asked=asked,
+        wide=True,
+    )

@@ -1,0 +1,322 @@
+"""The two sides that Train vs eval compares: what the reader chose, and each side computed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bnviz import data
+from bnviz.errors import RunError
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.reading import replayed_statistics
+from bnviz.train.schema import LAYERS
+from bnviz.ui.runs import RunView, view
+from bnviz.ui.state import redraw
+
+if TYPE_CHECKING:
+    from bnviz.train.mended import Kept, Mended
+
+BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
+IMAGES = (1000, 10_000)
+REPLAYED, OWN, MENDED = "replayed", "own", "mended"
+SOURCES = {
+    REPLAYED: N_("replayed at the slider's momentum"),
+    OWN: N_("as the layers kept them"),
+    MENDED: N_("mended"),
+}
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of one checkpoint, as the reader has them."""
+
+    run: str
+    dataset: str
+    variant: str
+    step: int
+    images: int
+    """How many of the first test images."""
+    batch_size: int
+    neighbours: str
+    source: str
+    """Where the statistics of the eval side come from, one of SOURCES."""
+    token: str
+    """Of the mended ones, or of the kept checkpoint."""
+    momentum: float
+    eps: float
+    by_batch: tuple[str, ...]
+    """Layers that normalize by the batch on the eval side too."""
+
+    def train_only(self) -> "Sides":
+        """With the eval side's choices set aside: what the train side depends on."""
+        return replace(self, source=OWN, token="", momentum=0.0, eps=0.0, by_batch=())
+
+    def eval_only(self) -> "Sides":
+        """With the train side's choices set aside, where no layer of the eval side needs them."""
+        momentum = self.momentum if self.source == REPLAYED else 0.0
+        if self.by_batch:
+            return replace(self, momentum=momentum)
+        return replace(self, momentum=momentum, batch_size=0, neighbours="")
+
+
+CONTROLS = "sides"
+
+
+@st.fragment(key=CONTROLS)
+def controls(run: RunView, *, answers: str) -> None:
+    """Variant, checkpoint, batch size, neighbours and how many images.
+
+    `answers` is the key of the fragment that shows what they do.
+    """
+    names = {
+        "shuffled": _("random"),
+        "as they come": _("file order"),
+        "same class": _("same class"),
+    }
+    changed = partial(redraw, answers)
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        variants = list(run.config.variants)
+        if st.session_state.get("twin_variant") not in variants:
+            st.session_state.pop("twin_variant", None)
+        variant = st.segmented_control(
+            _("Variant"), variants, default=run.default_variant, required=True, key="twin_variant",
+            bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
+            on_change=partial(redraw, [CONTROLS, answers]),
+            help=_("Whose weights and running statistics are used."),
+        )  # fmt: skip
+        _checkpoint_control(run, variant, changed)
+        st.select_slider(
+            _("Batch size in train mode"), BATCH_SIZES, value=16, key="twin_batch",
+            bind="query-params", width=220, on_change=changed,
+            help=_("How many images are normalized together. BN cannot normalize one alone."),
+        )  # fmt: skip
+        st.segmented_control(
+            _("Neighbours in the batch"), list(names), default="shuffled", required=True,
+            key="neighbours", bind="query-params", format_func=lambda n: names[n],
+            on_change=changed, help=_("Which test images share a batch in train mode."),
+        )  # fmt: skip
+        st.segmented_control(
+            _("Test images"), IMAGES, default=IMAGES[0], required=True, key="twin_images",
+            bind="query-params", format_func=lambda n: f"{n:,}", on_change=changed,
+            help=_("The first ones of the test set; all of them answer more slowly."),
+        )  # fmt: skip
+
+
+def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None]) -> None:
+    """The steps with weights, and the checkpoints kept of mended ones."""
+    kept_ones = {each.name: each for each in kept_of(run, variant)}
+    options: list[Any] = [0, *run.source.checkpoints(variant), *kept_ones]
+    if st.session_state.get("checkpoint") not in options:
+        gone = st.session_state.pop("checkpoint", None)
+        if gone is not None:
+            st.toast(
+                _("The checkpoint {name} is not there; showing the newest.").format(name=gone),
+                icon=":material/info:",
+            )
+
+    def words(option: Any) -> str:
+        if option == 0:
+            return _("newest")
+        if option in kept_ones:
+            each = kept_ones[option]
+            return _("step {step}, {name}").format(step=each.step, name=each.name.split(".")[-1])
+        return _("step {step}").format(step=option)
+
+    st.selectbox(
+        _("Checkpoint"), options, key="checkpoint", bind="query-params", width=170,
+        format_func=words, on_change=changed,
+        help=_("The training step whose weights are used, or a mended one kept."),
+    )  # fmt: skip
+
+
+@st.fragment
+def eval_controls(run: RunView, *, answers: str) -> None:
+    """In the sidebar: whose statistics the eval side uses, and a switch for each layer."""
+    changed = partial(redraw, answers)
+    if st.session_state.pop("mended_source", False):
+        st.session_state["eval_source"] = MENDED
+    if mended_of(run) is None and st.session_state.get("eval_source") == MENDED:
+        st.session_state.pop("eval_source")
+    sources = [s for s in SOURCES if s != MENDED or mended_of(run) is not None]
+    st.radio(
+        _("Running statistics of the eval side"), sources, key="eval_source",
+        bind="query-params", format_func=lambda s: _(SOURCES[s]), on_change=changed,
+        help=_(
+            "Replayed ones answer to the momentum slider. The note's layer keeps others than a "
+            "replay has, for its test passes moved them too."
+        ),
+    )  # fmt: skip
+    st.pills(
+        _("Layers that use the batch on the eval side"), list(LAYERS), selection_mode="multi",
+        key="by_batch", bind="query-params", on_change=changed,
+        help=_(
+            "A switch for each BN layer: with it on, that layer normalizes by the batch as in "
+            "train mode, and the others by running statistics. The layer at fault is the one whose "
+            "switch closes the gap."
+        ),
+    )  # fmt: skip
+
+
+def chosen(run: RunView) -> Sides:
+    """What the controls say. Raises RunError before the first checkpoint."""
+    state = st.session_state
+    variant = state["twin_variant"]
+    steps = run.source.checkpoints(variant)
+    if not steps:
+        raise RunError(
+            _("No weights of {variant} are stored yet; the first come after 20 steps.").format(
+                variant=variant
+            )
+        )
+    checkpoint = state["checkpoint"] or steps[-1]
+    source, token = state["eval_source"], ""
+    mended = mended_of(run)
+    if isinstance(checkpoint, str):
+        source, token = MENDED, checkpoint
+        checkpoint = int(checkpoint.split("-")[0])
+    elif source == MENDED and mended is not None:
+        if (mended.variant, mended.step) == (variant, checkpoint):
+            token = f"{mended.method} {mended.details} {mended.seconds}"
+        else:
+            source = OWN
+    return Sides(
+        run.id, run.config.dataset, variant, checkpoint, state["twin_images"], state["twin_batch"],
+        state["neighbours"], source if VARIANTS[variant].normalizes else OWN, token,
+        state["momentum"], state["eps"],
+        tuple(state["by_batch"]) if VARIANTS[variant].normalizes else (),
+    )  # fmt: skip
+
+
+# ---- mended statistics ---------------------------------------------------------------------------
+
+
+def mended_of(run: RunView) -> "Mended | None":
+    """What this visitor has mended of the run and not undone."""
+    return st.session_state.get("mended_statistics", {}).get(run.id)
+
+
+def set_mended(run: RunView, mended: "Mended | None") -> None:
+    """Use those statistics on the eval side, or none any more."""
+    st.session_state.setdefault("mended_statistics", {})[run.id] = mended
+
+
+def kept_of(run: RunView, variant: str) -> "list[Kept]":
+    """The mended checkpoints in the run's folder."""
+    folder = run.source.folder
+    if folder is None or not any((folder / "checkpoints").glob(f"*-{variant}.*-*")):
+        return []
+    from bnviz.train.mended import kept
+
+    return kept(folder, variant)
+
+
+def _mended_statistics(sides: Sides) -> Any:
+    """The statistics that the token of `sides` stands for. Raises RunError when they are gone."""
+    from bnviz.train.mended import kept_statistics
+
+    run = view(sides.run)
+    for each in kept_of(run, sides.variant):
+        if each.name == sides.token and run.source.folder is not None:
+            return kept_statistics(run.source, run.source.folder, each)
+    mended = mended_of(run)
+    if mended is None:
+        raise RunError(
+            _("The checkpoint {name} is gone. Choose another one.").format(name=sides.token)
+        )
+    return mended.statistics
+
+
+# ---- computed once -------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=4)
+def test_images(dataset: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images (count, 28, 28) and labels of the test set."""
+    loaded = data.load(dataset)
+    return loaded.test_images[:count], loaded.test_labels[:count]
+
+
+def eval_options(sides: Sides) -> dict[str, Any]:
+    """What `bnviz.analysis.modes` is to be told of the eval side."""
+    run = view(sides.run)
+    statistics = None
+    if sides.source == REPLAYED:
+        statistics = replayed_statistics(
+            run.config, run.history, sides.variant, sides.momentum, sides.step
+        )
+    elif sides.source == MENDED:
+        statistics = _mended_statistics(sides)
+    return {
+        "statistics": statistics,
+        "eps": sides.eps,
+        "layer_modes": dict.fromkeys(sides.by_batch, "batch"),
+    }
+
+
+def model_of(sides: Sides) -> Any:
+    """A model of its own with the weights of the checkpoint. Raises RunError when it is gone."""
+    from bnviz.train.replays import model_at
+
+    return model_at(view(sides.run).source, sides.variant, sides.step)
+
+
+def order_of(sides: Sides) -> np.ndarray:
+    """The order in which the images stand in their batches."""
+    from bnviz.analysis.company import company
+
+    _images, labels = test_images(sides.dataset, sides.images)
+    return company(labels, sides.neighbours or "as they come")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _train(sides: Sides) -> np.ndarray:
+    import torch
+
+    from bnviz.analysis.modes import train_side
+
+    images, _labels = test_images(sides.dataset, sides.images)
+    return train_side(
+        model_of(sides), torch.tensor(images), batch_size=sides.batch_size, order=order_of(sides)
+    )
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _eval(sides: Sides) -> np.ndarray:
+    import torch
+
+    from bnviz.analysis.modes import eval_side
+
+    images, _labels = test_images(sides.dataset, sides.images)
+    return eval_side(
+        model_of(sides), torch.tensor(images), batch_size=max(sides.batch_size, 2),
+        order=order_of(sides), **eval_options(sides),
+    )  # fmt: skip
+
+
+def frame_of(sides: Sides) -> pd.DataFrame:
+    """Both sides, a row an image (`bnviz.analysis.modes.paired`), from the cache where it can be.
+
+    Raises RunError for a checkpoint that is gone.
+    """
+    from bnviz.analysis.modes import paired
+
+    _images, labels = test_images(sides.dataset, sides.images)
+    return paired(_train(sides.train_only()), _eval(sides.eval_only()), labels)
+
+
+def eval_words(sides: Sides) -> str:
+    """The eval side in a few words, for legends and metrics."""
+    words = {
+        REPLAYED: _("m {m:g}").format(m=sides.momentum),
+        OWN: _("own statistics"),
+        MENDED: _("mended statistics"),
+    }[sides.source]
+    parts = [words, _("eps {eps:g}").format(eps=sides.eps)]
+    if sides.by_batch:
+        parts.append(_("{layers} by the batch").format(layers=", ".join(sides.by_batch)))
+    return ", ".join(parts)

@@ -1,0 +1,230 @@
+"""Mend it: better running statistics for the same weights, kept or undone."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from bnviz.errors import RunError
+from bnviz.figures.mend import before_and_after
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.measurements import Progress, precise_batch
+from bnviz.ui.board import board
+from bnviz.ui.both_sides import Sides, kept_of, mended_of, set_mended
+from bnviz.ui.live import Card
+from bnviz.ui.measuring import Key, watch
+from bnviz.ui.registry import measurements
+from bnviz.ui.runs import RunView
+
+if TYPE_CHECKING:
+    from bnviz.train.mended import Mended
+
+HEIGHT = 300
+BATCHES = (1, 4, 16, 60, 250, 625)
+METHODS = {
+    "recalibrated": N_("Recalibrate"),
+    "replayed": N_("Replay at the best momentum"),
+    "blended": N_("Blend"),
+}
+EXPLAINED = {
+    "recalibrated": N_(
+        "Passes so many batches of training images through the frozen weights and takes their "
+        "population statistics, layer by layer."
+    ),
+    "replayed": N_(
+        "Rebuilds the running statistics from the recorded batches at the momentum that is best on "
+        "2,000 training images."
+    ),
+    "blended": N_(
+        "Gives the statistics of fresh batches a weight and the running ones the rest: one large "
+        "step of the average."
+    ),
+}
+
+
+def show(run: RunView, sides: Sides) -> None:
+    """Choose a way, mend, look, keep or undo."""
+    if not VARIANTS[sides.variant].normalizes:
+        st.info(_("This variant has no running statistics, so there is nothing to mend."))
+        return
+    method, batches, weight = _controls(run)
+    st.caption(_(EXPLAINED[method]))
+    if watch(mend_key(run)):
+        return
+    _take_what_was_found(run)
+    _mend_button(run, sides, method, batches, weight)
+    mended = mended_of(run)
+    if mended is None:
+        st.info(
+            _(
+                "Nothing is mended yet. The weights stay as they are; only the statistics that "
+                "eval mode divides by are replaced, and every view then shows the mended side."
+            ),
+            icon=":material/healing:",
+        )
+    else:
+        board([_card(run, mended)], key="mended", revision=run.id)
+        _keep_or_undo(run, mended)
+    _kept_list(run, sides)
+
+
+def _controls(run: RunView) -> tuple[str, int, float]:
+    """The method and what it is to be told."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        method = st.segmented_control(
+            _("How"), list(METHODS), default="recalibrated", required=True, key="mend_method",
+            bind="query-params", format_func=lambda m: _(METHODS[m]),
+            help=_("None of them changes a weight."),
+        )  # fmt: skip
+        batches = st.select_slider(
+            _("Training batches"), BATCHES, value=60, key="mend_batches", bind="query-params",
+            width=220, disabled=method == "replayed",
+            help=_("Of {n} images each, at frozen weights.").format(
+                n=precise_batch(run.config.batch_size)
+            ),
+        )  # fmt: skip
+        weight = st.slider(
+            _("Weight of the fresh batches"), 0.0, 1.0, 0.5, 0.05, key="mend_weight",
+            bind="query-params", width=220, disabled=method != "blended",
+            help=_("0 leaves the running statistics, 1 takes the fresh ones."),
+        )  # fmt: skip
+    return str(method), int(batches), float(weight)
+
+
+def mend_key(run: RunView) -> Key:
+    """The mending's place among the measurements of the process."""
+    return (run.id, "mend")
+
+
+def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: float) -> None:
+    """Mend the checkpoint on show, in a thread: what the reader does meanwhile does not end it."""
+    source = run.source
+
+    def work(progress: Progress) -> "Mended":
+        from bnviz.train.mended import mend
+
+        return mend(
+            source, sides.variant, sides.step, method, batches=batches, weight=weight,
+            progress=progress,
+        )  # fmt: skip
+
+    if st.button(
+        _("Mend step {step:,}").format(step=sides.step), key="mend", type="primary",
+        icon=":material/healing:", help=_("Takes some seconds, and can be undone."),
+    ):  # fmt: skip
+        st.session_state["mend_awaited"] = run.id
+        measurements().begin(*mend_key(run), work=work)
+        st.rerun()
+
+
+def _take_what_was_found(run: RunView) -> None:
+    """Turn the eval side to what this visitor has asked to be mended, once it is there."""
+    known = measurements().get(*mend_key(run))
+    if st.session_state.get("mend_awaited") != run.id or known is None:
+        return
+    st.session_state.pop("mend_awaited")
+    if known.error is None and known.found is not None:
+        set_mended(run, known.found)
+        st.session_state["mended_source"] = True
+        st.rerun()
+
+
+def _card(run: RunView, mended: "Mended") -> Card:
+    gain = 100 * (mended.after - mended.before)
+    return Card(
+        key="mended",
+        title=_("The same weights before and after: {gain:+.1f} points").format(gain=gain),
+        figure=before_and_after(mended.before, mended.after, mended.variant),
+        sentence=_(
+            "{label} at step {step:,}, {what}: eval mode on all test images goes from {before:.1%} "
+            "to {after:.1%}. Finding the statistics took {seconds:.2f} s."
+        ).format(
+            label=run.labels[mended.variant],
+            step=mended.step,
+            what=what_was_done(mended.method, mended.details),
+            before=mended.before,
+            after=mended.after,
+            seconds=mended.seconds,
+        )
+        + " "
+        + (
+            _("That is no gain here: the running statistics were as good.")
+            if gain < 0.1
+            else _("No weight was changed.")
+        ),
+        alt=_("Accuracy in eval mode before and after mending"),
+        height=HEIGHT,
+        asked=f"{mended}",
+    )
+
+
+def what_was_done(method: str, details: dict[str, float]) -> str:
+    """A mending in a few words."""
+    words = {
+        "recalibrated": N_("recalibrated on {batches} batches of {batch_size}"),
+        "replayed": N_("replayed at m = {momentum:g}"),
+        "blended": N_("{weight:.0%} of {batches} fresh batches of {batch_size} blended in"),
+    }
+    return _(words[method]).format(**details)
+
+
+def _keep_or_undo(run: RunView, mended: "Mended") -> None:
+    """Buttons for what was mended."""
+    from bnviz.train.mended import as_checkpoint, keep
+
+    def undo() -> None:
+        set_mended(run, None)
+
+    with st.container(horizontal=True, gap="small"):
+        if st.button(
+            _("Keep as a checkpoint"), key="mend_keep", icon=":material/save:",
+            help=_("Stored in the run's folder; it is then in the list of checkpoints."),
+        ):  # fmt: skip
+            try:
+                one = keep(run.source, run.source.folder, mended)
+            except RunError as error:
+                st.error(str(error), icon=":material/error:")
+            else:
+                st.session_state["kept_message"] = one.name
+                st.rerun()
+        st.download_button(
+            _("Download it"),
+            lambda: as_checkpoint(run.source, mended),
+            file_name=f"{mended.step}-{mended.variant}-{mended.method}.safetensors",
+            icon=":material/download:",
+            key="mend_download",
+            help=_("All tensors as safetensors, with what was done in the metadata."),
+        )
+        if st.button(
+            _("Undo"), key="mend_undo", icon=":material/undo:", on_click=undo,
+            help=_("The eval side goes back to the statistics that the layers kept."),
+        ):  # fmt: skip
+            st.rerun()
+
+
+def _kept_list(run: RunView, sides: Sides) -> None:
+    """The mended checkpoints in the run's folder, each with its way out."""
+    from bnviz.train.mended import drop
+
+    if name := st.session_state.pop("kept_message", None):
+        st.success(_("Kept as {name}.").format(name=name), icon=":material/save:")
+    folder, kept_ones = run.source.folder, kept_of(run, sides.variant)
+    if not kept_ones or folder is None:
+        return
+    st.subheader(_("Kept of this run"))
+    for one in kept_ones:
+        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+            st.markdown(
+                _("**Step {step:,}**, {what}: {before:.1%} to {after:.1%}").format(
+                    step=one.step,
+                    what=what_was_done(one.method, one.details),
+                    before=one.before,
+                    after=one.after,
+                )
+            )
+            if st.button(
+                _("Delete"), key=f"mend_drop_{one.name}", icon=":material/delete:",
+                help=_("Removes the kept checkpoint; the run's own stay."), type="tertiary",
+            ):  # fmt: skip
+                drop(folder, one.name)
+                st.rerun()

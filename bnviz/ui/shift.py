@@ -1,0 +1,125 @@
+"""Shift: both modes on test images that have changed."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bnviz.figures.shift import modes_by_kind, modes_over_strength
+from bnviz.i18n import N_, _
+from bnviz.ui.board import board
+from bnviz.ui.both_sides import Sides, eval_options, eval_words, model_of, order_of, test_images
+from bnviz.ui.live import Card
+from bnviz.ui.pictures import png
+from bnviz.ui.runs import RunView
+
+HEIGHT = 400
+EXAMPLES = 8
+KINDS = {
+    "brightness": N_("darker"),
+    "contrast": N_("less contrast"),
+    "noise": N_("noise"),
+    "inverted": N_("inverted"),
+    "rotated": N_("rotated"),
+}
+
+
+def show(run: RunView, sides: Sides) -> None:
+    """One kind over its strengths, all kinds at full strength."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            _("Change"), list(KINDS), default="brightness", required=True, key="shift_kind",
+            bind="query-params", format_func=lambda k: _(KINDS[k]),
+            help=_("What is done to the test images. Training saw none of it."),
+        )  # fmt: skip
+        strength = st.slider(
+            _("Strength of the examples"), 0.0, 1.0, 1.0, 0.25, key="shift_strength",
+            bind="query-params", width=240,
+            help=_("The figures have all five strengths; this chooses the pictures below."),
+        )  # fmt: skip
+    _examples(sides, str(kind), strength)
+    curve = _over_strengths(sides, str(kind))
+    at_most = pd.concat([_over_strengths(sides, each).tail(1) for each in KINDS])
+    asked = f"{sides} {kind}"
+    board(
+        [_strength_card(run, sides, curve, str(kind), asked), _kinds_card(sides, at_most, asked)],
+        key="shift", revision=run.id,
+    )  # fmt: skip
+
+
+def _examples(sides: Sides, kind: str, strength: float) -> None:
+    import torch
+
+    from bnviz.analysis.shifts import shifted
+
+    images, _labels = test_images(sides.dataset, sides.images)
+    changed = shifted(torch.tensor(images[:EXAMPLES]), kind, strength).numpy()
+    with st.container(horizontal=True, gap="xsmall"):
+        for image in changed:
+            st.image(png(255 - image), width=56)
+    st.caption(_("As the network gets them, light on dark."))
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _over_strengths(sides: Sides, kind: str) -> pd.DataFrame:
+    import torch
+
+    from bnviz.analysis.shifts import modes_under_shift
+
+    images, labels = test_images(sides.dataset, sides.images)
+    return modes_under_shift(
+        model_of(sides), torch.tensor(images), labels, kind=kind, batch_size=sides.batch_size,
+        order=order_of(sides), **eval_options(sides),
+    )  # fmt: skip
+
+
+def _strength_card(run: RunView, sides: Sides, curve: pd.DataFrame, kind: str, asked: str) -> Card:
+    last = curve.iloc[-1]
+    gap = 100 * float(last["train"] - last["eval"])
+    ahead = curve[curve["train"] > curve["eval"]]
+    first = (
+        _("Train mode is ahead from strength {at:g} on.").format(at=ahead["strength"].iloc[0])
+        if len(ahead) and len(ahead) == int((curve["strength"] >= ahead["strength"].iloc[0]).sum())
+        else _("Train mode is ahead at {n} of {total} strengths.").format(
+            n=len(ahead), total=len(curve)
+        )
+    )
+    return Card(
+        key="shift_strength",
+        title=(
+            _("Train mode wins on changed images: {kind}")
+            if gap > 0
+            else _("Eval mode holds on changed images: {kind}")
+        ).format(kind=_(KINDS[kind])),
+        figure=modes_over_strength(curve),
+        sentence=_(
+            "{label}, batches of {batch}: at full strength train mode has {train:.1%}, eval mode "
+            "({words}) {eval:.1%}."
+        ).format(
+            label=run.labels[sides.variant], batch=sides.batch_size, train=last["train"],
+            words=eval_words(sides), eval=last["eval"],
+        )
+        + " " + first,
+        alt=_("Accuracy of both modes over the strength of the change"),
+        height=HEIGHT,
+        asked=asked,
+    )  # fmt: skip
+
+
+def _kinds_card(sides: Sides, frame: pd.DataFrame, asked: str) -> Card:
+    gains = 100 * (frame["train"] - frame["eval"])
+    best = frame.iloc[int(np.argmax(gains))]
+    wins = int((gains > 0).sum())
+    return Card(
+        key="shift_kinds",
+        title=_("Train mode is ahead on {n} of {total} changes at full strength").format(
+            n=wins, total=len(frame)
+        ),
+        figure=modes_by_kind(frame, [_(KINDS[kind]) for kind in frame["kind"]]),
+        sentence=_(
+            "Most on {kind}: {gain:+.1f} points. By its batch a layer takes the new mean and "
+            "variance for what they are; running statistics still expect the training images."
+        ).format(kind=_(KINDS[best["kind"]]), gain=float(gains.max())),
+        alt=_("Accuracy of both modes on each kind of changed images"),
+        height=HEIGHT,
+        asked=asked,
+    )

@@ -1,0 +1,230 @@
+"""Train vs eval as Streamlit runs it: every view, its controls, what is mended and kept."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from bnviz.config import RunConfig
+from bnviz.figures import company, drift, mend, over_run, shift, side_effects
+from bnviz.train.mended import kept
+from bnviz.train.store import RunWriter, runs_folder
+from bnviz.train.trainer import Trainer
+from bnviz.ui.registry import jobs, measurements
+from bnviz.ui.twin import gap_of
+
+VIEWS = {
+    "twin": ["truth", "by_class"],
+    "begins": ["chain", "channels_apart", "statistics_apart"],
+    "company": ["company_logits", "company_predictions", "by_batch"],
+    "over_run": ["modes_over_run", "pairs_over_run"],
+    "mend": None,
+    "rules": ["side_effects"],
+    "shift": ["shift_strength", "shift_kinds"],
+}
+
+
+@pytest.fixture
+def app():
+    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested.run()
+    tested.switch_page("pages/train_vs_eval.py").run()
+    yield tested
+    jobs().stop_all()
+    jobs.clear()
+    measurements().end_all()
+    measurements.clear()
+
+
+def cards(app):
+    boards = app.get("bidi_component")
+    return {c["key"]: c for board in boards for c in json.loads(board.proto.json)["cards"]}
+
+
+def settle(app, changed):
+    """Run what answers to a widget, then the page: AppTest knows only what the last run drew."""
+    changed.run()
+    app.run()
+
+
+def press_mend(app):
+    """Press the button and wait for the thread behind it."""
+    app.button(key="mend").click().run()
+    (known,) = measurements()._all.values()
+    known._thread.join(60)
+    app.run()
+    app.run()
+    assert not app.exception
+
+
+def choose(app, view):
+    settle(app, app.segmented_control(key="modes_view").set_value(view))
+    assert not app.exception
+    return cards(app)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("variant", ["note", "builtin", "none"])
+def test_every_view_has_its_figures_for_every_kind_of_variant(app, view, variant):
+    settle(app, app.segmented_control(key="twin_variant").set_value(variant))
+    found = choose(app, view)
+    if variant == "none" and view in ("begins", "mend", "rules"):
+        assert not found
+        assert app.info
+    elif view == "mend":
+        assert app.button(key="mend").label.startswith("Mend step")
+    else:
+        assert list(found) == VIEWS[view]
+        for card in found.values():
+            assert card["sentence"] and card["alt"] and card["title"]
+            assert not re.search(r"\b(nan|inf|None)\b", card["sentence"]), card["sentence"]
+
+
+def test_a_switch_for_each_layer_closes_the_gap_when_all_are_on(app):
+    before = app.metric[1].value
+    settle(app, app.pills(key="by_batch").set_value(["conv1", "conv2", "fc1", "fc2"]))
+    assert app.metric[1].value == app.metric[0].value != before
+    assert app.metric[2].value == "0 of 1,000"
+
+
+def test_the_eval_side_has_a_choice_of_statistics_and_the_note_s_own_are_others(app):
+    """The note's test passes moved its running statistics, which a replay knows nothing of."""
+    settle(app, app.segmented_control(key="twin_variant").set_value("note"))
+    replayed = app.metric[1].value
+    settle(app, app.radio(key="eval_source").set_value("own"))
+    assert app.metric[1].value != replayed
+
+
+def test_the_three_questions_find_the_row(app):
+    choose(app, "rules")
+    assert any("It normalizes by **the batch**" in m.value for m in app.markdown)
+    settle(app, app.segmented_control(key="rules_frozen").set_value("no_grad()"))
+    assert any("Freezing does not stop the statistics" in m.value for m in app.markdown)
+    settle(app, app.segmented_control(key="rules_mode").set_value("eval"))
+    assert any("It normalizes by **the running statistics**" in m.value for m in app.markdown)
+    assert len(app.dataframe[0].value) == 18
+    mine = app.dataframe[0].value
+    assert list(mine[mine["yours"] != ""]["mode"]) == ["model.eval()"]
+
+
+def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
+    before = app.metric[1].value
+    choose(app, "mend")
+    press_mend(app)
+    assert not app.exception
+    card = cards(app)["mended"]
+    assert "recalibrated on 60 batches of 16" in card["sentence"]
+    app.button(key="mend_keep").click().run()
+    assert any("belongs to the package" in e.value for e in app.error)
+    app.run()
+    assert app.radio(key="eval_source").value == "mended"
+    choose(app, "twin")
+    mended = app.metric[1].value
+    assert mended != before
+    choose(app, "mend")
+    settle(app, app.button(key="mend_undo").click())
+    app.run()
+    choose(app, "twin")
+    assert app.radio(key="eval_source").value == "replayed"
+    assert app.metric[1].value == before
+
+
+@pytest.fixture
+def stored(sample):
+    config = RunConfig.parse(
+        dataset="fashion-mnist-sample", variants="builtin", steps=25, device="cpu"
+    )
+    writer = RunWriter(runs_folder(), "mendable", config)
+    with Trainer(config, sample, history=writer.history) as trainer:
+        trainer.on_checkpoint = writer.checkpoint
+        while not trainer.done:
+            trainer.step()
+        trainer.finish()
+        trainer.checkpoint()
+        writer.finish(trainer.summary(1.0))
+    return writer.folder
+
+
+def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
+    app = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    app.query_params["run"] = stored.name
+    app.run()
+    app.switch_page("pages/train_vs_eval.py").run()
+    choose(app, "mend")
+    settle(app, app.segmented_control(key="mend_method").set_value("blended"))
+    settle(app, app.slider(key="mend_weight").set_value(0.25))
+    press_mend(app)
+    app.button(key="mend_keep").click().run()
+    (one,) = kept(stored, "builtin")
+    assert any(one.name in s.value for s in app.success)
+    assert one.details["weight"] == 0.25
+    app.run()
+    settle(app, app.selectbox(key="checkpoint").set_value(one.name))
+    choose(app, "twin")
+    assert f"{one.after:.1%}" in app.metric[1].value
+    choose(app, "mend")
+    settle(app, app.button(key=f"mend_drop_{one.name}").click())
+    app.run()
+    assert not app.exception
+    assert kept(stored, "builtin") == []
+    assert app.selectbox(key="checkpoint").value == 0
+
+
+def test_a_batch_of_one_cannot_be_chosen_and_a_checkpoint_that_is_gone_is_said(stored, app):
+    assert "1" not in app.select_slider(key="twin_batch").options
+    settle(app, app.selectbox(key="run").set_value(stored.name))
+    settle(app, app.selectbox(key="checkpoint").set_value(20))
+    (stored / "checkpoints" / "20-builtin.safetensors").unlink()
+    app.select_slider(key="momentum").set_value(0.3).run()
+    assert any("cannot be read" in i.value for i in app.info)
+    app.run()
+    assert app.selectbox(key="checkpoint").value == 0
+    assert app.select_slider(key="momentum").value == 0.3
+
+
+def test_the_gap_and_its_error_are_those_of_paired_answers():
+    frame = pd.DataFrame({"train_right": [1, 1, 0, 0, 0, 0, 1, 1], "eval_right": [1] * 6 + [0, 1]})
+    frame = frame.astype(bool)
+    gap = gap_of(frame)
+    apart = frame["eval_right"].astype(float) - frame["train_right"]
+    assert gap.points == pytest.approx(100 * apart.mean())
+    assert gap.error == pytest.approx(100 * apart.std(ddof=0) / np.sqrt(len(frame)))
+
+
+def test_the_figures_pass_plotly_s_own_checks():
+    names = tuple("abcdefghij")
+    rows = pd.DataFrame(
+        {
+            "layer": "conv1", "channel": range(3), "drift": [0.1, 0.0, 0.4], "batch_mean": 0.0,
+            "batch_var": [1.0, 0.0, 2.0], "running_mean": 0.1, "running_var": [1.0, 0.0, 1.0],
+        }
+    )  # fmt: skip
+    run = pd.DataFrame({"step": [20, 40], "train": [0.5, 0.6], "eval": [0.4, 0.7],
+                        "only_eval": [1, 2], "only_train": [2, 1], "none": [3, 3]})  # fmt: skip
+    shifts = pd.DataFrame({"kind": "noise", "strength": [0, 1], "train": [0.7, 0.6], "eval": 0.5})
+    accuracy = {2: 0.5, 4: 0.6}
+    chain = go.Figure(drift.drift_chain(pd.Series({"conv1": 0.2, "conv2": 0.4}), "conv2"))
+    assert list(chain.data[0].customdata) == [0, 1]  # what a click tells
+    apart = go.Figure(drift.statistics_apart(rows))
+    assert len(apart.data[0].x) == 2, "a channel that never varies has no ratio"
+    tests = go.Figure(over_run.modes_over_checkpoints(run, "note", [20], 40)).data[2]
+    assert list(tests.x) == [20]
+    line = go.Figure(company.accuracy_by_batch(accuracy, 0.7, 4)).data[1]
+    assert list(line.y) == [70, 70]
+    for figure in (
+        drift.channels_apart(rows),
+        over_run.pairs_over_checkpoints(run, 10),
+        shift.modes_over_strength(shifts),
+        shift.modes_by_kind(shifts, ["noise", "noise"]),
+        side_effects.accuracy_after(0.5, {"a": 0.6}),
+        mend.before_and_after(0.5, 0.6, "builtin"),
+        company.logits_by_class(np.zeros((5, 10)), np.zeros(10), names),
+        company.predictions(pd.Series(range(10)), names, "a", 45),
+    ):
+        for trace in go.Figure(figure).data:
+            assert trace.name

@@ -32,7 +32,7 @@ def show(run: RunView, sides: Sides) -> None:
             help=_("What is done to the test images. Training saw none of it."),
         )  # fmt: skip
         strength = st.slider(
-            _("Strength of the examples"), 0.0, 1.0, 1.0, 0.25, key="shift_strength",
+            _("Strength of the examples"), 0.0, 1.0, 0.5, 0.25, key="shift_strength",
             bind="query-params", width=240,
             help=_("The figures have all five strengths; this chooses the pictures below."),
         )  # fmt: skip

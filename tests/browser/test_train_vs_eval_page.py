@@ -2,7 +2,19 @@
 
 import re
 
-from onscreen import drawn, press, series, slider, visit, wait_for_series_other_than
+from onscreen import (
+    button,
+    chart,
+    drawn,
+    messages,
+    press,
+    sentence,
+    series,
+    slider,
+    visit,
+    wait_for_series_other_than,
+    widget,
+)
 from playwright.sync_api import expect
 
 
@@ -56,3 +68,105 @@ def test_the_filter_chooses_the_rows(page):
     for name, count in (("only train right", train_only), ("only eval right", eval_only)):
         page.get_by_role("radio", name=name).click()
         expect_rows(page, min(60, count))
+
+
+PATH = "/train-vs-eval"
+
+
+def radio(page, key, name):
+    """An option of the control of that key."""
+    return widget(page, key).get_by_role("radio", name=name, exact=True)
+
+
+def test_a_switch_of_one_layer_moves_the_eval_side_and_is_in_the_link(page):
+    visit(page, PATH)
+    train, evaluated = metric(page, 0).inner_text(), metric(page, 1).inner_text()
+    widget(page, "by_batch").get_by_text("conv2", exact=True).click()
+    expect(metric(page, 1)).not_to_have_text(evaluated)
+    expect(metric(page, 0)).to_have_text(train)
+    switched = metric(page, 1).inner_text()
+    page.reload()
+    drawn(page, "truth")
+    expect(metric(page, 1)).to_have_text(switched)
+    for layer in ("conv1", "fc1", "fc2"):
+        widget(page, "by_batch").get_by_text(layer, exact=True).click()
+    expect(metric(page, 2)).to_have_text("0 of 1,000")
+
+
+def test_a_click_on_a_bar_of_the_chain_shows_the_channels_of_that_layer(page):
+    visit(page, PATH, modes_view="Where it begins")
+    drawn(page, "chain", "channels_apart", "statistics_apart")
+    before = series(page, "channels_apart")
+    chart(page, "chain").locator(".barlayer .point").nth(2).click(force=True)
+    wait_for_series_other_than(page, "channels_apart", before)
+    expect(page.locator("[data-card=channels_apart] h3")).to_have_text(
+        "Which channels of fc1 differ most"
+    )
+    expect(radio(page, "modes_layer", "fc1")).to_be_checked()
+
+
+def test_other_neighbours_make_another_answer_of_the_same_image(page):
+    visit(page, PATH, modes_view="Company")
+    drawn(page, "company_logits", "company_predictions", "by_batch")
+    expect(page.get_by_text("The neighbours that flip it")).to_be_visible()
+    before = series(page, "company_logits")
+    radio(page, "company_kind", "black images").click()
+    wait_for_series_other_than(page, "company_logits", before)
+    expect(sentence(page, "company_predictions")).to_contain_text("All companies agree")
+    before = series(page, "company_logits")
+    press(page, "company_batch", "Home")
+    wait_for_series_other_than(page, "company_logits", before)
+
+
+def test_the_note_s_test_passes_are_events_on_the_time_line(page):
+    visit(page, PATH, modes_view="Over the run", twin_variant="Note's BN")
+    drawn(page, "modes_over_run", "pairs_over_run")
+    tests = [s for s in series(page, "modes_over_run") if s["name"] == "test pass in train mode"]
+    assert tests[0]["x"] == [100, 200, 300, 400]
+    before = series(page, "modes_over_run")
+    press(page, "momentum", "Home")
+    wait_for_series_other_than(page, "modes_over_run", before)
+
+
+def test_eval_mode_is_mended_and_the_mending_undone(page):
+    visit(page, PATH)
+    before = metric(page, 1).inner_text()
+    radio(page, "modes_view", "Mend it").click()
+    button(page, "mend").click()
+    drawn(page, "mended")
+    expect(sentence(page, "mended")).to_contain_text("recalibrated on 60 batches of 16")
+    button(page, "mend_keep").click()
+    expect(messages(page).filter(has_text="belongs to the package")).to_be_visible()
+    with page.expect_download() as download:
+        button(page, "mend_download").click()
+    assert download.value.suggested_filename == "400-builtin-recalibrated.safetensors"
+    radio(page, "modes_view", "The twin").click()
+    drawn(page, "truth")
+    expect(metric(page, 1)).not_to_have_text(before)
+    radio(page, "modes_view", "Mend it").click()
+    button(page, "mend_undo").click()
+    expect(page.get_by_text("Nothing is mended yet")).to_be_visible()
+    radio(page, "modes_view", "The twin").click()
+    expect(metric(page, 1)).to_have_text(before)
+
+
+def test_three_questions_find_the_row_of_the_reader_s_own_code(page):
+    visit(page, PATH, modes_view="Rules")
+    drawn(page, "side_effects")
+    expect(page.get_by_text("It normalizes by the batch")).to_be_visible()
+    radio(page, "rules_mode", "model.eval()").click()
+    expect(page.get_by_text("It normalizes by the running statistics")).to_be_visible()
+    before = series(page, "side_effects")
+    radio(page, "rules_images", "training images of one class").click()
+    wait_for_series_other_than(page, "side_effects", before)
+
+
+def test_another_change_of_the_images_is_measured(page):
+    visit(page, PATH, modes_view="Shift")
+    drawn(page, "shift_strength", "shift_kinds")
+    expect(page.locator("[data-card=shift_strength] h3")).to_contain_text("Train mode wins")
+    before = series(page, "shift_strength")
+    radio(page, "shift_kind", "noise").click()
+    wait_for_series_other_than(page, "shift_strength", before)
+    press(page, "shift_strength", "End")
+    expect(slider(page, "shift_strength")).to_have_attribute("aria-valuetext", "1.00")

@@ -35,6 +35,25 @@ window.bench = {
 };
 """
 
+# Given a chart's key and how series are named that an arrow key changes: milliseconds from each key
+# to the first frame in which they are others, in `bench.latencies`.
+LISTEN = """([key, text]) => {
+  bench.latencies = [];
+  const shown = () => JSON.stringify(bench.chart(key)?.data
+    ?.filter((t) => t.name?.startsWith(text)).map((t) => [t.name, ...Array.from(t.x ?? []), ...Array.from(t.y ?? [])]));
+  bench.listener && document.removeEventListener("keydown", bench.listener, { capture: true });
+  bench.listener = (event) => {
+    if (!event.key.startsWith("Arrow")) return;
+    const before = shown();
+    const look = () => {
+      if (shown() === before) return requestAnimationFrame(look);
+      bench.latencies.push(performance.now() - event.timeStamp);
+    };
+    requestAnimationFrame(look);
+  };
+  document.addEventListener("keydown", bench.listener, { capture: true });
+}"""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:

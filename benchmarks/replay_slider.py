@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import button, chromium, new_page
+from browser import LISTEN, button, chromium, new_page
 from common import parser, percentile, show
 from playwright.sync_api import Page
 
@@ -27,23 +27,6 @@ from bnviz.config import RunConfig
 from bnviz.train.store import RunWriter
 from bnviz.train.trainer import Trainer
 from scripts.serving import serving
-
-LISTEN = """([name, key, text]) => {
-  bench.latencies = [];
-  const shown = () => JSON.stringify(bench.chart(key)?.data
-    ?.filter((t) => t.name?.startsWith(text)).map((t) => [t.name, ...Array.from(t.x ?? [])]));
-  bench.listener && document.removeEventListener("keydown", bench.listener, { capture: true });
-  bench.listener = (event) => {
-    if (!event.key.startsWith("Arrow")) return;
-    const before = shown();
-    const look = () => {
-      if (shown() === before) return requestAnimationFrame(look);
-      bench.latencies.push(performance.now() - event.timeStamp);
-    };
-    requestAnimationFrame(look);
-  };
-  document.addEventListener("keydown", bench.listener, { capture: true });
-}"""
 
 
 def stored_run(folder: Path, steps: int) -> str:
@@ -81,7 +64,7 @@ def page_on_a_stored_run(steps: int, training: bool) -> Iterator[Page]:
 
 def latencies(page: Page, chart: str, text: str, keys: list[str]) -> list[float]:
     """Milliseconds from each key to the first frame in which series named `text`… are others."""
-    page.evaluate(LISTEN, ["", chart, text])
+    page.evaluate(LISTEN, [chart, text])
     handle = page.locator(".st-key-momentum").get_by_role("slider")
     for number, key in enumerate(keys):
         page.wait_for_timeout(900 + 137 * number % 500)

@@ -1,0 +1,405 @@
+"""Does a layer do what torch's does? One row per case, from outputs, gradients and buffers.
+
+Own layer and reference get the same weights, statistics, batches and output gradients, and must
+agree to the defaults of `torch.testing.assert_close` for their dtype
+(https://docs.pytorch.org/docs/stable/testing.html).
+
+In half precision there are two right answers: torch's layer keeps mean and deviation in the dtype
+of its parameters, so it rounds in between; a layer that rounds once, at the end, is nearer to the
+truth. A value agrees if it is within the tolerance of torch's layer, or of torch's layer run in
+float64 on the same numbers and rounded once.
+"""
+
+import copy
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from bnviz.analysis import subject as subjects
+from bnviz.analysis.cases import Case, cases
+from bnviz.analysis.subject import NotTaken, Subject, undisturbed
+from bnviz.i18n import N_, _
+
+TOLERANCE = {
+    torch.float16: (1e-3, 1e-5),
+    torch.bfloat16: (1.6e-2, 1e-5),
+    torch.float32: (1.3e-6, 1e-5),
+    torch.float64: (1e-7, 1e-7),
+}
+"""By dtype: relative and absolute tolerance, the defaults of `torch.testing.assert_close`."""
+PARTS = {
+    "output": N_("output"),
+    "gradient": N_("gradient"),
+    "buffers": N_("buffers"),
+    "refusal": N_("refusal"),
+    "checkpoint": N_("state_dict"),
+    "dtype": N_("change of dtype"),
+    "copy": N_("copy"),
+}
+"""What a case can differ in."""
+HALF = ("float16", "bfloat16")
+
+
+@dataclass
+class Outcome:
+    """What a case came to."""
+
+    agrees: bool | None = True
+    """None where it could not be measured."""
+    differs_in: list[str] = field(default_factory=list)
+    """Keys of PARTS."""
+    differences: dict[str, float] = field(default_factory=dict)
+    """Largest absolute difference of outputs, gradients and buffers."""
+    of_tolerance: float = 0.0
+    """The largest difference as a share of what is allowed for its value."""
+    detail: str = ""
+
+    def differ(self, part: str, reason: str) -> None:
+        """Note a difference; the first reason is kept."""
+        self.agrees = False
+        if part not in self.differs_in:
+            self.differs_in.append(part)
+        self.detail = self.detail or reason
+
+
+def report(
+    cls: Any, reference: Any = None, *, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Every case of `cases` for the inputs that `cls` takes, own layer beside `reference`.
+
+    `cls` is built as ``cls(num_features)`` or, as the note's layer, ``cls(num_features,
+    num_dims)``. `reference` is torch.nn.BatchNorm1d or 2d, as the case asks, if None is given.
+    `progress` is called with how many cases are done, of how many.
+
+    Columns: name, group, dtype, mode, agrees (True, False, or missing where it could not be
+    measured), output_difference, gradient_difference, buffer_difference (largest absolute ones;
+    missing where there are none), of_tolerance (the largest as a share of what is allowed),
+    differs_in (keys of PARTS), detail (the first reason in words).
+
+    The random state of torch stays as it is. Raises ConfigError if no input fits both classes.
+    """
+    own, other = Subject(cls), None if reference is None else Subject(reference)
+    wanted = cases(subjects.common_dims(own, other))
+    rows = []
+    for done, case in enumerate(wanted):
+        if progress is not None:
+            progress(done, len(wanted))
+        rows.append(row_of(case, run_case(case, own, other)))
+    return pd.DataFrame(rows).astype({"agrees": "boolean"})
+
+
+def row_of(case: Case, outcome: Outcome) -> dict[str, Any]:
+    """A row of the frame of `report`."""
+    found = {
+        f"{part}_difference": outcome.differences.get(part, float("nan"))
+        for part in ("output", "gradient", "buffer")
+    }
+    return {
+        "name": case.name,
+        "group": case.group,
+        "dtype": case.dtype,
+        "mode": case.mode,
+        "agrees": outcome.agrees,
+        **found,
+        "of_tolerance": outcome.of_tolerance,
+        "differs_in": list(outcome.differs_in),
+        "detail": outcome.detail,
+    }
+
+
+def run_case(case: Case, own: Subject, reference: Subject | None = None) -> Outcome:
+    """Run one case; a layer that cannot be built with its options is not measured."""
+    other = reference or Subject(subjects.TORCH[case.dims])
+    outcome = Outcome()
+    with undisturbed():
+        try:
+            built = [s.build(case.shape[1], case.dims, case.parameters, **dict(case.options)) for s in (own, other)]  # fmt: skip
+            layers = Pair(*built, case)
+            CHECKS[case.check](layers, other, outcome)
+        except NotTaken as error:
+            outcome = Outcome(agrees=None, of_tolerance=float("nan"), detail=str(error))
+    return outcome
+
+
+class Pair:
+    """Own layer and reference with the same weights and statistics, and the batches for both."""
+
+    def __init__(self, own: nn.Module, reference: nn.Module, case: Case):
+        self.own, self.reference, self.case = own, reference, case
+        generator = torch.Generator().manual_seed(zlib.crc32(case.name.encode()))
+        self.values = _values(case, generator)
+        self.batches = [_batch(case, generator) for _mode in case.modes or ("train", "eval")]
+        if not case.fresh:
+            for layer in (own, reference):
+                self.give_values(layer)
+
+    def give_values(self, layer: nn.Module) -> None:
+        """Set weight, bias, running mean and variance of `layer` to those of the case."""
+        weight, bias, mean, var = self.values
+        subjects.set_affine(layer, weight, bias)
+        subjects.set_statistics(layer, mean, var)
+
+
+def _values(case: Case, generator: torch.Generator) -> list[Tensor]:
+    """Weight, bias, running mean and variance, (C,), as the dtype of the parameters rounds them."""
+    channels = case.shape[1]
+    drawn = [torch.randn(channels, generator=generator, dtype=torch.float64) for _ in range(2)]
+    drawn += [torch.rand(channels, generator=generator, dtype=torch.float64) for _ in range(2)]
+    weight, bias, mean, var = drawn
+    dtype = getattr(torch, case.parameters)
+    return [v.to(dtype) for v in (1 + weight, bias, 0.5 + 1.5 * mean, 0.5 + 1.5 * var)]
+
+
+def _batch(case: Case, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """x and the gradient of y, both (N, C, ...); x off centre, the gradient as of a mean loss."""
+    x = 3 * torch.randn(case.shape, generator=generator, dtype=torch.float64) + 2
+    upstream = torch.randn(case.shape, generator=generator, dtype=torch.float64)
+    upstream /= (x.numel() / case.shape[1]) ** 0.5  # sums over a channel come to about 1
+    if x.numel() == 2 * case.shape[1]:  # two values near each other differ by rounding alone
+        x += 2 * (x - x.mean([d for d in range(case.dims) if d != 1], keepdim=True)).sign()
+    if case.content == "constant":
+        x[:, 0] = 2
+    elif case.content in ("inf", "nan"):
+        x[(0,) * case.dims] = float(case.content)
+    elif case.content == "far":
+        x += 1e4
+    elif case.content == "tiny":
+        x = (x - 2) / 3000
+    dtype = getattr(torch, case.dtype)
+    return x.to(dtype), upstream.to(dtype)
+
+
+# ---- numbers ---------------------------------------------------------------------------------
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda x: x,
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "strided": lambda x: x.repeat_interleave(2, dim=-1)[..., ::2],
+}
+
+
+@dataclass
+class Trace:
+    """What a layer gave in each pass, and where and how it failed, if it did."""
+
+    passes: list[dict[str, Tensor | None]] = field(default_factory=list)
+    failed_in: str = ""
+    error: Exception | None = None
+
+
+def trace(layer: nn.Module, case: Case, batches: list[tuple[Tensor, Tensor]]) -> Trace:
+    """Run `layer` through the modes of a case; outputs, gradients and statistics, detached."""
+    found = Trace()
+    if case.frozen == "parameters":
+        layer.requires_grad_(False)
+    for mode, (batch, upstream) in zip(case.modes, batches, strict=True):
+        layer.train(mode == "train")
+        layer.zero_grad()
+        leaf = batch.clone().requires_grad_(case.frozen != "x")
+        stage = "output"
+        try:
+            y = layer(LAYOUTS[case.layout](leaf))
+            stage = "gradient"
+            if y.requires_grad:
+                y.backward(upstream.to(y.dtype))
+        except Exception as error:  # a reader's layer may raise anything
+            found.failed_in, found.error = stage, error
+            return found
+        now: dict[str, Tensor | None] = {"output": y.detach(), "gradient of x": leaf.grad}
+        for name, parameter in zip(("weight", "bias"), subjects.affine_of(layer), strict=True):
+            if parameter is not None:
+                grad = parameter.grad
+                now[f"gradient of {name}"] = None if grad is None else grad.flatten()
+        for name, value in zip(("mean", "variance"), subjects.statistics_of(layer) or (), strict=False):  # fmt: skip
+            now[f"running {name}"] = value.detach().flatten().clone()
+        found.passes.append(now)
+    return found
+
+
+def _compare_numbers(pair: Pair, other: Subject, outcome: Outcome) -> None:
+    """Outputs, gradients and statistics after each pass."""
+    case = pair.case
+    expected = trace(pair.reference, case, pair.batches)
+    if expected.error is not None:
+        raise NotTaken(_("The reference refuses this: {error}").format(error=_line(expected.error)))
+    got = trace(pair.own, case, pair.batches)
+    exact = _exactly(pair, other, got) if case.dtype in HALF else [{} for _pass in case.modes]
+    for number, (mine, theirs) in enumerate(zip(got.passes, expected.passes, strict=False)):
+        for name, value in theirs.items():
+            _compare(outcome, number + 1, name, mine.get(name), value, exact[number].get(name))
+    if got.error is not None:
+        outcome.differ(
+            got.failed_in,
+            _("pass {number} raises {error}").format(
+                number=len(got.passes) + 1, error=_line(got.error)
+            ),
+        )
+
+
+def _exactly(pair: Pair, other: Subject, got: Trace) -> list[dict[str, Tensor | None]]:
+    """What the reference gives in float64 for the same rounded numbers.
+
+    Each pass starts at the statistics that the own layer had: they are compared for themselves.
+    """
+    case = pair.case
+    layer = other.build(case.shape[1], case.dims, "float64", **dict(case.options))
+    pair.give_values(layer)
+    found = []
+    for number, (mode, (x, upstream)) in enumerate(zip(case.modes, pair.batches, strict=True)):
+        before = got.passes[number - 1] if 0 < number <= len(got.passes) else {}
+        mean, var = (before.get(f"running {name}") for name in ("mean", "variance"))
+        if mean is not None and var is not None:
+            subjects.set_statistics(layer, mean.double(), var.double())
+        one = replace(case, modes=(mode,))
+        found += trace(layer, one, [(x.double(), upstream.double())]).passes
+    return found
+
+
+def _compare(
+    outcome: Outcome,
+    number: int,
+    name: str,
+    mine: Tensor | None,
+    theirs: Tensor | None,
+    exact: Tensor | None,
+) -> None:
+    """Compare one value of one pass and note what differs."""
+    kind = name.split()[0]
+    part = "buffers" if kind == "running" else kind
+    key = "buffer" if kind == "running" else kind
+    where = _("{name} in pass {number}").format(name=_(name), number=number)
+    if theirs is None and mine is None:
+        return
+    if theirs is None or mine is None or mine.shape != theirs.shape:
+        outcome.differ(part, _("{where}: {own}, the reference has {reference}").format(
+            where=where, own=_shape(mine), reference=_shape(theirs)))  # fmt: skip
+        return
+    if kind == "output" and mine.dtype != theirs.dtype:
+        outcome.differ(part, _("{where} is {own}, the reference's {reference}").format(
+            where=where, own=_dtype(mine.dtype), reference=_dtype(theirs.dtype)))  # fmt: skip
+    answers = [theirs] if exact is None else [theirs, exact.to(theirs.dtype)]
+    found = [(*_distance(mine, answer), answer) for answer in answers]
+    difference, share, answer = min(found, key=lambda f: f[1])
+    outcome.differences[key] = max(outcome.differences.get(key, 0.0), difference)
+    outcome.of_tolerance = max(outcome.of_tolerance, share)
+    try:
+        torch.testing.assert_close(mine, answer, equal_nan=True, check_dtype=False)
+    except AssertionError:
+        outcome.differ(part, _("{where} differs by {difference:.3g}, {share:.3g} times what is allowed").format(
+            where=where, difference=difference, share=share))  # fmt: skip
+
+
+def _distance(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
+    """Largest absolute difference, and largest share of the tolerance; infinite beside a NaN."""
+    rtol, atol = max(TOLERANCE[t.dtype] for t in (mine, theirs))
+    a, b = mine.double(), theirs.double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    gap = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=float("inf"))
+    share = torch.where(same, 0.0, gap / (atol + rtol * b.abs())).nan_to_num(nan=float("inf"))
+    return (float(gap.max()), float(share.max())) if gap.numel() else (0.0, 0.0)
+
+
+def _shape(value: Tensor | None) -> str:
+    return _("none") if value is None else _("one of shape {shape}").format(shape=tuple(value.shape))  # fmt: skip
+
+
+def _dtype(dtype: torch.dtype | None) -> str:
+    return _("none") if dtype is None else str(dtype).removeprefix("torch.")
+
+
+def _line(error: Exception) -> str:
+    """Type and message of an error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+# ---- what is not a number --------------------------------------------------------------------
+
+
+def _compare_refusals(pair: Pair, _other: Subject, outcome: Outcome) -> None:
+    """Both refuse the batch, with errors of the same type."""
+    own, reference = (trace(layer, pair.case, pair.batches).error for layer in (pair.own, pair.reference))  # fmt: skip
+    words = [_("takes it") if error is None else _line(error) for error in (own, reference)]
+    if reference is None or not isinstance(own, type(reference)):
+        if own is None and reference is None:
+            return
+        outcome.differ("refusal", _("{own}; the reference: {reference}").format(own=words[0], reference=words[1]))  # fmt: skip
+
+
+def _compare_checkpoint_out(pair: Pair, _other: Subject, outcome: Outcome) -> None:
+    """The reference loads the own state_dict and then gives the same in eval mode."""
+    _load(pair.reference, pair.own, pair, outcome)
+
+
+def _compare_checkpoint_in(pair: Pair, _other: Subject, outcome: Outcome) -> None:
+    """The own layer loads the reference's state_dict and then gives the same in eval mode."""
+    _load(pair.own, pair.reference, pair, outcome)
+
+
+def _load(target: nn.Module, source: nn.Module, pair: Pair, outcome: Outcome) -> None:
+    """A layer that does not count batches may do without the count."""
+    with torch.no_grad():
+        for value in [*target.parameters(), *target.buffers()]:
+            value.zero_()
+    state = source.state_dict()
+    if not any(name.endswith("num_batches_tracked") for name in target.state_dict()):
+        state.pop("num_batches_tracked", None)
+    x = pair.batches[0][0]
+    try:
+        target.load_state_dict(state)
+        mine, theirs = (layer.eval()(x).detach() for layer in (pair.own, pair.reference))
+    except Exception as error:  # a reader's layer may raise anything
+        outcome.differ("checkpoint", _line(error))
+        return
+    share = _distance(mine, theirs)[1]
+    if share > 1:
+        outcome.differ("checkpoint", _("what was loaded gives another output"))
+
+
+def _compare_dtypes(pair: Pair, _other: Subject, outcome: Outcome) -> None:
+    """After ``.to(torch.float64)`` weights and statistics are float64, and so is the output."""
+    dtypes: list[list[torch.dtype | None]] = []
+    for layer in (pair.own, pair.reference):
+        layer.to(torch.float64)
+        try:
+            held = [*subjects.affine_of(layer), *(subjects.statistics_of(layer) or (None, None))]
+            dtypes.append([None if t is None else t.dtype for t in held])
+            dtypes[-1].append(layer(pair.batches[0][0].double()).dtype)
+        except Exception as error:  # a reader's layer may raise anything
+            outcome.differ("dtype", _line(error))
+            return
+    names = ("weight", "bias", "running mean", "running variance", "output")
+    for name, mine, theirs in zip(names, *dtypes, strict=True):
+        if mine != theirs:
+            outcome.differ("dtype", _("{where} is {own}, the reference's {reference}").format(
+                where=_(name), own=_dtype(mine), reference=_dtype(theirs)))  # fmt: skip
+
+
+def _compare_copies(pair: Pair, _other: Subject, outcome: Outcome) -> None:
+    """A copy made after a step gives the same, and training it leaves the original alone."""
+    layer, (x, _upstream) = pair.own, pair.batches[0]
+    try:
+        layer.train()(x.clone().requires_grad_())
+        twin = copy.deepcopy(layer)
+        before = layer.eval()(x).detach().clone()
+        if not torch.equal(before, twin.eval()(x)):
+            outcome.differ("copy", _("the copy gives another output"))
+        twin.train()(2 * x + 1)
+        if not torch.equal(before, layer.eval()(x)):
+            outcome.differ("copy", _("training the copy changes the original"))
+    except Exception as error:  # a reader's layer may raise anything
+        outcome.differ("copy", _line(error))
+
+
+CHECKS: dict[str, Callable[[Pair, Subject, Outcome], None]] = {
+    "numbers": _compare_numbers,
+    "refusal": _compare_refusals,
+    "checkpoint_out": _compare_checkpoint_out,
+    "checkpoint_in": _compare_checkpoint_in,
+    "dtype": _compare_dtypes,
+    "copy": _compare_copies,
+}

@@ -101,7 +101,7 @@ def _influence(layer: nn.Module, x: Tensor) -> Tensor:
 def _axes(bench: Bench, _found: Mapping[str, str]) -> str:
     """The axes over which outputs hang together, such as N,H,W."""
     changed = _influence(bench.layer().train(), bench.batch()).nonzero()
-    reach = [AXES[bench.dims][d] for d in range(bench.dims) if changed[:, d].max() > 0]
+    reach = [AXES[bench.dims][d] for d in range(bench.dims) if changed[:, d].any()]
     return ",".join(reach) or NONE
 
 
@@ -177,6 +177,18 @@ def _gradient(bench: Bench, found: Mapping[str, str]) -> str:
     return UNKNOWN
 
 
+def _far(bench: Bench, found: Mapping[str, str]) -> str:
+    """Whether the variance holds far from 0, where E[x²] − E[x]² loses its digits."""
+    axes, correction = _numbers(bench, found), int(found["normalizes_by"] == "unbiased")
+    x = bench.draw(*SMALL[bench.dims])
+    exact = (x - x.mean(axes, keepdim=True)) / x.std(axes, correction=correction, keepdim=True)
+    with torch.no_grad():
+        near, far = (bench.layer().train()(x + offset) for offset in (0.0, 1e6))
+    if (near - exact).abs().max() > 1e-3:
+        return UNKNOWN
+    return "holds" if (near - far).abs().max() < 1e-7 else "cancels"
+
+
 def _affine(bench: Bench, _found: Mapping[str, str]) -> str:
     """How gamma and beta act."""
     layer, x = bench.layer().train(), bench.batch()
@@ -226,8 +238,19 @@ def _statistics(bench: Bench, _found: Mapping[str, str]) -> str:
 def _after_a_step(
     bench: Bench, mode: str = "train", **options: Any
 ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A batch, and the running mean and variance (3,) before and after it."""
-    layer, x = bench.layer(**options).train(mode == "train"), bench.batch()
+    """A batch, and the running mean and variance (3,) before and after it.
+
+    Options that the constructor does not take are set as attributes, where the layer has those.
+    """
+    try:
+        layer = bench.layer(**options)
+    except NotTaken:
+        layer = bench.layer()
+        if not all(hasattr(layer, name) for name in options):
+            raise
+        vars(layer).update(options)
+    layer.train(mode == "train")
+    x = bench.batch()
     before = bench.beside(10, 20, 30).flatten(), bench.beside(5, 6, 7).flatten()
     set_statistics(layer, *before)
     layer(x)
@@ -351,7 +374,7 @@ def _names(bench: Bench, _found: Mapping[str, str]) -> str:
 
 def _half(bench: Bench, _found: Mapping[str, str]) -> str:
     """In which dtype the statistics of bfloat16 inputs around 300 are: float32 or bfloat16."""
-    layer = bench.subject.build(3, bench.dims, "bfloat16")
+    layer = bench.subject.build(3, bench.dims)
     set_affine(layer, torch.ones(3), torch.zeros(3))
     x = torch.randn((1024, 3, *[2] * (bench.dims - 2)), generator=torch.Generator().manual_seed(0))
     x = (x + 300.7).bfloat16()
@@ -375,6 +398,7 @@ PROPERTIES: dict[str, tuple[str, Experiment]] = {
     "eps_place": (N_("place of eps"), _eps_place),
     "eps": (N_("eps by default"), _eps),
     "gradient": (N_("gradient flows through"), _gradient),
+    "far": (N_("variance at a mean of a million"), _far),
     "affine": (N_("scale and shift"), _affine),
     "scale_start": (N_("scale starts at"), _start_of(0, affine_of)),
     "shift_start": (N_("shift starts at"), _start_of(1, affine_of)),
@@ -410,6 +434,8 @@ WORDS = {
     ("gradient", "no_mean"): N_("the variance alone"),
     ("gradient", "no_var"): N_("the mean alone"),
     ("gradient", "no_statistics"): N_("neither mean nor variance"),
+    ("far", "holds"): N_("holds its digits"),
+    ("far", "cancels"): N_("loses its digits"),
     ("affine", "scale_then_shift"): N_("γ · x̂ + β"),
     ("affine", "shift_then_scale"): N_("γ · (x̂ + β)"),
     ("affine", "only_scale"): N_("γ · x̂"),

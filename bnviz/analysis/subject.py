@@ -5,6 +5,7 @@ Nothing here reads source code. A layer is built, run and looked at as anyone wh
 
 import importlib
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,8 +175,12 @@ def _is_layer(value: Any) -> bool:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """While it lasts torch may draw random numbers; afterwards its random state is as it was."""
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    """While it lasts torch may draw random numbers; afterwards its random state is as it was.
+
+    Warnings of the layers under test are not shown: the cases say what came of them.
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bnviz.analysis.fingerprint import AXES, NONE, PROPERTIES, UNKNOWN, fingerprint, in_words
-from bnviz.analysis.parity import report
+from bnviz.analysis.parity import report, torch_subject
 from bnviz.analysis.subject import TORCH, Subject, common_dims
 from bnviz.i18n import N_, _
 
@@ -183,7 +183,7 @@ def examine(
     dims = common_dims(own, other)
     if frame is None:
         frame = report(cls, reference, progress=progress)
-    prints = {d: (fingerprint(own, d), fingerprint(other or TORCH[d], d)) for d in dims}
+    prints = {d: (fingerprint(own, d), fingerprint(other or torch_subject(d), d)) for d in dims}
     name = other.name if other else " / ".join(sorted({TORCH[d].__name__ for d in dims}))
     return Examination(own.name, name, frame, prints, explain(prints, frame))
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from bnviz.analysis.subject import (
     SMALL,
-    TORCH,
     NotTaken,
     Subject,
     affine_of,
@@ -50,11 +49,6 @@ def fingerprint(cls: Any, dims: int | None = None) -> dict[str, str]:
             except Exception:  # a reader's layer may raise anything
                 found[name] = UNKNOWN
     return found
-
-
-def torch_fingerprint(dims: int) -> dict[str, str]:
-    """The fingerprint of torch's own layer for inputs of so many dimensions."""
-    return fingerprint(TORCH[dims], dims)
 
 
 class Bench:

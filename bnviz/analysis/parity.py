@@ -14,6 +14,7 @@ import copy
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -114,7 +115,7 @@ def row_of(case: Case, outcome: Outcome) -> dict[str, Any]:
 
 def run_case(case: Case, own: Subject, reference: Subject | None = None) -> Outcome:
     """Run one case; a layer that cannot be built with its options is not measured."""
-    other = reference or Subject(subjects.TORCH[case.dims])
+    other = reference or torch_subject(case.dims)
     outcome = Outcome()
     with undisturbed():
         try:
@@ -125,6 +126,12 @@ def run_case(case: Case, own: Subject, reference: Subject | None = None) -> Outc
         except NotTaken as error:
             outcome = Outcome(agrees=None, of_tolerance=float("nan"), detail=str(error))
     return outcome
+
+
+@cache
+def torch_subject(dims: int) -> Subject:
+    """Torch's own layer for inputs of so many dimensions."""
+    return Subject(subjects.TORCH[dims])
 
 
 class Pair:

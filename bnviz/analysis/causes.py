@@ -96,6 +96,8 @@ RULES = (
           N_("Train mode does not move its running statistics; a new batch of the reference weighs {reference}.")),
     _Rule("new_weight", None, "momentum_default", NUMBERS,
           N_("A new batch weighs {own} in its running statistics by default, {reference} in the reference's.")),
+    _Rule("plain_average", None, "momentum_none_differs", NUMBERS,
+          N_("With momentum=None its running statistics are {own}; the reference's {reference}.")),
     _Rule("eval_uses", "batch", "eval_uses_batch", FORWARD,
           N_("Eval mode normalizes by the statistics of its input, the reference by {reference}.")),
     _Rule("eval_uses", None, "eval_uses_other", FORWARD,
@@ -108,6 +110,8 @@ RULES = (
           N_("It takes a single value per channel in train mode, whose variance is 0; the reference raises {reference}.")),
     _Rule("single_value", None, "single_value_error", frozenset({"refusal"}),
           N_("It meets a single value per channel with {own}, the reference with {reference}.")),
+    _Rule("counts", None, "counts_batches", frozenset(),
+          N_("It counts its batches; the reference does not.")),
     _Rule("names", None, "state_dict_differs", frozenset({"checkpoint"}),
           N_("Its state_dict holds {own}; the reference's {reference}.")),
     _Rule("half", None, "half_in_half", NUMBERS,
@@ -130,13 +134,14 @@ FOLLOWS: Mapping[str, Callable[[Mapping[str, str], Mapping[str, str]], bool]] = 
     "half": lambda own, ref: own["axes"] != ref["axes"],
     "half_output": lambda own, ref: own["axes"] == NONE,
     "new_weight": lambda own, ref: own["momentum"] not in (ref["momentum"], UNKNOWN),
+    "plain_average": lambda own, ref: own["statistics"] == NONE or own["new_weight"] == "0",
     **{
         name: (lambda own, ref: own["statistics"] == NONE)
-        for name in ("mean_start", "var_start", "variance_kept", "momentum", "moves_in_eval", "graph")
+        for name in ("mean_start", "var_start", "variance_kept", "momentum", "moves_in_eval", "graph", "counts")
     },
 }  # fmt: skip
-NOT_CAUSES = ("plain_average", "counts")
-"""Properties that are told but break nothing: an option that is not taken, a count that is not kept."""
+NOT_CAUSES = (("counts", "no"), ("plain_average", "refused"))
+"""What is told but breaks nothing: a count that is not kept, an option that is not taken."""
 
 
 def causes(cls: Any, reference: Any = None, frame: pd.DataFrame | None = None) -> list[Cause]:
@@ -226,7 +231,7 @@ def _differences(own: Mapping[str, str], reference: Mapping[str, str]) -> list[_
     found = []
     for name in PROPERTIES:
         follows = FOLLOWS.get(name)
-        if name in NOT_CAUSES or own[name] == reference[name] or own[name] == UNKNOWN:
+        if (name, own[name]) in NOT_CAUSES or own[name] == reference[name] or own[name] == UNKNOWN:
             continue
         if follows is not None and follows(own, reference):
             continue

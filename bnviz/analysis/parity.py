@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import inf
 from typing import Any
 
 import pandas as pd
@@ -236,6 +237,8 @@ def _compare_numbers(pair: Pair, other: Subject, outcome: Outcome) -> None:
     if expected.error is not None:
         raise NotTaken(_("The reference refuses this: {error}").format(error=_line(expected.error)))
     got = trace(pair.own, case, pair.batches)
+    if got.error is not None and not got.passes and ("momentum", None) in case.options:
+        raise NotTaken(_("momentum=None is not taken: {error}").format(error=_line(got.error)))
     exact = _exactly(pair, other, got) if case.dtype in HALF else [{} for _pass in case.modes]
     for number, (mine, theirs) in enumerate(zip(got.passes, expected.passes, strict=False)):
         for name, value in theirs.items():
@@ -307,8 +310,8 @@ def _distance(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
     rtol, atol = max(TOLERANCE[t.dtype] for t in (mine, theirs))
     a, b = mine.double(), theirs.double()
     same = (a == b) | (a.isnan() & b.isnan())
-    gap = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=float("inf"))
-    share = torch.where(same, 0.0, gap / (atol + rtol * b.abs())).nan_to_num(nan=float("inf"))
+    gap = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=inf, posinf=inf)
+    share = torch.where(same, 0.0, gap / (atol + rtol * b.abs())).nan_to_num(nan=inf, posinf=inf)
     return (float(gap.max()), float(share.max())) if gap.numel() else (0.0, 0.0)
 
 

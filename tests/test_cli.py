@@ -1,8 +1,10 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -414,7 +416,10 @@ def test_check_of_a_right_layer_is_status_0(call, own_layers):
 def test_check_of_a_wrong_layer_is_status_1_and_names_the_cause(own_layers):
     """As a command: what the module prints must not spoil the document."""
     command = [sys.executable, "-m", "bnviz", "check", "turned_layers:Turned", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=own_layers)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=own_layers,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
     assert document["passed"] is False

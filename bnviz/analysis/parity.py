@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import pandas as pd
@@ -57,8 +57,8 @@ class Outcome:
     """Keys of PARTS."""
     differences: dict[str, float] = field(default_factory=dict)
     """Largest absolute difference of outputs, gradients and buffers."""
-    of_tolerance: float = 0.0
-    """The largest difference as a share of what is allowed for its value."""
+    of_tolerance: float = nan
+    """The largest difference as a share of what is allowed for its value; nan without numbers."""
     detail: str = ""
 
     def differ(self, part: str, reason: str) -> None:
@@ -98,7 +98,7 @@ def report(
 def row_of(case: Case, outcome: Outcome) -> dict[str, Any]:
     """A row of the frame of `report`."""
     found = {
-        f"{part}_difference": outcome.differences.get(part, float("nan"))
+        f"{part}_difference": outcome.differences.get(part, nan)
         for part in ("output", "gradient", "buffer")
     }
     return {
@@ -125,7 +125,7 @@ def run_case(case: Case, own: Subject, reference: Subject | None = None) -> Outc
             layers = Pair(mine, theirs, case)
             CHECKS[case.check](layers, other, outcome)
         except NotTaken as error:
-            outcome = Outcome(agrees=None, of_tolerance=float("nan"), detail=str(error))
+            outcome = Outcome(agrees=None, detail=str(error))
     return outcome
 
 
@@ -297,7 +297,7 @@ def _compare(
     found = [(*_distance(mine, answer), answer) for answer in answers]
     difference, share, answer = min(found, key=lambda f: f[1])
     outcome.differences[key] = max(outcome.differences.get(key, 0.0), difference)
-    outcome.of_tolerance = max(outcome.of_tolerance, share)
+    outcome.of_tolerance = max(share, outcome.of_tolerance)  # of a number and nan, the number
     try:
         torch.testing.assert_close(mine, answer, equal_nan=True, check_dtype=False)
     except AssertionError:

@@ -41,8 +41,11 @@ class Proof:
     @property
     def causes(self) -> list[Cause]:
         """Why not, each cause once."""
-        found = [cause for e in reversed(self.examinations) for cause in e.causes]
-        return list({cause.code: cause for cause in reversed(found)}.values())
+        found: dict[str, Cause] = {}
+        for examination in reversed(self.examinations):
+            for cause in examination.causes:
+                found.setdefault(cause.code, cause)
+        return list(found.values())
 
 
 def hand_written() -> list[str]:

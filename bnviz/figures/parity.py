@@ -10,7 +10,7 @@ from bnviz.figures.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
 
 FLOOR, CEILING = 1e-10, 1e10
-"""What is less or more (the same bits, a NaN on one side) is drawn there."""
+"""What is less (the same bits, say) or more (a NaN on one side) is drawn there."""
 SIDES = (
     (True, N_("agrees"), "right", "circle-open"),
     (False, N_("differs"), "wrong", "x"),
@@ -20,9 +20,10 @@ SIDES = (
 def differences_by_dtype(frame: pd.DataFrame) -> Figure:
     """Largest difference of each case as a share of what is allowed, by dtype.
 
-    `frame` is what `bnviz.analysis.parity.report` returns; the limit is a line at 1.
+    `frame` is what `bnviz.analysis.parity.report` returns; cases without numbers are left out. The
+    limit is a line at 1.
     """
-    measured = frame[frame["agrees"].notna()]
+    measured = frame[frame["of_tolerance"].notna()]
     dtypes = list(dict.fromkeys(measured["dtype"]))
     places = _places(measured["dtype"].to_numpy(), dtypes)
     data = []

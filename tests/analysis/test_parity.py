@@ -32,7 +32,7 @@ EVERY_CASE = [(cls, case) for cls, dims in OWN.items() for case in cases(dims)]
 def test_own_layer_agrees_with_torch(cls, case):
     outcome = parity.run_case(case, SUBJECTS[cls])
     assert outcome.agrees is True, outcome.detail
-    assert outcome.of_tolerance <= 1
+    assert outcome.of_tolerance <= 1 or case.check != "numbers"
 
 
 def test_there_are_two_hundred_cases_and_each_has_its_name():

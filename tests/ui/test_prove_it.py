@@ -1,6 +1,7 @@
 """Prove it: nothing is green before it is measured, and what is measured is shown."""
 
 import json
+import re
 import time
 
 import pandas as pd
@@ -74,11 +75,15 @@ def test_a_right_layer_is_green_all_over(app, proofs, monkeypatch):
 def test_the_note_s_layer_is_red_where_it_differs_and_its_causes_are_named(
     app, proofs, monkeypatch
 ):
+    app.session_state["prove_variant"] = "note"
     measure(app.run(), proofs["note"], monkeypatch)
     assert not app.exception
-    text = " ".join(m.value for m in app.markdown)
-    for cause in proofs["note"].causes:
-        assert cause.code in text
+    listed = [m.value for m in app.markdown if m.value.startswith("- `")]
+    codes = [cause.code for cause in proofs["note"].causes]
+    assert re.findall(r"- `(\w+)`", "\n".join(listed)) == codes
+    assert codes[0] == "shift_start"
+    [card] = json.loads(app.get("bidi_component")[0].proto.json)["cards"]
+    assert "A cross below the line" in card["sentence"]
     app.selectbox(key="prove_cases").set_value(prove_it.DIFFERING).run()
     shown = app.dataframe[1].value
     assert set(shown["agrees"]) == {"✗ differs"}
@@ -101,10 +106,11 @@ def test_the_filters_part_the_cases(proofs):
 def test_the_figure_has_a_mark_a_case_and_the_limit(proofs, variant):
     card, frame = prove_it.card(proofs[variant]), proofs[variant].frame
     *marks, limit = go.Figure(card.figure).data
-    assert sum(len(trace.x) for trace in marks) == frame["agrees"].notna().sum()
+    assert sum(len(trace.x) for trace in marks) == frame["of_tolerance"].notna().sum()
     assert set(limit.y) == {1}
     for trace in marks:
-        assert (max(trace.y) <= 1) if trace.name == "agrees" else len(trace.text) == len(trace.x)
+        assert len(trace.text) == len(trace.x)
+        assert trace.name == "differs" or max(trace.y) <= 1
     known = {q.axis() for q in theme.QUANTITIES.values()}
     layout = go.Figure(card.figure).layout
     assert {layout.xaxis.title.text, layout.yaxis.title.text} <= known

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.analysis.fingerprint import AXES, NONE, PROPERTIES, UNKNOWN, fingerprint, in_words
+from bnviz.analysis.experiments import AXES, NONE, UNKNOWN
+from bnviz.analysis.fingerprint import PROPERTIES, fingerprint, in_words
 from bnviz.analysis.parity import report, torch_subject
 from bnviz.analysis.subject import TORCH, Subject, common_dims
 from bnviz.i18n import N_, _
@@ -34,7 +35,7 @@ class _Rule:
     value: str | None
     code: str
     explains: frozenset[str]
-    """Keys of `bnviz.analysis.parity.PARTS` that it makes differ."""
+    """Of `bnviz.analysis.outcome.PARTS`: what it makes differ."""
     sentence: str
     """May name {own} and {reference}, the property's values in words."""
 

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from math import inf, nan
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -24,49 +24,11 @@ from torch import Tensor, nn
 
 from bnviz.analysis import subject as subjects
 from bnviz.analysis.cases import Case, cases
+from bnviz.analysis.outcome import Outcome, compare, dtype_in_words, in_one_line
 from bnviz.analysis.subject import NotTaken, Subject, undisturbed
-from bnviz.i18n import N_, _
+from bnviz.i18n import _
 
-TOLERANCE = {
-    torch.float16: (1e-3, 1e-5),
-    torch.bfloat16: (1.6e-2, 1e-5),
-    torch.float32: (1.3e-6, 1e-5),
-    torch.float64: (1e-7, 1e-7),
-}
-"""By dtype: relative and absolute tolerance, the defaults of `torch.testing.assert_close`."""
-PARTS = {
-    "output": N_("output"),
-    "gradient": N_("gradient"),
-    "buffers": N_("buffers"),
-    "refusal": N_("refusal"),
-    "checkpoint": N_("state_dict"),
-    "dtype": N_("change of dtype"),
-    "copy": N_("copy"),
-}
-"""What a case can differ in."""
 HALF = ("float16", "bfloat16")
-
-
-@dataclass
-class Outcome:
-    """What a case came to."""
-
-    agrees: bool | None = True
-    """None where it could not be measured."""
-    differs_in: list[str] = field(default_factory=list)
-    """Keys of PARTS."""
-    differences: dict[str, float] = field(default_factory=dict)
-    """Largest absolute difference of outputs, gradients and buffers."""
-    of_tolerance: float = nan
-    """The largest difference as a share of what is allowed for its value; nan without numbers."""
-    detail: str = ""
-
-    def differ(self, part: str, reason: str) -> None:
-        """Note a difference; the first reason is kept."""
-        self.agrees = False
-        if part not in self.differs_in:
-            self.differs_in.append(part)
-        self.detail = self.detail or reason
 
 
 def report(
@@ -81,7 +43,7 @@ def report(
     Columns: name, group, dtype, mode, agrees (True, False, or missing where it could not be
     measured), output_difference, gradient_difference, buffer_difference (largest absolute ones;
     missing where there are none), of_tolerance (the largest as a share of what is allowed),
-    differs_in (keys of PARTS), detail (the first reason in words).
+    differs_in (of `bnviz.analysis.outcome.PARTS`), detail (the first reason in words).
 
     The random state of torch stays as it is. Raises ConfigError if no input fits both classes.
     """
@@ -235,19 +197,23 @@ def _compare_numbers(pair: Pair, other: Subject, outcome: Outcome) -> None:
     case = pair.case
     expected = trace(pair.reference, case, pair.batches)
     if expected.error is not None:
-        raise NotTaken(_("The reference refuses this: {error}").format(error=_line(expected.error)))
+        raise NotTaken(
+            _("The reference refuses this: {error}").format(error=in_one_line(expected.error))
+        )
     got = trace(pair.own, case, pair.batches)
     if got.error is not None and not got.passes and ("momentum", None) in case.options:
-        raise NotTaken(_("momentum=None is not taken: {error}").format(error=_line(got.error)))
+        raise NotTaken(
+            _("momentum=None is not taken: {error}").format(error=in_one_line(got.error))
+        )
     exact = _exactly(pair, other, got) if case.dtype in HALF else [{} for _pass in case.modes]
     for number, (mine, theirs) in enumerate(zip(got.passes, expected.passes, strict=False)):
         for name, value in theirs.items():
-            _compare(outcome, number + 1, name, mine.get(name), value, exact[number].get(name))
+            compare(outcome, number + 1, name, mine.get(name), value, exact[number].get(name))
     if got.error is not None:
         outcome.differ(
             got.failed_in,
             _("pass {number} raises {error}").format(
-                number=len(got.passes) + 1, error=_line(got.error)
+                number=len(got.passes) + 1, error=in_one_line(got.error)
             ),
         )
 
@@ -271,70 +237,13 @@ def _exactly(pair: Pair, other: Subject, got: Trace) -> list[dict[str, Tensor | 
     return found
 
 
-def _compare(
-    outcome: Outcome,
-    number: int,
-    name: str,
-    mine: Tensor | None,
-    theirs: Tensor | None,
-    exact: Tensor | None,
-) -> None:
-    """Compare one value of one pass and note what differs."""
-    kind = name.split()[0]
-    part = "buffers" if kind == "running" else kind
-    key = "buffer" if kind == "running" else kind
-    where = _("{name} in pass {number}").format(name=_(name), number=number)
-    if theirs is None and mine is None:
-        return
-    if theirs is None or mine is None or mine.shape != theirs.shape:
-        outcome.differ(part, _("{where}: {own}, the reference has {reference}").format(
-            where=where, own=_shape(mine), reference=_shape(theirs)))  # fmt: skip
-        return
-    if kind == "output" and mine.dtype != theirs.dtype:
-        outcome.differ(part, _("{where} is {own}, the reference's {reference}").format(
-            where=where, own=_dtype(mine.dtype), reference=_dtype(theirs.dtype)))  # fmt: skip
-    answers = [theirs] if exact is None else [theirs, exact.to(theirs.dtype)]
-    found = [(*_distance(mine, answer), answer) for answer in answers]
-    difference, share, answer = min(found, key=lambda f: f[1])
-    outcome.differences[key] = max(outcome.differences.get(key, 0.0), difference)
-    outcome.of_tolerance = max(share, outcome.of_tolerance)  # of a number and nan, the number
-    try:
-        torch.testing.assert_close(mine, answer, equal_nan=True, check_dtype=False)
-    except AssertionError:
-        outcome.differ(part, _("{where} differs by {difference:.3g}, {share:.3g} times what is allowed").format(
-            where=where, difference=difference, share=share))  # fmt: skip
-
-
-def _distance(mine: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """Largest absolute difference, and largest share of the tolerance; infinite beside a NaN."""
-    rtol, atol = max(TOLERANCE[t.dtype] for t in (mine, theirs))
-    a, b = mine.double(), theirs.double()
-    same = (a == b) | (a.isnan() & b.isnan())
-    gap = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=inf, posinf=inf)
-    share = torch.where(same, 0.0, gap / (atol + rtol * b.abs())).nan_to_num(nan=inf, posinf=inf)
-    return (float(gap.max()), float(share.max())) if gap.numel() else (0.0, 0.0)
-
-
-def _shape(value: Tensor | None) -> str:
-    return _("none") if value is None else _("one of shape {shape}").format(shape=tuple(value.shape))  # fmt: skip
-
-
-def _dtype(dtype: torch.dtype | None) -> str:
-    return _("none") if dtype is None else str(dtype).removeprefix("torch.")
-
-
-def _line(error: Exception) -> str:
-    """Type and message of an error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 # ---- what is not a number --------------------------------------------------------------------
 
 
 def _compare_refusals(pair: Pair, _other: Subject, outcome: Outcome) -> None:
     """Both refuse the batch, with errors of the same type."""
     own, reference = (trace(layer, pair.case, pair.batches).error for layer in (pair.own, pair.reference))  # fmt: skip
-    words = [_("takes it") if error is None else _line(error) for error in (own, reference)]
+    words = [_("takes it") if error is None else in_one_line(error) for error in (own, reference)]
     if reference is None or not isinstance(own, type(reference)):
         if own is None and reference is None:
             return
@@ -362,7 +271,7 @@ def _load(target: nn.Module, source: nn.Module, pair: Pair, outcome: Outcome) ->
     try:
         target.load_state_dict(state)
     except Exception as error:  # a reader's layer may raise anything
-        outcome.differ("checkpoint", _line(error))
+        outcome.differ("checkpoint", in_one_line(error))
         return
     loaded, saved = (
         [*subjects.affine_of(layer), *(subjects.statistics_of(layer) or ())]
@@ -383,13 +292,13 @@ def _compare_dtypes(pair: Pair, _other: Subject, outcome: Outcome) -> None:
             dtypes.append([None if t is None else t.dtype for t in held])
             dtypes[-1].append(layer(pair.batches[0][0].double()).dtype)
         except Exception as error:  # a reader's layer may raise anything
-            outcome.differ("dtype", _line(error))
+            outcome.differ("dtype", in_one_line(error))
             return
     names = ("weight", "bias", "running mean", "running variance", "output")
     for name, mine, theirs in zip(names, *dtypes, strict=True):
         if mine != theirs:
             outcome.differ("dtype", _("{where} is {own}, the reference's {reference}").format(
-                where=_(name), own=_dtype(mine), reference=_dtype(theirs)))  # fmt: skip
+                where=_(name), own=dtype_in_words(mine), reference=dtype_in_words(theirs)))  # fmt: skip
 
 
 def _compare_copies(pair: Pair, _other: Subject, outcome: Outcome) -> None:
@@ -405,7 +314,7 @@ def _compare_copies(pair: Pair, _other: Subject, outcome: Outcome) -> None:
         if not torch.equal(before, layer.eval()(x)):
             outcome.differ("copy", _("training the copy changes the original"))
     except Exception as error:  # a reader's layer may raise anything
-        outcome.differ("copy", _line(error))
+        outcome.differ("copy", in_one_line(error))
 
 
 CHECKS: dict[str, Callable[[Pair, Subject, Outcome], None]] = {

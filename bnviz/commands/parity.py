@@ -31,7 +31,9 @@ def parity(
     """Hold this project's layers against torch's in every case; status 1 if one differs."""
     from bnviz.analysis.proof import hand_written, prove
     from bnviz.nn.variants import VARIANTS
+    from bnviz.train.steps import leave_one_core_free
 
+    leave_one_core_free()
     variants = [key for key in hand_written() if VARIANTS[key].agrees]
     began, proofs = time.monotonic(), []
     with _progress() as tell:
@@ -77,7 +79,9 @@ def check(
     """Hold a layer of your own against torch's and name each difference; status 1 if it differs."""
     from bnviz.analysis.causes import examine
     from bnviz.analysis.subject import find_class
+    from bnviz.train.steps import leave_one_core_free
 
+    leave_one_core_free()
     try:
         with _progress() as tell:
             own = find_class(layer)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bnviz.analysis import causes as reasons
-from bnviz.analysis import parity, proof, subject
+from bnviz.analysis import outcome, parity, proof, subject
 from bnviz.analysis.cases import cases
 from bnviz.analysis.causes import causes, examine
 from bnviz.analysis.cost import saved_bytes, time_ratio
@@ -30,9 +30,9 @@ EVERY_CASE = [(cls, case) for cls, dims in OWN.items() for case in cases(dims)]
     ("cls", "case"), EVERY_CASE, ids=[f"{cls.__name__}: {case.name}" for cls, case in EVERY_CASE]
 )
 def test_own_layer_agrees_with_torch(cls, case):
-    outcome = parity.run_case(case, SUBJECTS[cls])
-    assert outcome.agrees is True, outcome.detail
-    assert outcome.of_tolerance <= 1 or case.check != "numbers"
+    found = parity.run_case(case, SUBJECTS[cls])
+    assert found.agrees is True, found.detail
+    assert found.of_tolerance <= 1 or case.check != "numbers"
 
 
 def test_there_are_two_hundred_cases_and_each_has_its_name():
@@ -446,7 +446,7 @@ def test_words_and_rules_speak_of_properties_that_there_are():
     assert {name for name, _value in WORDS} <= set(PROPERTIES)
     assert {rule.property for rule in reasons.RULES} == set(PROPERTIES)
     for rule in reasons.RULES:
-        assert rule.explains <= set(parity.PARTS)
+        assert rule.explains <= set(outcome.PARTS)
         rule.sentence.format(own="one", reference="other")
 
 
@@ -474,9 +474,9 @@ def test_the_report_is_one_row_a_case():
         assert row["differs_in"] and row["detail"]
 
 
-@pytest.mark.parametrize("dtype", parity.TOLERANCE, ids=str)
+@pytest.mark.parametrize("dtype", outcome.TOLERANCE, ids=str)
 def test_tolerances_are_those_of_assert_close(dtype):
-    rtol, atol = parity.TOLERANCE[dtype]
+    rtol, atol = outcome.TOLERANCE[dtype]
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for value, allowed in ((one, rtol + atol), (zero, atol)):
         # check_dtype=False takes the larger tolerance of both dtypes
@@ -485,13 +485,13 @@ def test_tolerances_are_those_of_assert_close(dtype):
         torch.testing.assert_close(near, low, check_dtype=False)
         with pytest.raises(AssertionError):
             torch.testing.assert_close(far, low, check_dtype=False)
-        assert parity._distance(near, low)[1] < 1 < parity._distance(far, low)[1]
+        assert outcome.distance(near, low)[1] < 1 < outcome.distance(far, low)[1]
 
 
 def test_a_nan_on_one_side_is_an_infinite_difference_and_on_both_none():
     nan, one = torch.tensor([float("nan")]), torch.tensor([1.0])
-    assert parity._distance(nan, one) == (float("inf"), float("inf"))
-    assert parity._distance(nan, nan) == (0, 0)
+    assert outcome.distance(nan, one) == (float("inf"), float("inf"))
+    assert outcome.distance(nan, nan) == (0, 0)
 
 
 class Draws(Right):

@@ -75,20 +75,22 @@ def computed(repeats: int) -> dict[str, list[float]]:
 
 def eps_slider(presses: int) -> list[float]:
     """Seconds from each key press to the first frame with other predictions."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
-        with chromium() as browser:
-            page = new_page(browser)
-            page.goto(f"{server.url}/train-vs-eval")
-            page.wait_for_function("() => bench.drawn('truth')", polling="raf")
-            page.evaluate(LISTEN, ["truth", ""])
-            handle = page.locator(".st-key-eps").get_by_role("slider")
-            # Each eps is new: what was computed before comes from the cache.
-            moves = ["ArrowRight"] * 5 + ["ArrowLeft"] * 7
-            for number in range(presses):
-                page.wait_for_timeout(900 + 137 * number % 500)
-                handle.press(moves[number % len(moves)])
-                page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)
-            return [ms / 1000 for ms in page.evaluate("() => bench.latencies")]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder)) as server,
+        chromium() as browser,
+    ):
+        page = new_page(browser)
+        page.goto(f"{server.url}/train-vs-eval")
+        page.wait_for_function("() => bench.drawn('truth')", polling="raf")
+        page.evaluate(LISTEN, ["truth", ""])
+        handle = page.locator(".st-key-eps").get_by_role("slider")
+        moves = ["ArrowRight"] * 5 + ["ArrowLeft"] * 7
+        for number in range(presses):
+            page.wait_for_timeout(900 + 137 * number % 500)
+            handle.press(moves[number % len(moves)])
+            page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)
+        return [ms / 1000 for ms in page.evaluate("() => bench.latencies")]
 
 
 def main(arguments: list[str] | None = None) -> None:

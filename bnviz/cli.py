@@ -1,7 +1,7 @@
 """The command line: ``python -m bnviz run``, ``replay``, ``modes``, ``recalibrate``, ``data``.
 
-Results go to stdout, progress and messages to stderr. Exit status: 0 done, 2 bad input, 1 anything
-else that went wrong.
+``parity`` and ``check`` stand in `bnviz.commands`. Results go to stdout, progress and messages to
+stderr. Exit status: 0 done, 2 bad input, 1 anything else that went wrong, or a layer that differs.
 """
 
 import json
@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from bnviz import __version__, data
+from bnviz.commands import parity
+from bnviz.commands import refuse as _refuse
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import BnvizError, ConfigError
 from bnviz.i18n import _
@@ -25,11 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Watch Batch Normalization work. The app itself: streamlit run app.py",
 )
-
-
-def _refuse(error: BnvizError) -> NoReturn:
-    typer.echo(_("Error: {error}").format(error=error), err=True)
-    raise typer.Exit(2)
 
 
 def _version(wanted: bool) -> None:
@@ -427,6 +424,10 @@ def _table(document: dict[str, Any]) -> str:
             f"{modes[1] or '-':>10} {entry['kept_bytes'] / 2**20:>9.1f}"
         )
     return "\n".join(lines)
+
+
+app.command("parity")(parity.parity)
+app.command("check")(parity.check)
 
 
 def main() -> None:

@@ -101,6 +101,8 @@ QUANTITIES: dict[str, Quantity] = {
     "share_images": Quantity(N_("share of test images"), "%", ".1f"),
     "noise": Quantity(N_("its noise alone"), "σ", ".3f"),
     "mean_error": Quantity(N_("error of mean"), "σ", ".3f"),
+    "case_dtype": Quantity(N_("dtype, one mark a case"), "", ""),
+    "of_tolerance": Quantity(N_("largest difference / what is allowed, log"), "", ".2g"),
     "var_error": Quantity(N_("error of variance"), "%", ".1f"),
 }
 STAGE_LABELS = {

@@ -1,0 +1,232 @@
+"""``python -m bnviz parity`` and ``python -m bnviz check``: layers held against torch's."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bnviz.commands import refuse
+from bnviz.errors import BnvizError
+from bnviz.i18n import _
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bnviz.analysis.causes import Examination
+
+COLUMNS = (
+    "name", "group", "dtype", "mode", "agrees", "output_difference", "gradient_difference",
+    "buffer_difference", "of_tolerance", "differs_in", "detail",
+)  # fmt: skip
+
+
+def parity(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Hold this project's layers against torch's in every case; status 1 if one differs."""
+    from bnviz.analysis.proof import hand_written, prove
+    from bnviz.nn.variants import VARIANTS
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
+    variants = [key for key in hand_written() if VARIANTS[key].agrees]
+    began, proofs = time.monotonic(), []
+    with _progress() as tell:
+        for number, variant in enumerate(variants):
+            proofs.append(prove(variant, _part(tell, number, len(variants))))
+    rows = [
+        {**row, "name": f"{e.name}: {row['name']}"}
+        for proof in proofs for e in proof.examinations for row in _rows(e.frame)
+    ]  # fmt: skip
+    passed = all(proof.passed for proof in proofs)
+    document = {
+        "passed": passed,
+        "agree": sum(row["agrees"] is True for row in rows),
+        "seconds": time.monotonic() - began,
+        "costs": {
+            proof.variant: {
+                "shape": proof.shape,
+                "saved_bytes": proof.own_bytes,
+                "reference_saved_bytes": proof.reference_bytes,
+                "ms": proof.timing.own_ms,
+                "reference_ms": proof.timing.reference_ms,
+                "time_ratio": proof.timing.ratio,
+            }
+            for proof in proofs
+        },
+        "cases": rows,
+    }
+    typer.echo(json.dumps(document, indent=1) if as_json else _parity_table(document))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def check(
+    layer: Annotated[
+        str, typer.Argument(metavar="MODULE:CLASS", help="A torch.nn.Module of your own.")
+    ],
+    reference: Annotated[
+        str | None,
+        typer.Option(help="What to hold it against; torch.nn.BatchNorm1d or 2d, as it takes."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Hold a layer of your own against torch's and name each difference; status 1 if it differs."""
+    from bnviz.analysis.causes import examine
+    from bnviz.analysis.subject import find_class
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
+    try:
+        with _progress() as tell:
+            own = find_class(layer)
+            other = None if reference is None else find_class(reference, "reference")
+            found = examine(own, other, progress=tell)
+    except BnvizError as error:
+        refuse(error)
+    typer.echo(
+        json.dumps(_check_document(layer, found), indent=1) if as_json else _check_table(found)
+    )
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where what a reader's class prints goes too."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with redirect_stdout(sys.stderr), Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(_("cases"), total=None)
+        yield lambda done, parts: bar.update(task, completed=done, total=parts)
+        bar.update(task, completed=bar.tasks[0].total)
+
+
+def _part(
+    tell: Callable[[int, int], None], number: int, of: int
+) -> Callable[[int, int], None]:  # fmt: skip
+    """The progress of the `number`-th of `of` parts of the same size."""
+    return lambda done, parts: tell(number * parts + done, of * parts)
+
+
+def _rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The cases as JSON takes them: None for what is not measured or no finite number."""
+    rows = []
+    for row in frame[list(COLUMNS)].to_dict("records"):
+        row["agrees"] = None if row["agrees"] not in (True, False) else bool(row["agrees"])
+        for name, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                row[name] = None
+        rows.append({str(name): value for name, value in row.items()})
+    return rows
+
+
+def _check_document(layer: str, found: "Examination") -> dict[str, Any]:
+    """The document of ``bnviz check --json``."""
+    dims = max(found.fingerprints)
+    own, other = found.fingerprints[dims]
+    return {
+        "class": layer,
+        "reference": found.reference,
+        "passed": found.passed,
+        "causes": [{"cause": c.code, "sentence": c.sentence} for c in found.causes],
+        "fingerprint": {
+            name: {"own": own[name], "reference": other[name], "same": own[name] == other[name]}
+            for name in own
+        },
+        "cases": _rows(found.frame),
+    }
+
+
+def _parity_table(document: dict[str, Any]) -> str:
+    """Cases by layer and group, what differs, and what the layers cost."""
+    lines = _group_lines(
+        [{**row, "group": f"{row['name'].split(':')[0]}, {row['group']}"} for row in document["cases"]]
+    )  # fmt: skip
+    lines += _detail_lines(document["cases"])
+    for variant, cost in document["costs"].items():
+        lines.append(
+            _(
+                "{variant}: keeps {own:,} bytes for backward at {shape}, torch {torch:,}; takes "
+                "{ratio:.2f} times as long ({ms:.2f} ms, torch {torch_ms:.2f} ms)"
+            ).format(
+                variant=variant,
+                own=cost["saved_bytes"],
+                shape="x".join(map(str, cost["shape"])),
+                torch=cost["reference_saved_bytes"],
+                ratio=cost["time_ratio"],
+                ms=cost["ms"],
+                torch_ms=cost["reference_ms"],
+            )
+        )
+    lines.append(
+        _("{agree} of {count} cases agree, in {seconds:.1f} s").format(
+            agree=document["agree"], count=len(document["cases"]), seconds=document["seconds"]
+        )
+    )
+    return "\n".join(lines)
+
+
+def _check_table(found: "Examination") -> str:
+    """Fingerprint, cases by group, what differs and why."""
+    from bnviz.analysis.fingerprint import PROPERTIES, in_words
+
+    own, other = found.fingerprints[max(found.fingerprints)]
+    head = (_("property"), found.name, found.reference, _("same"))
+    table = [head]
+    for name, (label, _experiment) in PROPERTIES.items():
+        same = _("yes") if own[name] == other[name] else _("NO")
+        table.append((_(label), in_words(name, own[name]), in_words(name, other[name]), same))
+    widths = [max(len(row[k]) for row in table) for k in range(3)]
+    lines = [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
+        for row in table
+    ]
+    rows = _rows(found.frame)
+    lines += ["", *_group_lines(rows), *_detail_lines(rows), ""]
+    measured = [row for row in rows if row["agrees"] is not None]
+    verdict = (
+        _("{name} does what {reference} does: {agree} of {measured} cases agree")
+        if found.passed
+        else _("{name} differs from {reference}: {agree} of {measured} cases agree")
+    )
+    lines.append(
+        verdict.format(
+            name=found.name,
+            reference=found.reference,
+            agree=sum(bool(row["agrees"]) for row in measured),
+            measured=len(measured),
+        )
+    )
+    lines += [f"{cause.code}: {cause.sentence}" for cause in found.causes]
+    return "\n".join(lines)
+
+
+def _group_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """How many cases of each group agree, and their largest share of what is allowed."""
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    width = max(map(len, groups))
+    lines = [f"{_('group'):<{width}} {_('cases'):>6} {_('agree'):>6} {_('not measured'):>13} {_('of tolerance'):>13}"]  # fmt: skip
+    for group in groups:
+        own = [row for row in rows if row["group"] == group]
+        agree = sum(row["agrees"] is True for row in own)
+        missing = sum(row["agrees"] is None for row in own)
+        shares = [row["of_tolerance"] for row in own if row["of_tolerance"] is not None]
+        lines.append(
+            f"{group:<{width}} {len(own):>6} {agree:>6} {missing:>13} {max(shares, default=0):>13.3g}"
+        )
+    return lines
+
+
+def _detail_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The cases that do not agree, each with its reason."""
+    left = [row for row in rows if row["agrees"] is not True]
+    words = {False: _("differs"), None: _("not measured")}
+    return [f"{words[row['agrees']]}: {row['name']}: {row['detail']}" for row in left]

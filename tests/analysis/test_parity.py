@@ -1,0 +1,590 @@
+"""Own layers agree with torch's in every case, and wrong ones are told apart by their cause."""
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from bnviz.analysis import causes as reasons
+from bnviz.analysis import outcome, parity, proof, subject
+from bnviz.analysis.cases import cases
+from bnviz.analysis.causes import causes, examine
+from bnviz.analysis.cost import saved_bytes, time_ratio
+from bnviz.analysis.fingerprint import PROPERTIES, WORDS, fingerprint, in_words
+from bnviz.analysis.subject import Subject, find_class
+from bnviz.errors import ConfigError
+from bnviz.nn import (
+    BatchNorm1d,
+    BatchNorm2d,
+    FusedBatchNorm1d,
+    FusedBatchNorm2d,
+    NoteBatchNorm,
+)
+
+OWN = {BatchNorm1d: (2, 3), BatchNorm2d: (4,), FusedBatchNorm1d: (2, 3), FusedBatchNorm2d: (4,)}
+SUBJECTS = {cls: Subject(cls) for cls in OWN}
+EVERY_CASE = [(cls, case) for cls, dims in OWN.items() for case in cases(dims)]
+
+
+@pytest.mark.parametrize(
+    ("cls", "case"), EVERY_CASE, ids=[f"{cls.__name__}: {case.name}" for cls, case in EVERY_CASE]
+)
+def test_own_layer_agrees_with_torch(cls, case):
+    found = parity.run_case(case, SUBJECTS[cls])
+    assert found.agrees is True, found.detail
+    assert found.of_tolerance <= 1 or case.check != "numbers"
+
+
+def test_there_are_two_hundred_cases_and_each_has_its_name():
+    names = [case.name for case in cases()]
+    assert len(set(names)) == len(names) >= 200
+    assert {case.dtype for case in cases()} == {"float16", "bfloat16", "float32", "float64"}
+    assert {case.dims for case in cases()} == {2, 3, 4}
+    assert {case.group for case in cases()} == {
+        "shapes", "half precision", "options", "edge cases"
+    }  # fmt: skip
+
+
+class Right(nn.Module):
+    """Written from scratch for this test; what is wrong in the others is one line each."""
+
+    axes = (0, 2, 3)
+    correction = 0
+    start = 1.0
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.keep("running_mean", torch.zeros(num_features))
+        self.keep("running_var", torch.full((num_features,), self.start))
+
+    def keep(self, name, value):
+        self.register_buffer(name, value)
+
+    def forward(self, x):
+        self.refuse(x)
+        wide = self.widen(x)
+        if self.uses_batch():
+            mean, var = self.statistics(wide)
+            self.average(wide)
+        else:
+            mean, var = (
+                self.widen(v).view(1, -1, 1, 1) for v in (self.running_mean, self.running_var)
+            )
+        y = self.normalize(wide, mean, var)
+        y = self.scale(y, self.weight.view(1, -1, 1, 1), self.bias.view(1, -1, 1, 1))
+        return self.narrow(y, x)
+
+    def refuse(self, x):
+        if self.training and x.numel() == x.shape[1]:
+            raise ValueError("one value per channel")
+
+    def widen(self, x):
+        return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+    def uses_batch(self):
+        return self.training
+
+    def statistics(self, x):
+        return x.mean(self.axes, keepdim=True), self.variance(x)
+
+    def variance(self, x):
+        return x.var(self.axes, correction=self.correction, keepdim=True)
+
+    def average(self, x):
+        if not self.training:
+            return
+        mean, var = self.kept(x)
+        self.running_mean = self.mix(self.running_mean, mean).to(self.running_mean.dtype)
+        self.running_var = self.mix(self.running_var, var).to(self.running_var.dtype)
+
+    def kept(self, x):
+        return x.mean((0, 2, 3)).detach(), x.var((0, 2, 3)).detach()
+
+    def mix(self, old, new):
+        return (1 - self.momentum) * old + self.momentum * new
+
+    def normalize(self, x, mean, var):
+        return (x - mean) / torch.sqrt(var + self.eps)
+
+    def scale(self, y, weight, bias):
+        return weight * y + bias
+
+    def narrow(self, y, x):
+        return y.to(x.dtype)
+
+
+class NormalizesUnbiased(Right):
+    correction = 1
+
+
+class EpsOutside(Right):
+    def normalize(self, x, mean, var):
+        return (x - mean) / (torch.sqrt(var) + self.eps)
+
+
+class EpsAbsent(Right):
+    def normalize(self, x, mean, var):
+        return (x - mean) / torch.sqrt(var)
+
+
+class OtherEps(Right):
+    def __init__(self, num_features, eps=1e-3, momentum=0.1):
+        super().__init__(num_features, eps, momentum)
+
+
+class MomentumTurned(Right):
+    def mix(self, old, new):
+        return self.momentum * old + (1 - self.momentum) * new
+
+
+class MomentumTurnedAndFixed(Right):
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        del self.momentum
+
+    def mix(self, old, new):
+        return 0.1 * old + 0.9 * new
+
+
+class OtherMomentum(Right):
+    def __init__(self, num_features, eps=1e-5, momentum=0.01):
+        super().__init__(num_features, eps, momentum)
+
+
+class Detached(Right):
+    def statistics(self, x):
+        mean, var = super().statistics(x)
+        return mean.detach(), var.detach()
+
+
+class MeanDetached(Right):
+    def statistics(self, x):
+        mean, var = super().statistics(x)
+        return mean.detach(), var
+
+
+class VarianceDetached(Right):
+    def statistics(self, x):
+        mean, var = super().statistics(x)
+        return mean, var.detach()
+
+
+class PerSample(Right):
+    axes = (1, 2, 3)
+
+
+class PerSampleAndChannel(Right):
+    axes = (2, 3)
+
+
+class PerPosition(Right):
+    axes = (0,)
+
+
+class Attributes(Right):
+    def keep(self, name, value):
+        setattr(self, name, value)
+
+
+class KeepsBiased(Right):
+    def kept(self, x):
+        return x.mean((0, 2, 3)).detach(), x.var((0, 2, 3), correction=0).detach()
+
+
+class KeepsDeviations(Right):
+    def kept(self, x):
+        return x.mean((0, 2, 3)).detach(), x.std((0, 2, 3)).detach()
+
+
+class KeepsGraph(Right):
+    def kept(self, x):
+        return x.mean((0, 2, 3)), x.var((0, 2, 3))
+
+
+class StartsAtZero(Right):
+    start = 0.0
+
+
+class NeverAverages(Right):
+    def average(self, x):
+        pass
+
+
+class EvalUsesBatch(Right):
+    def uses_batch(self):
+        return True
+
+
+class EvalMoves(Right):
+    def average(self, x):
+        mean, var = self.kept(x)
+        self.running_mean = self.mix(self.running_mean, mean)
+        self.running_var = self.mix(self.running_var, var)
+
+    def forward(self, x):
+        y = super().forward(x)
+        if not self.training:
+            self.average(self.widen(x))
+        return y
+
+
+class Cancels(Right):
+    def variance(self, x):
+        mean = x.mean(self.axes, keepdim=True)
+        return (x * x).mean(self.axes, keepdim=True) - mean * mean
+
+
+class ShiftsFirst(Right):
+    def scale(self, y, weight, bias):
+        return weight * (y + bias)
+
+
+class NoAffine(Right):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        super().__init__(num_features, eps, momentum)
+        ones, zeros = torch.ones(num_features), torch.zeros(num_features)
+        del self.weight, self.bias
+        self.register_buffer("weight", ones, persistent=False)
+        self.register_buffer("bias", zeros, persistent=False)
+
+
+class ScaleStartsAtZero(Right):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        super().__init__(num_features, eps, momentum)
+        nn.init.zeros_(self.weight)
+
+
+class IgnoresNone(Right):
+    def mix(self, old, new):
+        share = 0.1 if self.momentum is None else self.momentum
+        return (1 - share) * old + share * new
+
+
+class TakesOneValue(Right):
+    def refuse(self, x):
+        pass
+
+    def kept(self, x):
+        count = x.numel() // x.shape[1]
+        biased = x.var((0, 2, 3), correction=0)
+        return x.mean((0, 2, 3)).detach(), biased.detach() * count / max(count - 1, 1)
+
+
+class StaysInHalf(Right):
+    def widen(self, x):
+        return x
+
+    def narrow(self, y, x):
+        return y.to(x.dtype)
+
+
+class EvalInHalf(Right):
+    def widen(self, x):
+        return super().widen(x) if x.dim() > 1 else x
+
+
+class WidensOutput(Right):
+    def narrow(self, y, x):
+        return y
+
+
+class Identity(Right):
+    def forward(self, x):
+        return x * 1
+
+
+WRONG = {
+    NormalizesUnbiased: "normalizes_by_unbiased",
+    EpsOutside: "eps_outside_root",
+    EpsAbsent: "eps_absent",
+    OtherEps: "eps_default",
+    MomentumTurned: "momentum_weighs_old",
+    MomentumTurnedAndFixed: "momentum_weighs_old",
+    OtherMomentum: "momentum_default",
+    Detached: "gradient_ignores_statistics",
+    MeanDetached: "gradient_ignores_mean",
+    VarianceDetached: "gradient_ignores_variance",
+    PerSample: "wrong_axes",
+    PerSampleAndChannel: "wrong_axes",
+    PerPosition: "wrong_axes",
+    Attributes: "statistics_not_buffers",
+    KeepsBiased: "variance_kept_biased",
+    KeepsDeviations: "deviation_kept",
+    KeepsGraph: "graph_kept",
+    StartsAtZero: "starts_at_zero",
+    NeverAverages: "statistics_never_move",
+    EvalUsesBatch: "eval_uses_batch",
+    EvalMoves: "eval_moves_statistics",
+    Cancels: "variance_cancels",
+    ShiftsFirst: "affine_differs",
+    NoAffine: "affine_missing",
+    ScaleStartsAtZero: "scale_start",
+    IgnoresNone: "momentum_none_differs",
+    TakesOneValue: "single_value_taken",
+    StaysInHalf: "half_in_half",
+    EvalInHalf: "half_in_half",
+    WidensOutput: "half_output",
+}
+
+
+def codes(cls, reference=None):
+    return [cause.code for cause in causes(cls, reference)]
+
+
+def test_a_right_layer_from_scratch_passes_though_it_lacks_options():
+    found = examine(Right)
+    assert found.causes == []
+    assert found.passed
+    left = found.frame[found.frame["agrees"].isna()]
+    assert set(left["group"]) == {"options"}
+    assert left["detail"].str.contains("does not take|is not taken").all()
+    options = left["name"].str.extract(r"(affine|bias|track_running_stats|momentum=None)")[0]
+    assert set(options) == {"affine", "bias", "track_running_stats", "momentum=None"}
+
+
+@pytest.mark.parametrize("cls", WRONG, ids=lambda c: c.__name__)
+def test_each_wrong_layer_is_named_by_its_one_cause(cls):
+    found = examine(cls)
+    assert [cause.code for cause in found.causes] == [WRONG[cls]]
+    assert not found.passed
+    assert (found.frame["agrees"] == False).any()  # noqa: E712 (three values)
+    [cause] = found.causes
+    assert cause.sentence.endswith(".") and "{" not in cause.sentence
+
+
+def test_two_faults_are_two_causes():
+    class Both(MomentumTurned, NormalizesUnbiased):
+        pass
+
+    assert codes(Both) == ["normalizes_by_unbiased", "momentum_weighs_old"]
+
+
+def test_a_layer_that_does_nothing_is_named_so():
+    assert "does_not_normalize" in codes(Identity)
+    assert codes(nn.InstanceNorm2d) == [
+        "wrong_axes", "affine_missing", "statistics_missing", "eval_uses_batch"
+    ]  # fmt: skip
+
+
+def test_what_no_experiment_tells_apart_is_unexplained():
+    class Bent(Right):
+        def narrow(self, y, x):
+            return (y + y**3).to(x.dtype)
+
+    found = causes(Bent)
+    assert found[-1].code == "unexplained"
+    assert "output" in found[-1].sentence
+
+
+NOTE = [
+    "shift_start",
+    "statistics_not_buffers",
+    "starts_at_zero",
+    "variance_kept_biased",
+    "momentum_default",
+    "graph_kept",
+    "single_value_taken",
+    "state_dict_differs",
+    "half_in_half",
+    "half_output",
+]
+
+
+def test_the_note_s_quirks_are_named_exactly():
+    found = {cause.code: cause.sentence for cause in causes(NoteBatchNorm)}
+    assert list(found) == NOTE
+    assert "(N, C, H, W) only" in found["shift_start"]
+    assert "only" not in found["graph_kept"]
+    assert "0.9" in found["momentum_default"] and "0.1" in found["momentum_default"]
+
+
+@pytest.mark.parametrize(
+    ("switch", "value", "cause"),
+    [
+        ("keep_graph", False, "graph_kept"),
+        ("running_var_init", 1.0, "starts_at_zero"),
+        ("shift_init", 0.0, "shift_start"),
+        ("buffers", True, "statistics_not_buffers"),
+        ("unbiased", True, "variance_kept_biased"),
+        ("momentum", 0.1, "momentum_default"),
+    ],
+)
+def test_a_quirk_that_is_switched_off_is_no_longer_named(switch, value, cause):
+    class Mended(NoteBatchNorm):
+        def __init__(self, num_features, num_dims, **options):
+            super().__init__(num_features, num_dims, **{switch: value, **options})
+
+    assert set(NOTE) - set(codes(Mended)) == {cause}
+
+
+@pytest.mark.parametrize("cls", [*OWN, nn.BatchNorm1d, nn.BatchNorm2d], ids=lambda c: c.__name__)
+def test_right_layers_have_torchs_fingerprint_and_no_causes(cls):
+    for dims, (own, torchs) in examine(cls).fingerprints.items():
+        assert own == torchs == fingerprint(cls, dims)
+        assert list(own) == list(PROPERTIES)
+        assert "unknown" not in own.values()
+        assert all(in_words(name, value) for name, value in own.items())
+
+
+def test_the_fingerprint_of_torchs_layer_is_what_its_page_says():
+    found = fingerprint(nn.BatchNorm2d)
+    expected = {
+        "axes": "N,H,W", "normalizes_by": "biased", "eps_place": "inside", "eps": "1e-05",
+        "gradient": "all", "affine": "scale_then_shift", "scale_start": "1", "shift_start": "0",
+        "statistics": "buffers", "mean_start": "0", "var_start": "1", "variance_kept": "unbiased",
+        "momentum": "new", "new_weight": "0.1", "plain_average": "average", "eval_uses": "running",
+        "moves_in_eval": "no", "graph": "cut", "single_value": "ValueError", "counts": "yes",
+        "half": "float32", "half_output": "bfloat16", "far": "holds",
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_words_and_rules_speak_of_properties_that_there_are():
+    assert {name for name, _value in WORDS} <= set(PROPERTIES)
+    assert {rule.property for rule in reasons.RULES} == set(PROPERTIES)
+    for rule in reasons.RULES:
+        assert rule.explains <= set(outcome.PARTS)
+        rule.sentence.format(own="one", reference="other")
+
+
+def test_a_reference_of_ones_own():
+    assert codes(NormalizesUnbiased, NormalizesUnbiased) == []
+    assert codes(Right, NormalizesUnbiased) == ["normalizes_by_biased"]
+    assert codes(Right, nn.BatchNorm2d) == []
+
+
+def test_the_report_is_one_row_a_case():
+    told = []
+    frame = parity.report(NoteBatchNorm, progress=lambda done, parts: told.append((done, parts)))
+    wanted = [case.name for case in cases((2, 4))]
+    assert list(frame["name"]) == wanted
+    assert told == [(done, len(wanted)) for done in range(len(wanted))]
+    assert list(frame.columns) == [
+        "name", "group", "dtype", "mode", "agrees", "output_difference", "gradient_difference",
+        "buffer_difference", "of_tolerance", "differs_in", "detail",
+    ]  # fmt: skip
+    assert frame["agrees"].dtype == pd.BooleanDtype()
+    row = frame.set_index("name").loc["fc 1x3, float32, one value per channel, train"]
+    assert not row["agrees"] and row["differs_in"] == ["refusal"]
+    assert "takes it" in row["detail"] and "ValueError" in row["detail"]
+    for _number, row in frame[frame["agrees"] == False].iterrows():  # noqa: E712
+        assert row["differs_in"] and row["detail"]
+
+
+@pytest.mark.parametrize("dtype", outcome.TOLERANCE, ids=str)
+def test_tolerances_are_those_of_assert_close(dtype):
+    rtol, atol = outcome.TOLERANCE[dtype]
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for value, allowed in ((one, rtol + atol), (zero, atol)):
+        # check_dtype=False takes the larger tolerance of both dtypes
+        near, far = ((value + factor * allowed) for factor in (0.9, 1.1))
+        low = torch.zeros(1, dtype=dtype) + value.to(dtype)
+        torch.testing.assert_close(near, low, check_dtype=False)
+        with pytest.raises(AssertionError):
+            torch.testing.assert_close(far, low, check_dtype=False)
+        assert outcome.distance(near, low)[1] < 1 < outcome.distance(far, low)[1]
+
+
+def test_a_nan_on_one_side_is_an_infinite_difference_and_on_both_none():
+    nan, one = torch.tensor([float("nan")]), torch.tensor([1.0])
+    assert outcome.distance(nan, one) == (float("inf"), float("inf"))
+    assert outcome.distance(nan, nan) == (0, 0)
+
+
+class Draws(Right):
+    def forward(self, x):
+        return super().forward(x) + 0 * torch.rand(())
+
+
+def test_random_state_flags_and_the_class_stay_as_they_are():
+    torch.manual_seed(3)
+    before, attributes = torch.random.get_rng_state(), dict(vars(Draws))
+    with torch.no_grad():
+        examine(Draws)
+        saved_bytes(Draws)
+        time_ratio(Draws, rounds=2)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert dict(vars(Draws)) == attributes
+
+
+def test_saved_bytes_are_those_of_the_tensors_kept():
+    x, vector = 4 * 32 * 16 * 28 * 28, 4 * 16
+    assert saved_bytes(FusedBatchNorm2d) == x + 3 * vector
+    assert saved_bytes(BatchNorm2d) > 2 * x
+    assert saved_bytes(nn.LeakyReLU, 4) == x
+
+
+def test_time_ratio_is_own_over_reference():
+    timing = time_ratio(BatchNorm2d, FusedBatchNorm2d, rounds=3)
+    assert timing.own_ms > 0 and timing.reference_ms > 0
+    assert timing.ratio == pytest.approx(timing.own_ms / timing.reference_ms)
+
+
+def test_a_proof_has_all_classes_of_a_variant():
+    assert proof.classes_of("fused") == [FusedBatchNorm1d, FusedBatchNorm2d]
+    assert proof.classes_of("note") == [NoteBatchNorm]
+    told = []
+    found = proof.prove("composite", lambda done, parts: told.append((done, parts)))
+    assert found.passed and found.causes == []
+    assert len(found.frame) == len(cases())
+    assert set(found.frame["layer"]) == {"BatchNorm1d", "BatchNorm2d"}
+    assert [done for done, _parts in told] == list(range(len(cases()) + 1))
+    assert found.own_bytes > found.reference_bytes > 0
+
+
+class TwoArguments(nn.Module):
+    def __init__(self, width, height):
+        super().__init__()
+        self.width = width + height.upper()
+
+
+class AnotherShape(nn.Module):
+    def __init__(self, num_features):
+        super().__init__()
+
+    def forward(self, x):
+        return x.mean()
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [
+        (TwoArguments, ["TwoArguments(num_features)", "(num_features, num_dims)", "height"]),
+        (AnotherShape, ["AnotherShape(num_features)", "another shape"]),
+        (nn.Linear, ["Linear(num_features, num_dims)"]),
+    ],
+    ids=lambda v: getattr(v, "__name__", None),
+)
+def test_a_class_that_does_not_fit_is_refused_with_what_was_tried(cls, words):
+    for call in (parity.report, causes, fingerprint, saved_bytes, time_ratio):
+        with pytest.raises(ConfigError) as error:
+            call(cls)
+        assert "\n" not in str(error.value)
+        for word in words:
+            assert word in str(error.value)
+
+
+def test_a_reference_for_other_inputs_is_refused():
+    with pytest.raises(ConfigError, match=r"reference: BatchNorm1d takes inputs of 2, 3 .* 4"):
+        parity.report(Right, nn.BatchNorm1d)
+
+
+def test_a_class_is_found_by_its_name():
+    for name in ("torch.nn:BatchNorm2d", "torch.nn.BatchNorm2d"):
+        assert find_class(name) is nn.BatchNorm2d
+
+
+def test_statistics_are_found_under_other_names():
+    class Other(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.batch_mean = torch.zeros(3)
+            self.register_buffer("ema_mean", torch.zeros(3))
+            self.register_buffer("ema_var", torch.ones(3))
+
+    assert subject.statistics_names(Other()) == ("ema_mean", "ema_var")
+    assert subject.statistics_names(nn.ReLU()) is None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ class Subject:
                 for style in range(len(STYLES)):
                     if self._works(dims, style):
                         self._style[dims] = style
+                        self._find_statistics(dims)
                         break
 
     @property
@@ -95,6 +97,31 @@ class Subject:
             answer = _("the output has another shape than the input")
         self._answers[f"{self.name}{STYLES[style]}"] = answer
         return False
+
+    def _find_statistics(self, dims: int) -> None:
+        """Where names do not say what the running statistics are, see what a step moves.
+
+        The batch lies far from 0 and varies little, so the mean moves further than the variance.
+        """
+        layer = self.build(3, dims).train()
+        if statistics_names(layer) is not None:
+            return
+        before = {name: value.detach().clone() for name, value in _kept(layer).items()}
+        shape = SMALL[dims]
+        x = 1000 + torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        try:
+            with torch.no_grad():
+                layer(x)
+        except Exception:  # a reader's layer may raise anything; the cases say what
+            return
+        moved = {
+            name: float((value - before[name]).abs().max())
+            for name, value in _kept(layer).items()
+            if name in before and value.numel() == 3 and value.is_floating_point()
+        }
+        names = sorted((n for n, d in moved.items() if d > 0), key=lambda n: -moved[n])
+        if len(names) == 2:
+            _MOVED[type(layer)] = (names[0], names[1])
 
 
 def common_dims(subject: Subject, reference: Subject | None) -> tuple[int, ...]:
@@ -198,21 +225,30 @@ def affine_of(layer: nn.Module) -> tuple[nn.Parameter | None, nn.Parameter | Non
     return weight, bias
 
 
+_MOVED: WeakKeyDictionary[type, tuple[str, str]] = WeakKeyDictionary()
+"""Class to the names of what a step moves, for classes whose names say nothing."""
+
+
+def _kept(layer: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a layer keeps as attributes, buffers and parameters, by name."""
+    kept = {**vars(layer), **layer._buffers, **layer._parameters}
+    return {name: value for name, value in kept.items() if isinstance(value, Tensor)}
+
+
 def statistics_names(layer: nn.Module) -> tuple[str, str] | None:
     """The names of the running mean and variance, or None where there are none.
 
     Their usual names, else attributes whose names contain ``mean`` and ``var`` (or ``std``) and do
-    not speak of the batch.
+    not speak of the batch, else what a `Subject` of the class has seen move in a step.
     """
-    kept = {**vars(layer), **layer._buffers, **layer._parameters}
-    tensors = [name for name, value in kept.items() if isinstance(value, Tensor)]
+    tensors = list(_kept(layer))
     for names in STATISTICS_NAMES:
         if all(name in tensors for name in names):
             return names[0], names[1]
     tensors = [name for name in tensors if "batch" not in name]
     means = [name for name in tensors if "mean" in name]
     variances = [name for name in tensors if "var" in name or "std" in name]
-    return (means[0], variances[0]) if means and variances else None
+    return (means[0], variances[0]) if means and variances else _MOVED.get(type(layer))
 
 
 def statistics_of(layer: nn.Module) -> tuple[Tensor, Tensor] | None:

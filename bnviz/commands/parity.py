@@ -24,6 +24,9 @@ COLUMNS = (
     "buffer_difference", "of_tolerance", "differs_in", "detail",
 )  # fmt: skip
 
+SHOWN = 8
+"""Cases of a kind that the table names one by one."""
+
 
 def parity(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -226,7 +229,15 @@ def _group_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _detail_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The cases that do not agree, each with its reason."""
-    left = [row for row in rows if row["agrees"] is not True]
-    words = {False: _("differs"), None: _("not measured")}
-    return [f"{words[row['agrees']]}: {row['name']}: {row['detail']}" for row in left]
+    """The first cases that do not agree, each with its reason, and how many more there are."""
+    lines = []
+    for agrees, words in ((False, _("differs")), (None, _("not measured"))):
+        left = [row for row in rows if row["agrees"] is agrees]
+        lines += [f"{words}: {row['name']}: {row['detail']}" for row in left[:SHOWN]]
+        if len(left) > SHOWN:
+            lines.append(
+                _("{words}: {n} more; --json lists them all").format(
+                    words=words, n=len(left) - SHOWN
+                )
+            )
+    return lines

@@ -588,3 +588,34 @@ def test_statistics_are_found_under_other_names():
 
     assert subject.statistics_names(Other()) == ("ema_mean", "ema_var")
     assert subject.statistics_names(nn.ReLU()) is None
+
+
+class WithoutNames(Right):
+    """Its statistics are called by names that say nothing."""
+
+    def keep(self, name, value):
+        self.register_buffer({"running_mean": "first", "running_var": "second"}[name], value)
+
+    @property
+    def running_mean(self):
+        return self.first
+
+    @running_mean.setter
+    def running_mean(self, value):
+        self.first = value
+
+    @property
+    def running_var(self):
+        return self.second
+
+    @running_var.setter
+    def running_var(self, value):
+        self.second = value
+
+
+def test_statistics_are_found_by_what_a_step_moves_where_names_say_nothing():
+    found = fingerprint(WithoutNames)
+    assert (found["statistics"], found["mean_start"], found["var_start"]) == ("buffers", "0", "1")
+    assert found["eval_uses"] == "running"
+    assert found["variance_kept"] == "unbiased"
+    assert codes(WithoutNames) == ["state_dict_differs"]

@@ -246,9 +246,7 @@ def eval_options(sides: Sides) -> dict[str, Any]:
     run = view(sides.run)
     statistics = None
     if sides.source == REPLAYED:
-        statistics = replayed_statistics(
-            run.config, run.history, sides.variant, sides.momentum, sides.step
-        )
+        statistics = _replayed(sides.run, sides.variant, sides.momentum, sides.step)
     elif sides.source == MENDED:
         statistics = _mended_statistics(sides)
     return {
@@ -256,6 +254,13 @@ def eval_options(sides: Sides) -> dict[str, Any]:
         "eps": sides.eps,
         "layer_modes": dict.fromkeys(sides.by_batch, "batch"),
     }
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _replayed(run_id: str, variant: str, momentum: float, step: int) -> Any:
+    """Statistics at a momentum: another eps need not replay the run again."""
+    run = view(run_id)
+    return replayed_statistics(run.config, run.history, variant, momentum, step)
 
 
 def model_of(sides: Sides) -> Any:

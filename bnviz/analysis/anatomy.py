@@ -237,9 +237,9 @@ def _check(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float) -> No
     for name, part in (("gamma", gamma), ("beta", beta)):
         if part.shape != (x.shape[1],):
             raise ConfigError(
-                _("{name}: got shape {got}; allowed: one number for each of {channels} channels.").format(
-                    name=name, got=part.shape, channels=x.shape[1]
-                )
+                _(
+                    "{name}: got shape {got}; allowed: one number for each of {channels} channels."
+                ).format(name=name, got=part.shape, channels=x.shape[1])
             )
     if not eps > 0:
         raise ConfigError(_("eps: got {eps}; allowed: above 0.").format(eps=eps))

@@ -6,6 +6,7 @@ k sqrt(σ² + eps) / sqrt(k² σ² + eps). And since a shift changes nothing, th
 before BN is zero.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +36,7 @@ def layer_before(model: Any, layer: str) -> nn.Module:
             )
         )
     for parent in model.modules():
-        children = list(parent.children())
-        for before, after in zip(children, children[1:], strict=False):
+        for before, after in itertools.pairwise(parent.children()):
             if after is norms[layer]:
                 return before
     raise ConfigError(_("layer: nothing stands before {layer!r}.").format(layer=layer))
@@ -118,7 +118,7 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
         model.train()
         dtype = next(model.parameters()).dtype
         loss = F.cross_entropy(model(to_input(images, dtype)), labels)
-        asked = [p for layer in layers for p in (layer.weight, layer.bias)]
+        asked = [p for layer in layers for p in layer.parameters()]  # weight, bias, weight, …
         found = [g.double().square().mean().sqrt().item() for g in torch.autograd.grad(loss, asked)]
     rows = zip(layers, found[::2], found[1::2], strict=True)
     return pd.DataFrame(

@@ -30,13 +30,28 @@ def the_cells() -> None:
         return
     if done is not None:
         st.subheader(_("Backward, step by step"))
+        st.caption(
+            _("Each cell of y brings word of how the loss changes with it. Type other numbers.")
+        )
         chain_rule.backward_section(done)
     st.subheader(_("The same cells over other axes"))
+    st.caption(
+        _(
+            "Which cells share a mean is all that sets these apart. Over the wrong axes, a unit that "
+            "one feature alone has stays in it; layer, instance and group norm do without neighbours."
+        )
+    )
     schemes.schemes_section(x, st.session_state["eps"])
 
 
 the_cells()
 st.subheader(_("What BN does not change"))
+st.caption(
+    _(
+        "BN takes off the mean and divides by the spread, so what scales or shifts its whole input "
+        "is gone behind it: here in the trained weights of the run on show, on {n} test images."
+    ).format(n=invariance.IMAGES)
+)
 st.caption(run.origin())
 
 

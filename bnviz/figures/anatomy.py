@@ -17,7 +17,8 @@ from bnviz.i18n import _
 MOST_COLUMNS = 8
 LINE_PX = 24  # of a cell's height
 AROUND_PX = 62  # axes and their titles, once a panel
-STRENGTHS = (0.32, 0.14, 0.5, 0.68)
+HEADING_PX = 22
+STRENGTHS = (0.32, 0.14, 0.44, 0.22)
 TEXT_PX = 11
 _SIGNED = [
     [0, colour("composite", 0.7)],
@@ -36,7 +37,7 @@ def number(value: float) -> str:
         return f"{digits}e{int(power)}"
     places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 else 3
     short = f"{value:.{places}f}"
-    return short.rstrip("0").rstrip(".") if "." in short else short
+    return f"{value:.9g}" if float(short) == value else short
 
 
 def column_names(shape: Sequence[int]) -> list[str]:
@@ -74,7 +75,7 @@ def bands(shape: Sequence[int]) -> list[slice]:
 def height_of(shape: Sequence[int], panels: int = 1) -> int:
     """Pixels that a figure of such cells needs."""
     rows = shape[0] * (*shape, 1, 1)[2]
-    return panels * len(bands(shape)) * (rows * LINE_PX + AROUND_PX)
+    return panels * len(bands(shape)) * (rows * LINE_PX + AROUND_PX) + HEADING_PX * (panels > 1)
 
 
 def shared_means(values: np.ndarray, shared: np.ndarray, name: str) -> Figure:
@@ -160,13 +161,12 @@ def change_over_scale(
 
     All of shape (scales,); `chosen` is the scale on show.
     """
-    floor = 1e-7  # no change at all has no logarithm
 
     def lines(name: str, values: np.ndarray, **style: Any) -> dict[str, Any]:
         return {
             "type": "scatter",
             "x": scales.tolist(),
-            "y": np.maximum(values, floor).tolist(),
+            "y": [float(v) if v > 0 else None for v in values],  # none at all has no logarithm
             "name": name,
             "hovertemplate": hover("weight_scale", "output_change"),
             **style,
@@ -235,16 +235,16 @@ def _numbers(values: np.ndarray, own: np.ndarray) -> dict[str, Any]:
     """A heatmap of some of the cells. Lists and not arrays, whose numbers travel rounded."""
     own = np.broadcast_to(own, values.shape)
 
-    def listed(one: Any) -> list[list[Any]]:
+    def listed(one: Any, other: Any) -> list[list[Any]]:
         return [
-            [one(float(v)) if here else None for v, here in zip(row, mine, strict=True)]
+            [one(float(v)) if here else other for v, here in zip(row, mine, strict=True)]
             for row, mine in zip(values, own, strict=True)
         ]
 
     return {
         "type": "heatmap",
-        "z": listed(lambda v: float(f"{v:.7g}")),
-        "text": listed(number),
+        "z": listed(lambda v: float(f"{v:.7g}"), None),
+        "text": listed(number, ""),
         "texttemplate": "%{text}",
         "textfont": {"color": colour("truth"), "size": TEXT_PX},
         "showscale": False,
@@ -280,6 +280,8 @@ def _layout(shape: Sequence[int], titles: Sequence[str]) -> dict[str, Any]:
     parts = len(bands(shape))
     count = len(titles) * parts
     layout: dict[str, Any] = {"annotations": []}
+    if titles[0]:
+        layout["margin"] = {"l": 48, "r": 10, "t": HEADING_PX, "b": 40}
     gap = 0.8 * AROUND_PX / height_of(shape, len(titles)) if count > 1 else 0.0
     for k, domain in enumerate(reversed(domains(count, gap))):
         last = k == count - 1

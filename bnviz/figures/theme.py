@@ -110,7 +110,7 @@ QUANTITIES: dict[str, Quantity] = {
     "sample": Quantity(N_("sample of the batch"), "", ""),
     "cell_column": Quantity(N_("channel c, width w"), "", ""),
     "cell_row": Quantity(N_("sample n, height h"), "", ""),
-    "parameter": Quantity(N_("gradient of"), "", ""),
+    "parameter": Quantity(N_("quantity"), "", ""),
     "weight_scale": Quantity(N_("weights and bias times k, log scale"), "", ".3g"),
     "output_change": Quantity(N_("largest change, log"), "σ", ".2g"),
     "gradient_rms": Quantity(N_("root mean square of the gradient, log"), "", ".2g"),

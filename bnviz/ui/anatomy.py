@@ -68,7 +68,7 @@ def shape_controls() -> tuple[int, ...]:
         )  # fmt: skip
         sizes = [
             ("anat_n", _("Batch"), 4, _("Samples that are normalized together.")),
-            ("anat_c", _("Features") if kind == "fc" else _("Channels"), 3,
+            ("anat_c", _("Features") if kind == "fc" else _("Channels"), 4,
              _("Each has a mean, a variance, a γ and a β of its own.")),
         ]  # fmt: skip
         if kind == "conv":
@@ -117,22 +117,28 @@ def cells_control(shape: tuple[int, ...]) -> np.ndarray:
 
 def parameter_controls(channels: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Gamma and beta of each channel, and eps."""
-    found: dict[str, list[float]] = {"γ": [], "β": []}
-    eps_slider(_("Added to each variance before the root. A large one shows what it does."))
-    for letter, first, help_text in (
-        ("γ", 1.0, _("Scale of a channel after normalizing; it is learned.")),
-        ("β", 0.0, _("Shift of a channel after normalizing; it is learned.")),
+    found: dict[str, list[float]] = {}
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        eps_slider(_("Added to each variance before the root. A large one shows what it does."))
+    for letter, name, first, help_text in (
+        ("γ", "gamma", 1.0, _("Scale after normalizing; it is learned, one for each.")),
+        ("β", "beta", 0.0, _("Shift after normalizing; it is learned, one for each.")),
     ):
-        name = {"γ": "gamma", "β": "beta"}[letter]
-        with st.container(horizontal=True, gap="medium"):
-            found[letter] = [
+        with right.container(horizontal=True, gap="small"):
+            found[name] = [
                 st.slider(
                     f"{letter} {c}", -3.0, 3.0, first, 0.1, key=f"anat_{name}{c}",
-                    bind="query-params", width=150, help=help_text,
+                    bind="query-params", width=120, help=help_text, format="%.1f",
                 )
                 for c in range(channels)
             ]  # fmt: skip
-    return np.array(found["γ"]), np.array(found["β"]), st.session_state["eps"]
+    return np.array(found["gamma"]), np.array(found["beta"]), st.session_state["eps"]
+
+
+def channel_word(cells: np.ndarray) -> str:
+    """What has a mean of its own: a feature of (N, C), a channel of (N, C, H, W)."""
+    return _("feature") if cells.ndim == 2 else _("channel")
 
 
 def sharing_card(x: np.ndarray) -> Card:
@@ -143,11 +149,14 @@ def sharing_card(x: np.ndarray) -> Card:
         title=_("Cells of one colour share one mean"),
         figure=shared_means(x, shared, "x"),
         sentence=(
-            _("{count} means, one a feature, each over the {m} samples of its column.")
+            _(
+                "{count} means, one for each feature, over the {m} samples of its column: the note's "
+                "[batch, 256] has 256."
+            )
             if x.ndim == 2
             else _(
-                "{count} means, one a channel, each over {m} cells: batch × height × width. Samples "
-                "and positions share it."
+                "{count} means, one for each channel, over {m} cells: batch × height × width. The "
+                "note's [batch, 96, 5, 5] has 96, each over batch × 5 × 5."
             )
         ).format(count=x.shape[1], m=x.size // x.shape[1]),
         alt=_("The cells with their numbers, coloured by the mean that they share"),
@@ -161,10 +170,10 @@ def remarks(done: Forward) -> None:
     for c in anatomy.constant_channels(done.x):
         st.info(
             _(
-                "Channel {c} is constant: its variance is 0 and only eps keeps the division from "
+                "All cells of {channel} {c} are equal: its variance is 0 and only eps keeps the division from "
                 "being 0/0. Its x̂ is 0 in every cell and y is β = {beta:g}, whatever the constant "
                 "was. Backward, 1/√eps = {factor:,.0f} multiplies what comes in."
-            ).format(c=c, beta=done.beta[c], factor=done.rstd[c]),
+            ).format(channel=channel_word(done.x), c=c, beta=done.beta[c], factor=done.rstd[c]),
             icon=":material/info:",
         )
 
@@ -176,12 +185,12 @@ def forward_steps(done: Forward) -> list[Step]:
 
 def _statistics_steps(done: Forward) -> list[Step]:
     """Those whose result is one number a channel, and the subtraction between them."""
-    m = "N" if done.x.ndim == 2 else "N H W"
+    m, word = "N" if done.x.ndim == 2 else "N H W", channel_word(done.x)
     least = int(done.var.argmin())
-    share = done.eps / (done.var[least] + done.eps)
+    share = 100 * done.eps / (done.var[least] + done.eps)
     return [
         _vector(
-            done, "mean", _("Mean of each channel"),
+            done, "mean", _("Mean of each {channel}").format(channel=word),
             rf"\mu = \frac{{1}}{{m}}\sum_i x_i, \quad m = {m} = {done.count}",
             batchnorm, ("mean = wide.mean(",), done.mean,
             _("The means go from {low} to {high}; each is taken over {m} cells.").format(
@@ -191,15 +200,17 @@ def _statistics_steps(done: Forward) -> list[Step]:
         _cells(
             done, "centred", _("Take the mean off"), r"x_i - \mu",
             fused, ("centred = wide - ",), done.centred,
-            _("Now the cells of each channel sum to 0. The farthest from its mean is {far}.").format(
+            _("Now the cells of each {channel} sum to 0. The farthest from its mean is {far}.").format(
+                channel=word,
                 far=number(done.centred.flat[np.abs(done.centred).argmax()])
             ),
         ),
         _vector(
-            done, "var", _("Variance of each channel"),
+            done, "var", _("Variance of each {channel}").format(channel=word),
             r"\sigma^2 = \frac{1}{m}\sum_i (x_i - \mu)^2",
             batchnorm, ("var = (wide - mean)",), done.var,
-            _("Divided by m = {m}, so biased. eps is {share:.2%} of σ² + eps in channel {c}, which varies least.").format(
+            _("Divided by m = {m}, so biased. eps is {share:.3g} % of σ² + eps in {channel} {c}, which varies least.").format(
+                channel=word,
                 m=done.count, share=share, c=least
             ),
         ),
@@ -207,8 +218,8 @@ def _statistics_steps(done: Forward) -> list[Step]:
             done, "rstd", _("One over the standard deviation"),
             r"\frac{1}{\sqrt{\sigma^2 + \epsilon}}",
             fused, ("rstd = (var + eps)",), done.rstd,
-            _("Channel {c} is stretched most, {most} times; without eps it would be {bare}.").format(
-                c=least, most=number(done.rstd[least]),
+            _("Most stretched is {channel} {c}: {most} times; without eps it would be {bare}.").format(
+                channel=word, c=least, most=number(done.rstd[least]),
                 bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else _("1/0"),
             ),
         ),
@@ -218,27 +229,27 @@ def _statistics_steps(done: Forward) -> list[Step]:
 def _cell_steps(done: Forward) -> list[Step]:
     """Normalizing, scaling and shifting."""
     over = tuple(axis for axis in range(done.x.ndim) if axis != 1)
-    spread = done.x_hat.std(over)
+    spread, word = done.x_hat.std(over), channel_word(done.x)
     ours = anatomy.autograd_gradients(done.x, done.gamma, done.beta, done.eps, done.x)
     return [
         _cells(
-            done, "x_hat", _("Normalized: all channels in one unit"),
+            done, "x_hat", _("Normalized: every {channel} in the same unit").format(channel=word),
             r"\hat{x}_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}",
             batchnorm, ("y = (wide - mean) /",), done.x_hat,
             _(
-                "Each channel has mean 0 and standard deviation {low:.4g} to {high:.4g}; what lacks "
+                "Each {channel} has mean 0 and standard deviation {low:.4g} to {high:.4g}; what lacks "
                 "to 1 is eps."
-            ).format(low=spread.min(), high=spread.max()),
+            ).format(channel=word, low=spread.min(), high=spread.max()),
         ),
         _cells(
             done, "y", _("Scaled and shifted: what the layer gives"),
             r"y_i = \gamma \hat{x}_i + \beta",
             batchnorm, ("y = y * self.weight", "y = y + self.bias"), done.y,
             _(
-                "Channel 0 has mean {mean} and standard deviation {std}: β and |γ|. "
-                "torch's F.batch_norm gives the same to {off:.0e}."
+                "In {channel} 0, y has mean {mean} and standard deviation {std}: β and |γ|. "
+                "torch's F.batch_norm gives the same to {off:.1g}."
             ).format(
-                mean=number(done.y[:, 0].mean()), std=number(done.y[:, 0].std()),
+                channel=word, mean=number(done.y[:, 0].mean()), std=number(done.y[:, 0].std()),
                 off=np.abs(ours.y - done.y).max(),
             ),
         ),
@@ -285,7 +296,7 @@ def cells_section() -> tuple[np.ndarray, Forward | None]:
     Raises ConfigError for a table with a cell that is no number.
     """
     shape = shape_controls()
-    left, right = st.columns(2, gap="medium")
+    left, right = st.columns([3, 2], gap="medium")
     with left:
         x = cells_control(shape)
     with right:

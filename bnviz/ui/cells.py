@@ -14,7 +14,7 @@ from bnviz.i18n import _
 
 LARGEST = 1e6
 UNDOABLE = 50
-COLUMN_PX = 88
+COLUMN_PX = {2: 88, 4: 64}
 
 
 @dataclass
@@ -88,7 +88,7 @@ def editable(key: str, label: str, shape: tuple[int, ...], examples: Examples) -
     new shape begins with the chosen example. Raises ConfigError as `parse`, with the table in place.
     """
     chosen = st.segmented_control(
-        label, list(examples), default=next(iter(examples)), required=True, key=f"{key}_example",
+        label, list(examples), default=next(iter(examples)), required=True, key=f"{key}_example", wrap=True,
         bind="query-params", format_func=lambda name: examples[name][0],
         help=_("Numbers to begin with. Then edit any cell: choose it, type, press Enter."),
     )  # fmt: skip
@@ -104,7 +104,7 @@ def editable(key: str, label: str, shape: tuple[int, ...], examples: Examples) -
         state.base = state.past[-1]
     frame = st.data_editor(
         state.base, key=editor, width="content",
-        column_config={name: _column(name) for name in state.base.columns},
+        column_config={name: _column(name, len(shape)) for name in state.base.columns},
         alt=_("Table of cells to edit: {label}").format(label=label),
     )  # fmt: skip
     if not frame.equals(state.past[-1]):
@@ -113,9 +113,9 @@ def editable(key: str, label: str, shape: tuple[int, ...], examples: Examples) -
     return parse(frame, shape)
 
 
-def _column(name: str) -> ColumnConfig:
+def _column(name: str, dims: int) -> ColumnConfig:
     """Text and not numbers, for a number column swallows what is none without a word."""
-    return st.column_config.TextColumn(name, width=COLUMN_PX, alignment="right", max_chars=14)
+    return st.column_config.TextColumn(name, width=COLUMN_PX[dims], alignment="right", max_chars=14)
 
 
 def _buttons(key: str, state: Edited, example: Callable[[], np.ndarray]) -> None:

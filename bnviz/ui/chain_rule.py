@@ -67,7 +67,7 @@ def _parameters_step(done: Forward, back: Backward, torch_says: Autograd) -> Ste
         module=fused,
         starts=("dbeta = _channel_sum(", "dgamma = _channel_sum(g * x_hat"),
         figure=channel_numbers(rows, done.x.ndim),
-        sentence=_("Ours and autograd's differ by {off:.0e} at most.").format(
+        sentence=_("Ours and autograd's differ by {off:.1g} at most.").format(
             off=max(_off(back.dbeta, torch_says.dbeta), _off(back.dgamma, torch_says.dgamma))
         ),
         alt=_("Gradients of beta and gamma for each channel, ours and autograd's"),
@@ -148,7 +148,7 @@ def _closed_step(done: Forward, grad: np.ndarray, back: Backward, torch_says: Au
             }
         ),
         sentence=_(
-            "The sum is {paths:.0e} from autograd, the closed form {closed:.0e}. BN has taken away what is alike in a "
+            "The sum is {paths:.1g} from autograd, the closed form {closed:.1g}. BN has taken away what is alike in a "
             "channel and what goes along x̂: {left:.0%} of the direct way is left."
         ).format(
             paths=_off(back.dx, torch_says.dx),

@@ -112,11 +112,12 @@ def metrics(moved: pd.DataFrame, choice: Choice) -> None:
     now, before = (moved[moved["scale"] == k].iloc[0] for k in (choice.scale, 1.0))
     entries = (
         (
-            _("BN gets: standard deviation"),
-            f"{now['input_std']:.4g}",
-            _("k = 1 would give {before:.4g}.").format(before=before["input_std"]),
+            _("BN gets: mean ± standard deviation"),
+            f"{now['input_mean']:.3g} ± {now['input_std']:.3g}",
+            _("Over all channels; k = 1 would give a standard deviation of {before:.3g}.").format(
+                before=before["input_std"]
+            ),
         ),
-        (_("BN gets: mean"), f"{now['input_mean']:.4g}", _("Over all channels of the layer.")),
         (
             _("BN gives: standard deviation"),
             f"{now['output_std']:.4g}",

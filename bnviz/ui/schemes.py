@@ -45,7 +45,7 @@ def controls(channels: int) -> tuple[list[str], int]:
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         shown = st.pills(
             _("Normalize over"), list(SCHEMES), selection_mode="multi", default=list(SCHEMES),
-            key="anat_schemes", bind="query-params", format_func=lambda name: names[name],
+            key="anat_schemes", wrap=True, bind="query-params", format_func=lambda name: names[name],
             help=_("Batch norm is right here; the others take other cells together."),
         )  # fmt: skip
         count = st.segmented_control(
@@ -59,16 +59,18 @@ def controls(channels: int) -> tuple[list[str], int]:
 def scheme_card(x: np.ndarray, scheme: str, group_count: int, eps: float) -> Card:
     """The cells after normalizing over the groups of a scheme, coloured by group."""
     shared = groups(x.shape, scheme, group_count)
+    count = int(shared.max()) + 1
+    single = x.size == count
     found = normalize_over(x, shared, eps)
     right = normalize_over(x, groups(x.shape, "batch"), eps)
     over = tuple(axis for axis in range(x.ndim) if axis != 1)
     means, spreads = found.mean(over), found.std(over)
     said = _(
-        "{count} of {m} cells each. Then the channels have means {means} and standard deviations {spreads}."
+        "{count}, {m}. Then the channels have means {means} and standard deviations {spreads}."
     )
     sentence = said.format(
-        count=_("1 mean") if not shared.any() else _("{n} means").format(n=shared.max() + 1),
-        m=x.size // (shared.max() + 1),
+        count=_("1 mean") if count == 1 else _("{n} means").format(n=count),
+        m=_("each of a single cell") if single else _("over {m} cells").format(m=x.size // count),
         means=_span(means), spreads=_span(spreads),
     )  # fmt: skip
     off = float(np.abs(found - right).max())
@@ -78,7 +80,7 @@ def scheme_card(x: np.ndarray, scheme: str, group_count: int, eps: float) -> Car
             if off > 1e-12
             else _("No cell differs from batch norm.")
         )
-    if x.size == shared.max() + 1:
+    if single:
         sentence += " " + _("A cell that is its own mean becomes 0: nothing is left of it.")
     return Card(
         key=f"scheme_{scheme}",

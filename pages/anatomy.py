@@ -37,8 +37,8 @@ def the_cells() -> None:
     st.subheader(_("The same cells over other axes"))
     st.caption(
         _(
-            "Which cells share a mean is all that sets these apart. Over the wrong axes, a unit that "
-            "one feature alone has stays in it; layer, instance and group norm do without neighbours."
+            "What sets these apart is which cells share a mean. Over the wrong axes the channels keep "
+            "their different units; layer, instance and group norm do without the other samples."
         )
     )
     schemes.schemes_section(x, st.session_state["eps"])

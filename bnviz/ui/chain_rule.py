@@ -67,7 +67,7 @@ def _parameters_step(done: Forward, back: Backward, torch_says: Autograd) -> Ste
         module=fused,
         starts=("dbeta = _channel_sum(", "dgamma = _channel_sum(g * x_hat"),
         figure=channel_numbers(rows, done.x.ndim),
-        sentence=_("Ours and autograd's differ by {off:.1g} at most.").format(
+        sentence=_("Ours are at most {off:.1g} from autograd's.").format(
             off=max(_off(back.dbeta, torch_says.dbeta), _off(back.dgamma, torch_says.dgamma))
         ),
         alt=_("Gradients of beta and gamma for each channel, ours and autograd's"),

@@ -70,7 +70,7 @@ def scheme_card(x: np.ndarray, scheme: str, group_count: int, eps: float) -> Car
     )
     sentence = said.format(
         count=_("1 mean") if count == 1 else _("{n} means").format(n=count),
-        m=_("each of a single cell") if single else _("over {m} cells").format(m=x.size // count),
+        m=_("each of a single cell") if single else _("each over {m} cells").format(m=x.size // count),
         means=_span(means), spreads=_span(spreads),
     )  # fmt: skip
     off = float(np.abs(found - right).max())

@@ -97,10 +97,10 @@ def _paths_step(done: Forward, back: Backward) -> Step:
     return Step(
         key="back_paths",
         title=_("A cell reaches the loss on three ways"),
-        formula=r"\frac{\partial L}{\partial x_i} = "
-        r"\underbrace{\frac{\partial L}{\partial \hat{x}_i} \frac{1}{\sqrt{\sigma^2+\epsilon}}}_{\hat{x}} + "
-        r"\underbrace{\frac{\partial L}{\partial \sigma^2} \frac{2(x_i-\mu)}{m}}_{\sigma^2} + "
-        r"\underbrace{\frac{\partial L}{\partial \mu} \frac{1}{m}}_{\mu}",
+        formula=r"\begin{aligned} \frac{\partial L}{\partial x_i} "
+        r"={}& \frac{\partial L}{\partial \hat{x}_i} \frac{1}{\sqrt{\sigma^2+\epsilon}} \\ "
+        r"{}+{}& \frac{\partial L}{\partial \sigma^2} \frac{2(x_i-\mu)}{m} \\ "
+        r"{}+{}& \frac{\partial L}{\partial \mu} \frac{1}{m} \end{aligned}",
         module=anatomy,
         starts=(
             "dvar = (dx_hat",

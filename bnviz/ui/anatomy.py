@@ -31,6 +31,7 @@ class Step:
     key: str
     title: str
     formula: str
+    """Line by line: wider ones would scroll."""
     module: ModuleType
     starts: tuple[str, ...]
     """How its lines begin."""
@@ -46,7 +47,8 @@ def show(steps: list[Step], revision: str) -> None:
         left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
         with left:
             snippet = lines_of(step.module, *step.starts)
-            st.latex(step.formula)
+            for line in step.formula.splitlines():
+                st.latex(line)
             st.code(snippet.text, language=None, wrap_lines=True)
             st.caption(snippet.place)
         with right:
@@ -218,7 +220,7 @@ def _statistics_steps(done: Forward) -> list[Step]:
             done, "rstd", _("One over the standard deviation"),
             r"\frac{1}{\sqrt{\sigma^2 + \epsilon}}",
             fused, ("rstd = (var + eps)",), done.rstd,
-            _("Most stretched is {channel} {c}: {most} times; without eps it would be {bare}.").format(
+            _("The largest is {most}, in {channel} {c}, which varies least; without eps it would be {bare}.").format(
                 channel=word, c=least, most=number(done.rstd[least]),
                 bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else _("1/0"),
             ),
@@ -237,9 +239,9 @@ def _cell_steps(done: Forward) -> list[Step]:
             r"\hat{x}_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}",
             batchnorm, ("y = (wide - mean) /",), done.x_hat,
             _(
-                "Each {channel} has mean 0 and standard deviation {low:.4g} to {high:.4g}; what lacks "
-                "to 1 is eps."
-            ).format(channel=word, low=spread.min(), high=spread.max()),
+                "Each {channel} has mean 0 and standard deviation 1, less what eps takes: at most "
+                "{short:.1g}, in {channel} {c}."
+            ).format(channel=word, short=max(1 - spread.min(), 0.0), c=int(spread.argmin())),
         ),
         _cells(
             done, "y", _("Scaled and shifted: what the layer gives"),

@@ -97,10 +97,14 @@ def _paths_step(done: Forward, back: Backward) -> Step:
     return Step(
         key="back_paths",
         title=_("A cell reaches the loss on three ways"),
-        formula=r"\begin{aligned} \frac{\partial L}{\partial x_i} "
-        r"={}& \frac{\partial L}{\partial \hat{x}_i} \frac{1}{\sqrt{\sigma^2+\epsilon}} \\ "
-        r"{}+{}& \frac{\partial L}{\partial \sigma^2} \frac{2(x_i-\mu)}{m} \\ "
-        r"{}+{}& \frac{\partial L}{\partial \mu} \frac{1}{m} \end{aligned}",
+        formula=(
+            r"\frac{\partial L}{\partial x_i} = "
+            r"\frac{\partial L}{\partial \hat{x}_i} \frac{1}{\sqrt{\sigma^2+\epsilon}}"
+            "\n"
+            r"+\; \frac{\partial L}{\partial \sigma^2} \frac{2(x_i-\mu)}{m}"
+            "\n"
+            r"+\; \frac{\partial L}{\partial \mu} \frac{1}{m}"
+        ),
         module=anatomy,
         starts=(
             "dvar = (dx_hat",

@@ -190,7 +190,7 @@ def test_the_page_shows_every_step_every_scheme_and_the_run(app):
     names = [f"scheme_{name}" for name in numbers.SCHEMES]
     assert list(shown) == ["cells", *forward, *back, *names, "rescaled", "bias_gradient"]
     assert len(app.get("code")) == len(forward) + len(back)
-    assert len(app.latex) == len(forward) + len(back)
+    assert len(app.latex) == len(forward) + len(back) + 2, "one step has three lines"
 
 
 def test_a_bad_cell_is_one_message_and_the_run_below_stays(app):

@@ -27,6 +27,7 @@ def gradient_control(done: Forward) -> np.ndarray:
     return editable("anat_dy", _("Gradient dL/dy that comes in"), shape, examples)
 
 
+@st.fragment
 def backward_section(done: Forward) -> None:
     """The gradient's table and every step back, or what is wrong with the table."""
     try:

@@ -111,6 +111,7 @@ def facts(x: np.ndarray, group_count: int, eps: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scheme", "means", "cells", "neighbours", "off"])
 
 
+@st.fragment
 def schemes_section(x: np.ndarray, eps: float) -> None:
     """The chosen schemes as cards on the same cells, and all of them in a table."""
     shown, count = controls(x.shape[1])

@@ -16,6 +16,7 @@ from bnviz.i18n import _
 
 MOST_COLUMNS = 8
 LINE_PX = 24  # of a cell's height
+FEWEST_LINES = 4  # so that the title of the axis has room
 AROUND_PX = 62  # axes and their titles, once a panel
 HEADING_PX = 22
 STRENGTHS = (0.32, 0.14, 0.44, 0.22)
@@ -74,7 +75,7 @@ def bands(shape: Sequence[int]) -> list[slice]:
 
 def height_of(shape: Sequence[int], panels: int = 1) -> int:
     """Pixels that a figure of such cells needs."""
-    rows = shape[0] * (*shape, 1, 1)[2]
+    rows = max(shape[0] * (*shape, 1, 1)[2], FEWEST_LINES)
     return panels * len(bands(shape)) * (rows * LINE_PX + AROUND_PX) + HEADING_PX * (panels > 1)
 
 

@@ -107,7 +107,7 @@ QUANTITIES: dict[str, Quantity] = {
     "grad_norm": Quantity(N_("gradient norm, log"), "", ".3g"),
     "update_ratio": Quantity(N_("update / weight, log"), "", ".2g"),
     "feature": Quantity(N_("feature"), "", ""),
-    "sample": Quantity(N_("sample of the batch"), "", ""),
+    "sample": Quantity(N_("sample"), "", ""),
     "cell_column": Quantity(N_("channel c, width w"), "", ""),
     "cell_row": Quantity(N_("sample n, height h"), "", ""),
     "parameter": Quantity(N_("quantity"), "", ""),

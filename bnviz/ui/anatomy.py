@@ -152,7 +152,7 @@ def sharing_card(x: np.ndarray) -> Card:
         figure=shared_means(x, shared, "x"),
         sentence=(
             _(
-                "{count} means, one for each feature, over the {m} samples of its column: the note's "
+                "{count} means, one for each feature, over its column of the batch ({m}): the note's "
                 "[batch, 256] has 256."
             )
             if x.ndim == 2

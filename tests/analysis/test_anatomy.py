@@ -106,8 +106,8 @@ def torch_norm(x, scheme, count):
         return F.layer_norm(t, t.shape[1:], eps=1e-3)
     if scheme == "group":
         return F.group_norm(t, count, eps=1e-3)
-    if scheme == "instance":
-        return F.instance_norm(t, eps=1e-3)
+    if scheme == "instance":  # of a single cell torch refuses; nothing is left of it
+        return F.instance_norm(t, eps=1e-3) if t.dim() == 4 else torch.zeros_like(t)
     if scheme == "all":
         return F.layer_norm(t, t.shape, eps=1e-3)
     return F.batch_norm(t.flatten(1), None, None, training=True, eps=1e-3).reshape(t.shape)
@@ -116,8 +116,6 @@ def torch_norm(x, scheme, count):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("shape", [(3, 4), (2, 4, 3, 2), (4, 2, 1, 4)], ids=str)
 def test_each_scheme_is_the_norm_that_torch_calls_so(scheme, shape):
-    if scheme == "instance" and (len(shape) == 2 or shape[2] * shape[3] == 1):
-        pytest.skip("torch refuses instances of one cell")
     x = drawn(shape)[0]
     found = normalize_over(x, groups(shape, scheme, 2), 1e-3)
     np.testing.assert_allclose(found, torch_norm(x, scheme, 2), rtol=1e-9, atol=1e-10)

@@ -8,7 +8,7 @@ from bnviz.ui import company as neighbours
 from bnviz.ui import mend as mending
 from bnviz.ui.board import plainly
 from bnviz.ui.measuring import every
-from bnviz.ui.state import sliders_apart
+from bnviz.ui.state import sliders_here
 from bnviz.ui.warm import warm_up
 
 FIGURES = "pair"  # the key of the fragment that answers to the controls
@@ -31,19 +31,6 @@ st.caption(
         "running statistics. Same weights, same images: what differs is the mode alone."
     )
 )
-with st.sidebar:
-    sliders_apart(
-        _("Rebuilds the running statistics from the recorded batches; acts on the eval side."),
-        _("Acts on the eval side. It is exact there; training itself saw the run's own eps."),
-        answers=FIGURES,
-    )
-    st.caption(
-        _("The run itself had momentum {m} and eps {eps:g}.").format(
-            m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
-            eps=run.config.eps,
-        )
-    )
-    both_sides.eval_controls(run, answers=FIGURES)
 st.caption(run.origin())
 names = {
     "twin": _("The twin"),
@@ -60,6 +47,10 @@ view = st.segmented_control(
     help=_("The sliders and switches act on the eval side of every view."),
 )  # fmt: skip
 both_sides.controls(run, answers=FIGURES)
+own = _("The run itself had momentum {m} and eps {eps:g}.").format(
+    m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
+    eps=run.config.eps,
+)
 ticking = every(run, mending.mend_key(run), live=1.5)
 
 
@@ -68,6 +59,13 @@ def both_modes() -> None:
     """The view on show at the chosen checkpoint; a live run brings new ones."""
     if run.job is not None:
         run.job.watch()
+    sliders_here(
+        _("Rebuilds the running statistics from the recorded batches; acts on the eval side. {own}")
+        .format(own=own),
+        _("Acts on the eval side. It is exact there; training itself saw the run's own eps. {own}")
+        .format(own=own),
+    )  # fmt: skip
+    both_sides.eval_controls(run)
     with plainly():
         VIEWS[view](run, both_sides.chosen(run))
     if ticking != every(run, mending.mend_key(run), live=1.5) or run.is_left():

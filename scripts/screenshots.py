@@ -17,6 +17,7 @@ PAGES = {
     "activations": "/activations",
     "running-stats": "/running-stats",
     "train-vs-eval": "/train-vs-eval",
+    "anatomy": "/anatomy",
 }
 WIDTHS = (1440, 420)
 SETTINGS = "dataset=fashion-mnist-sample&steps=1500&eval_every=100"
@@ -93,7 +94,7 @@ def main() -> None:
         photograph(page, "train", "during")
         press(page, "pause")
         state(page, "paused")
-        for name in ("home", "activations", "running-stats", "train-vs-eval"):
+        for name in ("home", "activations", "running-stats", "train-vs-eval", "anatomy"):
             page.goto(PAGES[name] + query)
             photograph(page, name, "during")
         page.goto(PAGES["train"] + query)

@@ -23,6 +23,14 @@ PALETTE: dict[str, dict[str, str]] = {
         "event": "#9A6700",
         "right": "#00805D",
         "wrong": "#C2410C",
+        "group0": "#1D6FD1",
+        "group1": "#C2570C",
+        "group2": "#0B7F6B",
+        "group3": "#B02A8F",
+        "group4": "#8A6A00",
+        "group5": "#6741D9",
+        "group6": "#2F7D1F",
+        "group7": "#C0263B",
     },
     "dark": {
         "builtin": "#56B4E9",
@@ -37,8 +45,18 @@ PALETTE: dict[str, dict[str, str]] = {
         "event": "#E3B341",
         "right": "#2FC79A",
         "wrong": "#FF9A52",
+        "group0": "#6CB0FF",
+        "group1": "#FF9A52",
+        "group2": "#2FC7B0",
+        "group3": "#F08AD8",
+        "group4": "#E3B341",
+        "group5": "#B39DFF",
+        "group6": "#8FD16F",
+        "group7": "#FF8A94",
     },
 }
+GROUP_COLOURS = 8
+"""So many sets of cells that share a mean differ in hue; further ones differ in strength."""
 # Never colour alone: each variant has its dash too.
 DASH = {
     "builtin": "solid",
@@ -88,6 +106,14 @@ QUANTITIES: dict[str, Quantity] = {
     "gradient": Quantity(N_("size of a gradient value, log scale"), "", ".2g"),
     "grad_norm": Quantity(N_("gradient norm, log"), "", ".3g"),
     "update_ratio": Quantity(N_("update / weight, log"), "", ".2g"),
+    "feature": Quantity(N_("feature"), "", ""),
+    "sample": Quantity(N_("sample"), "", ""),
+    "cell_column": Quantity(N_("channel c, width w"), "", ""),
+    "cell_row": Quantity(N_("sample n, height h"), "", ""),
+    "parameter": Quantity(N_("quantity"), "", ""),
+    "weight_scale": Quantity(N_("weights and bias times k, log scale"), "", ".3g"),
+    "output_change": Quantity(N_("largest change, log"), "σ", ".2g"),
+    "gradient_rms": Quantity(N_("root mean square of the gradient, log"), "", ".2g"),
     "momentum_tried": Quantity(N_("momentum m"), "", ".3g"),
     "batch_size": Quantity(N_("batch size"), "", "d"),
     "images": Quantity(N_("images, log scale"), "", ",d"),

@@ -13,6 +13,24 @@ from bnviz.nn.variants import VARIANTS
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 
 
+class Halving(nn.MaxPool2d):
+    """`torch.nn.MaxPool2d(2, 2)`: the largest of each 2 x 2 values of (N, C, H, W), H and W even.
+
+    Where no gradient is wanted, on the CPU, the same values come from maxima of slices in a tenth of
+    the time (torch's kernel also finds where each maximum stood).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The halved (N, C, H / 2, W / 2)."""
+        if torch.is_grad_enabled() or not x.is_cpu:
+            return super().forward(x)
+        rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])
+
+
 class LeNet(nn.Module):
     """Two convolutions and three linear layers, the norm between each and its activation.
 
@@ -52,11 +70,11 @@ class LeNet(nn.Module):
             nn.Conv2d(1, 6, 5, **place),  # (N, 6, 24, 24)
             bn(6, 4),
             act(),
-            nn.MaxPool2d(2, 2),  # (N, 6, 12, 12)
+            Halving(),  # (N, 6, 12, 12)
             nn.Conv2d(6, 16, 5, **place),  # (N, 16, 8, 8)
             bn(16, 4),
             act(),
-            nn.MaxPool2d(2, 2),  # (N, 16, 4, 4)
+            Halving(),  # (N, 16, 4, 4)
         )
         self.fc = nn.Sequential(  # (N, 256)
             nn.Linear(16 * 4 * 4, 120, **place),

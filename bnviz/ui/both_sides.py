@@ -25,8 +25,8 @@ BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = (1000, 10_000)
 REPLAYED, OWN, MENDED = "replayed", "own", "mended"
 SOURCES = {
-    REPLAYED: N_("replayed at the slider's momentum"),
-    OWN: N_("as the layers kept them"),
+    REPLAYED: N_("replayed at m"),
+    OWN: N_("as kept"),
     MENDED: N_("mended"),
 }
 
@@ -134,32 +134,31 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
     )  # fmt: skip
 
 
-@st.fragment
-def eval_controls(run: RunView, *, answers: str) -> None:
-    """In the sidebar: whose statistics the eval side uses, and a switch for each layer."""
-    changed = partial(redraw, answers)
+def eval_controls(run: RunView) -> None:
+    """Whose statistics the eval side uses, and a switch for each layer; inside what answers."""
     if st.session_state.pop("mended_source", False):
         st.session_state["eval_source"] = MENDED
     if mended_of(run) is None and st.session_state.get("eval_source") == MENDED:
         st.session_state.pop("eval_source")
     sources = [s for s in SOURCES if s != MENDED or mended_of(run) is not None]
-    st.radio(
-        _("Running statistics of the eval side"), sources, key="eval_source",
-        bind="query-params", format_func=lambda s: _(SOURCES[s]), on_change=changed,
-        help=_(
-            "Replayed ones answer to the momentum slider. The note's layer keeps others than a "
-            "replay has, for its test passes moved them too."
-        ),
-    )  # fmt: skip
-    st.pills(
-        _("Layers that use the batch on the eval side"), list(LAYERS), selection_mode="multi",
-        key="by_batch", bind="query-params", on_change=changed,
-        help=_(
-            "A switch for each BN layer: with it on, that layer normalizes by the batch as in "
-            "train mode, and the others by running statistics. The layer at fault is the one whose "
-            "switch closes the gap."
-        ),
-    )  # fmt: skip
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.segmented_control(
+            _("Running statistics of the eval side"), sources, default=REPLAYED, required=True,
+            key="eval_source", bind="query-params", format_func=lambda s: _(SOURCES[s]),
+            help=_(
+                "Replayed ones answer to the momentum slider. The note's layer keeps others than a "
+                "replay has, for its test passes moved them too."
+            ),
+        )  # fmt: skip
+        st.pills(
+            _("Layers that use the batch on the eval side"), list(LAYERS),
+            selection_mode="multi", key="by_batch", bind="query-params",
+            help=_(
+                "A switch for each BN layer: with it on, that layer normalizes by the batch as in "
+                "train mode, and the others by running statistics. The layer at fault is the one "
+                "whose switch closes the gap."
+            ),
+        )  # fmt: skip
 
 
 def chosen(run: RunView) -> Sides:

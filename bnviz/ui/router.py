@@ -45,6 +45,14 @@ PAGES = (
         ":material/compare_arrows:",
         N_("The same test images through both modes of the same weights."),
     ),
+    (
+        "anatomy",
+        N_("Anatomy"),
+        ":material/calculate:",
+        N_(
+            "One batch that you can edit, step by step forward and back, and what BN leaves as it is."
+        ),
+    ),
 )
 
 

@@ -104,6 +104,11 @@ def sliders_here(momentum_help: str, eps_help: str) -> None:
             _named_slider(name, help_text, jobs().give_way, jobs().give_way)
 
 
+def eps_slider(help_text: str) -> None:
+    """The eps slider alone, inside the fragment that answers to it."""
+    _named_slider("eps", help_text, jobs().give_way, jobs().give_way)
+
+
 def _named_slider(
     key: str, help_text: str, moved: Callable[[], None], taken: Callable[[], None]
 ) -> None:

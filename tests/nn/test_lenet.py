@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from bnviz.nn import VARIANTS, LeNet, NoteBatchNorm
+from bnviz.nn.lenet import Halving
 
 each_norm = pytest.mark.parametrize("norm", list(VARIANTS))
 
@@ -116,3 +117,18 @@ def test_options_of_another_norm_are_refused(norm):
 def test_unknown_choices_are_refused_with_a_hint(arguments, message):
     with pytest.raises(ValueError, match=message):
         LeNet(*arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_halving_is_torch_s_pooling_with_and_without_gradient(dtype):
+    x = torch.randn(3, 2, 8, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    x[0, 0, 0, 0] = torch.nan
+    x[1, 1, 2, 2] = torch.inf
+    expected = nn.functional.max_pool2d(x, 2, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(Halving()(x), expected, rtol=0, atol=0, equal_nan=True)
+    wanted = x.clone().requires_grad_()
+    Halving()(wanted).nansum().backward()
+    other = x.clone().requires_grad_()
+    nn.functional.max_pool2d(other, 2, 2).nansum().backward()
+    assert torch.equal(wanted.grad, other.grad)

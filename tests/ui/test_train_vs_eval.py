@@ -96,7 +96,7 @@ def test_the_eval_side_has_a_choice_of_statistics_and_the_note_s_own_are_others(
     """The note's test passes moved its running statistics, which a replay knows nothing of."""
     settle(app, app.segmented_control(key="twin_variant").set_value("note"))
     replayed = app.metric[1].value
-    settle(app, app.radio(key="eval_source").set_value("own"))
+    settle(app, app.segmented_control(key="eval_source").set_value("own"))
     assert app.metric[1].value != replayed
 
 
@@ -122,7 +122,7 @@ def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     app.button(key="mend_keep").click().run()
     assert any("belongs to the package" in e.value for e in app.error)
     app.run()
-    assert app.radio(key="eval_source").value == "mended"
+    assert app.segmented_control(key="eval_source").value == "mended"
     choose(app, "twin")
     mended = app.metric[1].value
     assert mended != before
@@ -130,7 +130,7 @@ def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     settle(app, app.button(key="mend_undo").click())
     app.run()
     choose(app, "twin")
-    assert app.radio(key="eval_source").value == "replayed"
+    assert app.segmented_control(key="eval_source").value == "replayed"
     assert app.metric[1].value == before
 
 

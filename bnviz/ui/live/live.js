@@ -533,7 +533,7 @@ function fromLevels(numbers, { low, level }) {
   return Float32Array.from(numbers, (n) => (n === 65535 ? NaN : low + n * level));
 }
 
-// One line a point: series, x, y and, for a heatmap, z.
+// One line a point: series, x, y and, for a heatmap, z; its gaps are left out.
 function toCsv(traces) {
   const cell = (value) => {
     const text = String(value ?? "");
@@ -547,7 +547,9 @@ function toCsv(traces) {
   for (const { name = "", x, y, z } of traces) {
     const series = name.replaceAll(/<[^>]*>/g, "");
     if (z) {
-      z.forEach((row, j) => row.forEach((_, i) => lines.push([series, at(x, i), at(y, j), at(row, i)])));
+      z.forEach((row, j) => row.forEach((value, i) => {
+        if (Number.isFinite(value)) lines.push([series, at(x, i), at(y, j), at(row, i)]);
+      }));
     } else {
       for (let i = 0; i < (y ?? x ?? []).length; i++) lines.push([series, at(x, i), at(y, i)]);
     }

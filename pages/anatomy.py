@@ -1,0 +1,81 @@
+"""Anatomy: one batch that can be edited, forward and back; its relatives; what BN leaves as it is."""
+
+import streamlit as st
+
+from bnviz.errors import BnvizError
+from bnviz.i18n import _
+from bnviz.ui import anatomy, chain_rule, estimates, invariance, runs, schemes
+from bnviz.ui.again import train_again, with_changes
+from bnviz.ui.board import board, plainly
+from bnviz.ui.prove_it import prove_it
+from bnviz.ui.warm import warm_up
+
+warm_up()
+run = runs.choose_run()
+st.title(_("Anatomy"))
+st.caption(
+    _(
+        "What a BN layer does to one batch, cell by cell: edit the numbers, follow each step of the "
+        "forward pass and each way of the gradient back."
+    )
+)
+
+
+@st.fragment
+def the_cells() -> None:
+    """Everything that answers to the table: forward, backward, and other ways to normalize."""
+    try:
+        x, done = anatomy.cells_section()
+    except BnvizError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    if done is not None:
+        st.subheader(_("Backward, step by step"))
+        st.caption(
+            _("Each cell of y brings word of how the loss changes with it. Type other numbers.")
+        )
+        chain_rule.backward_section(done)
+    st.subheader(_("The same cells over other axes"))
+    st.caption(
+        _(
+            "What sets these apart is which cells share a mean. Over the wrong axes the channels keep "
+            "their different units; layer, instance and group norm do without the other samples."
+        )
+    )
+    schemes.schemes_section(x, st.session_state["eps"])
+
+
+the_cells()
+st.subheader(_("What BN does not change"))
+st.caption(
+    _(
+        "BN takes off the mean and divides by the spread, so what scales or shifts its whole input "
+        "is gone behind it: here in the trained weights of the run on show, on {n} test images."
+    ).format(n=invariance.IMAGES)
+)
+st.caption(run.origin())
+
+
+@st.fragment(run_every=5.0 if run.live else None)
+def what_stays() -> None:
+    """Weights of the run before BN, scaled and shifted; the gradient of its biases."""
+    if run.job is not None:
+        run.job.watch()
+    with plainly():
+        choice = invariance.controls(run)
+        found = invariance.measured(run, choice)
+        invariance.metrics(found[0], choice)
+        board(invariance.cards(choice, *found), key="invariance", revision=run.id)
+
+
+if estimates.with_statistics(run):
+    what_stays()
+else:
+    st.info(_("This run has no BN, so nothing stands behind its layers. Choose another run, or:"))
+    train_again(
+        with_changes(run.config, variants=(*run.config.variants, "builtin")),
+        key="again_builtin", label=_("Train again with nn.BatchNorm beside it"),
+    )  # fmt: skip
+
+st.subheader(_("Prove it"))
+prove_it()

@@ -242,7 +242,6 @@ def test_images(dataset: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def eval_options(sides: Sides) -> dict[str, Any]:
     """What `bnviz.analysis.modes` is to be told of the eval side."""
-    run = view(sides.run)
     statistics = None
     if sides.source == REPLAYED:
         statistics = _replayed(sides.run, sides.variant, sides.momentum, sides.step)

@@ -1,14 +1,14 @@
 """Train mode against eval mode: how long the answers of the page take.
 
-    python benchmarks/modes.py [--repeats 5] [--presses 12] [--json]
+    python benchmarks/modes.py [--repeats 5] [--rounds 4] [--json]
 
 On the recorded run's nn.BatchNorm, real test images, one core:
 
 - twin: 10,000 images through both modes in batches of 16
 - all layers: the same with the difference after each layer, which has both passes in it
 - companies: one image in 200 companies of 16, together and one pass a company
-- eps: from the key press on the slider until the figure of 1,000 images has the new predictions,
-  in a browser
+- eps: from the key press on the slider until the new predictions of 1,000 images are counted in the
+  metrics, and until they are drawn, in a browser
 """
 
 import statistics
@@ -29,6 +29,7 @@ from bnviz.analysis.passes import forward
 from bnviz.nn.state import put_back
 from bnviz.train.replays import model_at
 from bnviz.train.store import recorded_run
+from bnviz.ui.state import EPSILONS, MOMENTA
 from scripts.serving import serving
 
 
@@ -73,32 +74,59 @@ def computed(repeats: int) -> dict[str, list[float]]:
     }
 
 
-def eps_slider(presses: int) -> list[float]:
-    """Seconds from each key press to the first frame with other predictions."""
+# Milliseconds from each arrow key to the first change of a number in the row of metrics.
+METRICS = """() => {
+  bench.metrics = [];
+  let pressed = null;
+  document.addEventListener("keydown", (event) => {
+    if (event.key.startsWith("Arrow")) pressed = event.timeStamp;
+  }, { capture: true });
+  new MutationObserver((changes) => {
+    const metric = (node) => (node.parentElement ?? node).closest("[data-testid=stMetricValue]");
+    if (pressed === null || !changes.some(({ target }) => metric(target))) return;
+    bench.metrics.push(performance.now() - pressed);
+    pressed = null;
+  }).observe(document.body, { subtree: true, characterData: true, childList: true });
+}"""
+
+
+def eps_slider(rounds: int) -> dict[str, list[float]]:
+    """Seconds from each key press to other metrics, where they change, and to the figure's frame.
+
+    A round is another momentum and the eps slider from its lowest value to its highest, so that no
+    answer comes from a cache.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder)) as server,
         chromium() as browser,
     ):
         page = new_page(browser)
-        page.goto(f"{server.url}/train-vs-eval")
-        page.wait_for_function("() => bench.drawn('truth')", polling="raf")
-        page.evaluate(LISTEN, ["truth", ""])
-        handle = page.locator(".st-key-eps").get_by_role("slider")
-        moves = ["ArrowRight"] * 5 + ["ArrowLeft"] * 7
-        for number in range(presses):
-            page.wait_for_timeout(900 + 137 * number % 500)
-            handle.press(moves[number % len(moves)])
-            page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)
-        return [ms / 1000 for ms in page.evaluate("() => bench.latencies")]
+        metrics: list[float] = []
+        figure: list[float] = []
+        for momentum in MOMENTA[:rounds]:
+            page.goto(f"{server.url}/train-vs-eval?momentum={momentum:g}&eps=1e-08")
+            page.wait_for_function("() => bench.drawn('truth')", polling="raf")
+            page.wait_for_timeout(2000)
+            page.evaluate(LISTEN, ["truth", ""])
+            page.evaluate(METRICS)
+            handle = page.locator(".st-key-eps").get_by_role("slider")
+            for number in range(len(EPSILONS) - 1):
+                page.wait_for_timeout(900 + 137 * number % 500)
+                handle.press("ArrowRight")
+                page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)
+            figure += page.evaluate("() => bench.latencies")
+            metrics += page.evaluate("() => bench.metrics")
+    found = {"eps slider to the metrics": metrics, "eps slider to the figure": figure}
+    return {name: [ms / 1000 for ms in values] for name, values in found.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--presses", type=int, default=12)
+    options.add_argument("--rounds", type=int, default=4)
     args = options.parse_args(arguments)
-    found = {**computed(args.repeats), "eps slider to predictions": eps_slider(args.presses)}
+    found = computed(args.repeats) | eps_slider(args.rounds)
     rows = [
         {
             "what": name,

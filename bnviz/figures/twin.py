@@ -7,6 +7,9 @@ from bnviz.figures.panels import Figure, figure
 from bnviz.figures.theme import axis, colour
 from bnviz.i18n import _
 
+MOST_DOTS = 300
+"""Images of a group that are drawn, evenly spaced: thousands of dots would hide each other."""
+
 
 def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figure:
     """Each image's probability of its true class: train mode across, eval mode up.
@@ -43,7 +46,9 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
         }
     ]
     for name, mask, shade, symbol, size in groups:
-        rows = frame[mask]
+        count = int(mask.sum())
+        rows = frame[mask].iloc[:: -(-count // MOST_DOTS) or 1]
+        drawn = _("{n:,} drawn of {count:,}").format(n=len(rows), count=count)
         data.append(
             {
                 "type": "scatter",
@@ -51,7 +56,8 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
                 "y": (100 * rows["eval_true"]).to_numpy(np.float32),
                 "mode": "markers",
                 "marker": {"color": colour(shade, 0.8), "symbol": symbol, "size": size},
-                "name": f"{name} ({len(rows)})",
+                "name": f"{name} ({count if len(rows) == count else drawn})",
+                "uid": f"{shade}-{symbol}",  # a name with a count in it is another one each time
                 "customdata": rows.index.to_numpy(np.int32),
                 "text": [class_names[label] for label in rows["label"]],
                 "hovertemplate": _("image %{customdata}: %{text}")

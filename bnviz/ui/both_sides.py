@@ -262,9 +262,14 @@ def _replayed(run_id: str, variant: str, momentum: float, step: int) -> Any:
 
 
 def model_of(sides: Sides) -> Any:
-    """A model of its own with the weights of the checkpoint. Raises RunError when it is gone."""
-    from bnviz.train.replays import model_at
+    """A model of its own with the weights of the checkpoint, to be run in this thread.
 
+    Raises RunError when the checkpoint is gone.
+    """
+    from bnviz.train.replays import model_at
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
     return model_at(view(sides.run).source, sides.variant, sides.step)
 
 

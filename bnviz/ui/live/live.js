@@ -94,10 +94,10 @@ class Mount {
   }
 
   // One chart a frame, so that a slider moved meanwhile is heard between two charts. What the
-  // reader has just asked for comes first and at once; new numbers wait for their turn, the chart
-  // that was drawn longest ago before the others, and drawing takes a quarter of the time at most:
-  // the rest is for the reader, and on a small machine for the training. No frames come while the
-  // tab is hidden, and nothing is drawn then.
+  // reader has just asked for comes first, from the top, and at once; new numbers wait for their
+  // turn, the chart that was drawn longest ago before the others, and drawing takes a quarter of the
+  // time at most: the rest is for the reader, and on a small machine for the training. No frames
+  // come while the tab is hidden, and nothing is drawn then.
   draw() {
     if (this.frame || !window.Plotly || !this.next()) return;
     clearTimeout(this.rest);
@@ -125,7 +125,8 @@ class Mount {
 
   next() {
     const ready = [...this.cards.values()].filter((card) => card.ready());
-    return ready.sort((a, b) => b.asked - a.asked || a.drawnAt - b.drawnAt)[0];
+    const order = (a, b) => b.asked - a.asked || (a.asked ? 0 : a.drawnAt - b.drawnAt);
+    return ready.sort(order)[0];
   }
 
   // plotly.js writes its style sheet into the document, where a shadow root does not see it.

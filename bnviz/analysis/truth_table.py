@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from bnviz.nn.state import affine, put_back, set_statistics, statistics
 
 MODES = ("train", "eval")
-KEPT = ("tracked", "momentum 0", "untracked")
+KEPT = ("tracked", "momentum 0", "untracked", "untracked, momentum 0")
 """Running statistics that follow, that stand still, and none (`track_running_stats=False`)."""
-FROZEN = ("nothing", "requires_grad_(False)", "no_grad()")
+FROZEN = ("nothing", "requires_grad_(False)", "no_grad()", "both")
 BATCH, RUNNING = "batch", "running"
 
 
@@ -35,7 +35,8 @@ def truth_table(layer: nn.Module, x: Tensor) -> pd.DataFrame:
 
     Raises ValueError, as the layer does, for a single value per channel.
     """
-    able = [kept for kept in KEPT if kept != "untracked" or hasattr(layer, "track_running_stats")]
+    optional = hasattr(layer, "track_running_stats")
+    able = [kept for kept in KEPT if optional or "untracked" not in kept]
     rows = [
         {"mode": mode, "kept": kept, "frozen": frozen, **_observed(layer, x, mode, kept, frozen)}
         for mode, kept, frozen in product(MODES, able, FROZEN)
@@ -49,16 +50,16 @@ def _observed(layer: nn.Module, x: Tensor, mode: str, kept: str, frozen: str) ->
         _without_graph(layer)
         copied: Any = copy.deepcopy(layer)
     copied.train(mode == "train")
-    if kept == "momentum 0":
+    if "momentum 0" in kept:
         copied.momentum = 0.0
-    elif kept == "untracked":
+    if "untracked" in kept:
         copied.track_running_stats = False
         copied.running_mean = copied.running_var = copied.num_batches_tracked = None
-    copied.requires_grad_(frozen != "requires_grad_(False)")
+    copied.requires_grad_(frozen in ("nothing", "no_grad()"))
     x = x.detach().clone().requires_grad_()
     before = statistics(copied)
     before = before and (before[0].clone(), before[1].clone())
-    with torch.set_grad_enabled(frozen != "no_grad()"):
+    with torch.set_grad_enabled(frozen not in ("no_grad()", "both")):
         output = copied(x)
     if output.requires_grad:
         output.square().sum().backward()

@@ -91,9 +91,14 @@ def controls(run: RunView, *, answers: str) -> None:
         )  # fmt: skip
         _checkpoint_control(run, variant, changed)
         st.select_slider(
-            _("Batch size in train mode"), BATCH_SIZES, value=16, key="twin_batch",
-            bind="query-params", width=220, on_change=changed,
-            help=_("How many images are normalized together. BN cannot normalize one alone."),
+            _("Batch size in train mode"), BATCH_SIZES, value=_own_batch_size(run),
+            key="twin_batch", bind="query-params", width=220, on_change=changed,
+            help=_(
+                "How many images are normalized together; at first as many as the run had. One "
+                "alone cannot be: a fully connected layer would have one value per channel, whose "
+                "variance is 0, and torch says \"Expected more than 1 value per channel when "
+                "training\"."
+            ),
         )  # fmt: skip
         st.segmented_control(
             _("Neighbours in the batch"), list(names), default="shuffled", required=True,
@@ -105,6 +110,16 @@ def controls(run: RunView, *, answers: str) -> None:
             bind="query-params", format_func=lambda n: f"{n:,}", on_change=changed,
             help=_("The first ones of the test set; all of them answer more slowly."),
         )  # fmt: skip
+
+
+def _own_batch_size(run: RunView) -> int:
+    """The size nearest to the run's; another run brings its own, unless the reader chose one."""
+    own = min(BATCH_SIZES, key=lambda size: abs(size - run.config.batch_size))
+    state = st.session_state
+    if own != state.get("own_batch_size") == state.get("twin_batch"):
+        state.pop("twin_batch", None)
+    state["own_batch_size"] = own
+    return own
 
 
 def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None]) -> None:

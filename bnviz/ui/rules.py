@@ -26,11 +26,13 @@ KEPT = {
     "tracked": N_("as made: they follow"),
     "momentum 0": N_("momentum=0"),
     "untracked": N_("track_running_stats=False"),
+    "untracked, momentum 0": N_("both of these"),
 }
 FROZEN = {
     "nothing": N_("nothing"),
     "requires_grad_(False)": N_("requires_grad_(False)"),
     "no_grad()": N_("torch.no_grad()"),
+    "both": N_("both"),
 }
 SEEN = {
     "training": N_("training images"),

@@ -107,7 +107,7 @@ def test_the_three_questions_find_the_row(app):
     assert any("Freezing does not stop the statistics" in m.value for m in app.markdown)
     settle(app, app.segmented_control(key="rules_mode").set_value("eval"))
     assert any("It normalizes by **the running statistics**" in m.value for m in app.markdown)
-    assert len(app.dataframe[0].value) == 18
+    assert len(app.dataframe[0].value) == 32
     mine = app.dataframe[0].value
     assert list(mine[mine["yours"] != ""]["mode"]) == ["model.eval()"]
 
@@ -134,12 +134,11 @@ def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     assert app.metric[1].value == before
 
 
-@pytest.fixture
-def stored(sample):
+def store_run(sample, run_id, **settings):
     config = RunConfig.parse(
-        dataset="fashion-mnist-sample", variants="builtin", steps=25, device="cpu"
+        dataset="fashion-mnist-sample", variants="builtin", steps=25, device="cpu", **settings
     )
-    writer = RunWriter(runs_folder(), "mendable", config)
+    writer = RunWriter(runs_folder(), run_id, config)
     with Trainer(config, sample, history=writer.history) as trainer:
         trainer.on_checkpoint = writer.checkpoint
         while not trainer.done:
@@ -148,6 +147,11 @@ def stored(sample):
         trainer.checkpoint()
         writer.finish(trainer.summary(1.0))
     return writer.folder
+
+
+@pytest.fixture
+def stored(sample):
+    return store_run(sample, "mendable")
 
 
 def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
@@ -186,6 +190,16 @@ def test_a_batch_of_one_cannot_be_chosen_and_a_checkpoint_that_is_gone_is_said(s
     app.run()
     assert app.selectbox(key="checkpoint").value == 0
     assert app.select_slider(key="momentum").value == 0.3
+
+
+def test_the_batch_size_is_the_run_s_own_until_the_reader_chooses_another(sample, app):
+    store_run(sample, "small", batch_size=4)
+    app.run()
+    settle(app, app.selectbox(key="run").set_value("small"))
+    assert app.select_slider(key="twin_batch").value == 4
+    settle(app, app.select_slider(key="twin_batch").set_value(64))
+    settle(app, app.selectbox(key="run").set_value("recorded"))
+    assert app.select_slider(key="twin_batch").value == 64
 
 
 def test_the_gap_and_its_error_are_those_of_paired_answers():

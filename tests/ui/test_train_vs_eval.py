@@ -179,13 +179,15 @@ def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(st
     assert app.selectbox(key="checkpoint").value == 0
 
 
-def test_a_batch_of_one_cannot_be_chosen_and_a_checkpoint_that_is_gone_is_said(stored, app):
+def test_a_batch_of_one_cannot_be_chosen_and_a_checkpoint_that_is_gone_is_said(sample, app):
+    stored = store_run(sample, "vanishing")
+    app.run()
     assert "1" not in app.select_slider(key="twin_batch").options
     settle(app, app.selectbox(key="run").set_value(stored.name))
     settle(app, app.selectbox(key="checkpoint").set_value(20))
     (stored / "checkpoints" / "20-builtin.safetensors").unlink()
     app.select_slider(key="momentum").set_value(0.3).run()
-    assert any("checkpoint 20 is not there" in t.value for t in app.toast)
+    assert any("checkpoint 20 is not there" in toast.value for toast in app.toast)
     assert not app.exception
     app.run()
     assert app.selectbox(key="checkpoint").value == 0

@@ -7,6 +7,7 @@ from bnviz.ui import begins, both_sides, over_run, rules, runs, shift, twin
 from bnviz.ui import company as neighbours
 from bnviz.ui import mend as mending
 from bnviz.ui.board import plainly
+from bnviz.ui.estimates import with_statistics
 from bnviz.ui.measuring import every
 from bnviz.ui.state import sliders_here
 from bnviz.ui.warm import warm_up
@@ -44,7 +45,10 @@ names = {
 view = st.segmented_control(
     _("View"), list(names), default="twin", required=True, key="modes_view", bind="query-params",
     format_func=lambda name: names[name],
-    help=_("The sliders and switches act on the eval side of every view."),
+    help=_(
+        "The sliders and switches act on the eval side of every view; Mend it and Rules begin with "
+        "the statistics that the layers kept."
+    ),
 )  # fmt: skip
 both_sides.controls(run, answers=FIGURES)
 own = _("The run itself had momentum {m} and eps {eps:g}.").format(
@@ -67,7 +71,16 @@ def both_modes() -> None:
     )  # fmt: skip
     both_sides.eval_controls(run)
     with plainly():
-        VIEWS[view](run, both_sides.chosen(run))
+        sides = both_sides.chosen(run)
+        if view == "twin" or sides.variant in with_statistics(run):
+            VIEWS[view](run, sides)
+        else:
+            st.info(
+                _(
+                    "{label} has no BN, so both modes compute the same and there is nothing to see "
+                    "here. Choose another variant."
+                ).format(label=run.labels[sides.variant])
+            )
     if ticking != every(run, mending.mend_key(run), live=1.5) or run.is_left():
         st.rerun()
 

@@ -92,6 +92,7 @@ QUANTITIES: dict[str, Quantity] = {
     "rss": Quantity(N_("process memory"), "MiB", ",.0f"),
     "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
     "probability": Quantity(N_("probability"), "%", ".1f"),
+    "probability_of_truth": Quantity(N_("probability of the true class"), "%", ".1f"),
     "channel": Quantity(N_("channel"), "", "d"),
     "bn_weight": Quantity(N_("weight γ"), "", ".3g"),
     "bn_bias": Quantity(N_("bias β"), "", ".3g"),

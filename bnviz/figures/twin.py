@@ -65,7 +65,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
                 + _("train %{x:.1f} %, eval %{y:.1f} %"),
             }
         )
-    label = axis("probability")["title"]["text"]
+    label = axis("probability_of_truth")["title"]["text"]
     return figure(
         data,
         {

@@ -15,6 +15,8 @@ from bnviz.ui.runs import RunView
 HEIGHT = 400
 MOST = 16
 """Channels that are named one by one."""
+SMALL = 0.02
+"""Differences of a mean (in σ) or a standard deviation (relative) that are not spoken of."""
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -86,17 +88,26 @@ def _channels_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
         title=_("Which channels of {layer} differ most").format(layer=layer),
         figure=channels_apart(worst),
         sentence=_(
-            "Channel {channel} differs by {drift:.2f} of its standard deviation: batches give it a "
-            "variance of {batch:.3g} on average, the eval side divides by {running:.3g}."
-        ).format(
-            channel=int(first["channel"]),
-            drift=first["drift"],
-            batch=first["batch_var"],
-            running=first["running_var"],
-        ),
+            "Channel {channel} differs by {drift:.2f} of its standard deviation: {why}."
+        ).format(channel=int(first["channel"]), drift=first["drift"], why=_why(first)),
         alt=_("The channels of a layer with the largest difference of both modes"),
         height=HEIGHT,
         asked=asked,
+    )
+
+
+def _why(row: pd.Series) -> str:
+    """Which of its two statistics sets a channel apart more, if one does on average."""
+    shift = (row["running_mean"] - row["batch_mean"]) / np.sqrt(row["batch_var"] or np.nan)
+    ratio = np.sqrt(row["running_var"] / (row["batch_var"] or np.nan))
+    if not max(abs(shift), abs(ratio - 1)) > SMALL:
+        return _("on average both sides have the same statistics, but single batches differ")
+    if abs(shift) >= abs(ratio - 1):
+        return _("its running mean lies {shift:+.2f} σ from the mean of the batches").format(
+            shift=shift
+        )
+    return _("its running standard deviation is {ratio:.2f} times that of the batches").format(
+        ratio=ratio
     )
 
 

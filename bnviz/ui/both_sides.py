@@ -136,12 +136,18 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
 
     def words(option: Any) -> str:
         if option == 0:
-            return _("newest")
+            return _("newest")  # in a link it stays so while a run goes on
         if option in kept_ones:
             each = kept_ones[option]
             return _("step {step}, {name}").format(step=each.step, name=each.name.split(".")[-1])
         return _("step {step}").format(step=option)
 
+    linked = _linked("checkpoint")
+    if linked is not None and linked not in map(words, options):
+        st.toast(
+            _("There is no checkpoint {name!r} here; showing the newest.").format(name=linked),
+            icon=":material/info:",
+        )
     st.selectbox(
         _("Checkpoint"), options, key="checkpoint", bind="query-params", width=170,
         format_func=words, on_change=changed,
@@ -155,6 +161,15 @@ def eval_controls(run: RunView) -> None:
         st.session_state["eval_source"] = MENDED
     if mended_of(run) is None and st.session_state.get("eval_source") == MENDED:
         st.session_state.pop("eval_source")
+    if _linked("eval_source") == _(SOURCES[MENDED]) and run.id not in _all_mended():
+        st.toast(
+            _(
+                "The link speaks of mended statistics, which are lost with the page unless they "
+                "are kept as a checkpoint (view Mend it). Mend again; until then the eval side has "
+                "replayed ones."
+            ),
+            icon=":material/info:",
+        )
     sources = [s for s in SOURCES if s != MENDED or mended_of(run) is not None]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.segmented_control(
@@ -211,12 +226,25 @@ def chosen(run: RunView) -> Sides:
 
 def mended_of(run: RunView) -> "Mended | None":
     """What this visitor has mended of the run and not undone."""
-    return st.session_state.get("mended_statistics", {}).get(run.id)
+    return _all_mended().get(run.id)
+
+
+def _all_mended() -> "dict[str, Mended | None]":
+    """By run what this visitor has mended; None where it was undone."""
+    return st.session_state.setdefault("mended_statistics", {})
+
+
+def _linked(name: str) -> str | None:
+    """What the link says of a control, in the first run of a visit."""
+    if f"linked_{name}" in st.session_state:
+        return None
+    st.session_state[f"linked_{name}"] = True
+    return st.query_params.get(name)
 
 
 def set_mended(run: RunView, mended: "Mended | None") -> None:
     """Use those statistics on the eval side, or none any more."""
-    st.session_state.setdefault("mended_statistics", {})[run.id] = mended
+    _all_mended()[run.id] = mended
 
 
 def kept_of(run: RunView, variant: str) -> "list[Kept]":

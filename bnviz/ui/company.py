@@ -11,7 +11,6 @@ import streamlit as st
 from bnviz import data
 from bnviz.figures.company import accuracy_by_batch, logits_by_class, predictions
 from bnviz.i18n import N_, _
-from bnviz.nn.variants import VARIANTS
 from bnviz.ui.board import board
 from bnviz.ui.both_sides import (
     BATCH_SIZES,
@@ -68,23 +67,22 @@ def show(run: RunView, sides: Sides) -> None:
         _batch_card(run, sides, f"{sides}"),
     ]
     board(cards, key="company", revision=run.id)
-    if VARIANTS[sides.variant].normalizes:
-        _flips(found, evaluated, images, labels, asked)
+    _flips(found, evaluated, images, labels, asked)
 
 
 def _controls(sides: Sides) -> Asked:
     """Image, neighbours, batch size and draw; at first an image on which the modes disagree."""
     first = int(frame_of(sides)["differ"].to_numpy().argmax())
     last = len(data.load(sides.dataset).test_labels) - 1
+    kind = st.segmented_control(
+        _("Its neighbours"), list(KINDS), default="random", required=True, key="company_kind",
+        bind="query-params", format_func=lambda k: _(KINDS[k]),
+        help=_("Who shares its batch in each of the {n} companies.").format(n=COUNT),
+    )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         image = st.number_input(
             _("Test image"), 0, 9999, first, key="company_image", bind="query-params", width=140,
             help=_("Its number in the test set."),
-        )  # fmt: skip
-        kind = st.segmented_control(
-            _("Its neighbours"), list(KINDS), default="random", required=True,
-            key="company_kind", bind="query-params", format_func=lambda k: _(KINDS[k]),
-            help=_("Who shares its batch in each of the {n} companies.").format(n=COUNT),
         )  # fmt: skip
         size = st.select_slider(
             _("Batch size of a company"), SIZES, value=16, key="company_batch",

@@ -7,7 +7,6 @@ import streamlit as st
 from bnviz.errors import RunError
 from bnviz.figures.mend import before_and_after
 from bnviz.i18n import N_, _
-from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Progress, precise_batch
 from bnviz.ui.board import board
 from bnviz.ui.both_sides import Sides, kept_of, mended_of, set_mended
@@ -44,9 +43,6 @@ EXPLAINED = {
 
 def show(run: RunView, sides: Sides) -> None:
     """Choose a way, mend, look, keep or undo."""
-    if not VARIANTS[sides.variant].normalizes:
-        st.info(_("This variant has no running statistics, so there is nothing to mend."))
-        return
     method, batches, weight = _controls(run)
     st.caption(_(EXPLAINED[method]))
     if watch(mend_key(run)):

@@ -9,7 +9,6 @@ import streamlit as st
 from bnviz import data
 from bnviz.figures.side_effects import accuracy_after
 from bnviz.i18n import N_, _
-from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import precise_batch
 from bnviz.train.schema import LAYERS
 from bnviz.ui.board import board
@@ -49,25 +48,21 @@ STEPS = 20
 
 def show(run: RunView, sides: Sides) -> None:
     """The table of a layer, then what moves its statistics without moving a weight."""
-    if not VARIANTS[sides.variant].normalizes:
-        st.info(_("This variant has no BN, so it does the same in every state."))
-        return
     _table(sides)
     _side_effects(run, sides)
 
 
 def _table(sides: Sides) -> None:
     st.subheader(_("What does my layer do?"))
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        layer = st.segmented_control(
-            _("Live layer"), list(LAYERS), default="conv1", required=True, key="rules_layer",
-            bind="query-params", help=_("Copies of it are run on what enters it in this run."),
-        )  # fmt: skip
-        table = _rules(sides.train_only(), str(layer))
-        mode = _question("rules_mode", _("1. Your model is in"), MODES)
-        able = {k: v for k, v in KEPT.items() if k in set(table["kept"])}
-        kept = _question("rules_kept", _("2. Its running statistics"), able)
-        frozen = _question("rules_frozen", _("3. Frozen by"), FROZEN)
+    layer = st.segmented_control(
+        _("Live layer"), list(LAYERS), default="conv1", required=True, key="rules_layer",
+        bind="query-params", help=_("Copies of it are run on what enters it in this run."),
+    )  # fmt: skip
+    table = _rules(sides.train_only(), str(layer))
+    mode = _question("rules_mode", _("1. Your model is in"), MODES)
+    able = {k: v for k, v in KEPT.items() if k in set(table["kept"])}
+    kept = _question("rules_kept", _("2. Its running statistics"), able)
+    frozen = _question("rules_frozen", _("3. Frozen by"), FROZEN)
     mine = (table["mode"] == mode) & (table["kept"] == kept) & (table["frozen"] == frozen)
     st.markdown(_answer(table[mine].iloc[0]))
     yes, no = _("yes"), _("no")
@@ -145,22 +140,21 @@ def _rules(sides: Sides, layer: str) -> pd.DataFrame:
 
 def _side_effects(run: RunView, sides: Sides) -> None:
     st.subheader(_("What moves the statistics, though no weight moves"))
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        seen = st.segmented_control(
-            _("Images that pass in train mode"), list(SEEN), default="training", required=True,
-            key="rules_images", bind="query-params", format_func=lambda v: _(SEEN[v]),
-            help=_("{n} batches of the run's size; the weights are frozen.").format(n=STEPS),
-        )  # fmt: skip
+    seen = st.segmented_control(
+        _("Images that pass in train mode"), list(SEEN), default="training", required=True,
+        key="rules_images", bind="query-params", format_func=lambda v: _(SEEN[v]),
+        help=_("{n} batches of the run's size; the weights are frozen.").format(n=STEPS),
+    )  # fmt: skip
     before, found = _effects(sides.train_only(), str(seen), sides.momentum)
     board([_effects_card(sides, before, found, str(seen))], key="rules", revision=run.id)
     st.dataframe(
         pd.DataFrame(
             {
                 _("way"): [_(WAYS[way]) for way in found],
-                _("momentum a step, from the updates"): [m.expected for m, _a in found.values()],
-                _("the same, measured"): [m.momentum for m, _a in found.values()],
-                _("eval accuracy after, %"): [100 * a for _m, a in found.values()],
-                _("momentum that makes up for it"): [
+                _("momentum a step, computed"): [m.expected for m, _a in found.values()],
+                _("measured"): [m.momentum for m, _a in found.values()],
+                _("eval after, %"): [100 * a for _m, a in found.values()],
+                _("set this instead"): [
                     _compensated(sides.momentum, moved.expected) for moved, _a in found.values()
                 ],
             }
@@ -169,12 +163,12 @@ def _side_effects(run: RunView, sides: Sides) -> None:
         column_config={
             name: st.column_config.NumberColumn(format="%.4g")
             for name in (
-                _("momentum a step, from the updates"),
-                _("the same, measured"),
-                _("momentum that makes up for it"),
+                _("momentum a step, computed"),
+                _("measured"),
+                _("set this instead"),
             )
         }
-        | {_("eval accuracy after, %"): st.column_config.NumberColumn(format="%.1f")},
+        | {_("eval after, %"): st.column_config.NumberColumn(format="%.1f")},
     )
 
 
@@ -227,8 +221,8 @@ def _effects_card(
         ),
         figure=accuracy_after(before, {_(WAYS[way]): a for way, (_m, a) in found.items()}),
         sentence=_(
-            "{n} batches of {what} at momentum {m:g}, weights frozen: eval mode goes from "
-            "{before:.1%} to {plain:.1%}. With checkpointing each batch counts twice, so a step "
+            "{n} batches of {what} at momentum {m:g}, weights frozen: eval mode on all test images, "
+            "with the statistics that the layers keep, goes from {before:.1%} to {plain:.1%}. With checkpointing each batch counts twice, so a step "
             "moves the statistics as one at momentum {measured:.3g} would."
         ).format(
             n=STEPS, what=_(SEEN[seen]), m=sides.momentum, before=before, plain=plain,

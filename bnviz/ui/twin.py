@@ -10,6 +10,7 @@ import streamlit as st
 from bnviz import data
 from bnviz.figures.twin import accuracy_by_class, probability_of_truth
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
 from bnviz.ui.board import board
 from bnviz.ui.both_sides import Sides, eval_words, frame_of, test_images
 from bnviz.ui.live import Card
@@ -106,7 +107,7 @@ def _cards(run: RunView, frame: pd.DataFrame, sides: Sides) -> list[Card]:
     return [
         Card(
             key="truth",
-            title=_("Off the diagonal, the mode changes the answer"),
+            title=_("Off the diagonal, the mode changes how sure the network is of the truth"),
             figure=probability_of_truth(frame, names),
             sentence=gap_sentence(run, frame, sides),
             alt=_("Probability of the true class in train mode and in eval mode, a dot an image"),
@@ -133,6 +134,10 @@ def _cards(run: RunView, frame: pd.DataFrame, sides: Sides) -> list[Card]:
 
 def gap_sentence(run: RunView, frame: pd.DataFrame, sides: Sides) -> str:
     """Which mode is ahead by how much, and whether that is more than chance."""
+    if not VARIANTS[sides.variant].normalizes:
+        return _("{label} has no BN: both modes compute the same, image by image.").format(
+            label=run.labels[sides.variant]
+        )
     gap = gap_of(frame)
     words = {
         "label": run.labels[sides.variant],
@@ -177,7 +182,7 @@ def _image_table(frame: pd.DataFrame, sides: Sides) -> None:
     )  # fmt: skip
     rows = frame[filters[chosen][1]].head(ROWS)
     if rows.empty:
-        st.info(_("No image: both modes agree here. Try smaller batches or another momentum."))
+        st.info(_("No image: both modes agree here."))
         return
     images, _labels = test_images(sides.dataset, sides.images)
     names = np.array([_(name) for name in data.CLASSES])

@@ -156,6 +156,7 @@ def test_three_questions_find_the_row_of_the_reader_s_own_code(page):
     expect(page.get_by_text("It normalizes by the batch")).to_be_visible()
     radio(page, "rules_mode", "model.eval()").click()
     expect(page.get_by_text("It normalizes by the running statistics")).to_be_visible()
+    chart(page, "side_effects").scroll_into_view_if_needed()  # out of sight it is not drawn
     before = series(page, "side_effects")
     radio(page, "rules_images", "training images of one class").click()
     wait_for_series_other_than(page, "side_effects", before)

@@ -72,6 +72,8 @@ def both_modes() -> None:
     both_sides.eval_controls(run)
     with plainly():
         sides = both_sides.chosen(run)
+        if words := both_sides.aside(run, sides):
+            st.caption(words)
         if view == "twin" or sides.variant in with_statistics(run):
             VIEWS[view](run, sides)
         else:

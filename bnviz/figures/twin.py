@@ -16,24 +16,6 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
 
     `frame` is what `bnviz.analysis.modes.paired` returns.
     """
-    groups = (
-        (_("same answer"), ~frame["differ"], "batch", "circle", 5),
-        (
-            _("only eval mode right"),
-            frame["differ"] & frame["eval_right"],
-            "right",
-            "triangle-up",
-            9,
-        ),
-        (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
-        (
-            _("both wrong, differently"),
-            frame["differ"] & ~frame["eval_right"] & ~frame["train_right"],
-            "note",
-            "x",
-            8,
-        ),
-    )
     data = [
         {
             "type": "scatter",
@@ -45,7 +27,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
             "showlegend": False,
         }
     ]
-    for name, mask, shade, symbol, size in groups:
+    for name, mask, shade, symbol, size in _groups(frame):
         count = int(mask.sum())
         rows = frame[mask].iloc[:: -(-count // MOST_DOTS) or 1]
         drawn = _("{n:,} drawn of {count:,}").format(n=len(rows), count=count)
@@ -78,6 +60,28 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
                 "range": [-3, 103],
             },
         },
+    )
+
+
+def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], ...]:
+    """Name, mask, colour, symbol and size of the images that share a fate."""
+    return (
+        (_("same answer"), ~frame["differ"], "batch", "circle", 5),
+        (
+            _("only eval mode right"),
+            frame["differ"] & frame["eval_right"],
+            "right",
+            "triangle-up",
+            9,
+        ),
+        (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
+        (
+            _("both wrong, differently"),
+            frame["differ"] & ~frame["eval_right"] & ~frame["train_right"],
+            "note",
+            "x",
+            8,
+        ),
     )
 
 

@@ -135,6 +135,7 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
             )
 
     def words(option: Any) -> str:
+        """What the list calls a checkpoint."""
         if option == 0:
             return _("newest")  # in a link it stays so while a run goes on
         if option in kept_ones:
@@ -210,7 +211,7 @@ def chosen(run: RunView) -> Sides:
         checkpoint = int(checkpoint.split("-")[0])
     elif source == MENDED and mended is not None:
         if (mended.variant, mended.step) == (variant, checkpoint):
-            token = f"{mended.method} {mended.details} {mended.seconds}"
+            token = _token(mended)
         else:
             source = OWN
     return Sides(
@@ -232,6 +233,23 @@ def mended_of(run: RunView) -> "Mended | None":
 def _all_mended() -> "dict[str, Mended | None]":
     """By run what this visitor has mended; None where it was undone."""
     return st.session_state.setdefault("mended_statistics", {})
+
+
+def _token(mended: "Mended") -> str:
+    """What tells one mending from another."""
+    return f"{mended.method} {mended.details} {mended.seconds}"
+
+
+def aside(run: RunView, sides: Sides) -> str:
+    """That mended statistics are chosen but belong to another checkpoint; empty where they do not."""
+    mended = mended_of(run)
+    asked_for = st.session_state["eval_source"] == MENDED
+    if mended is None or not asked_for or sides.source == MENDED:
+        return ""
+    return _(
+        "The mended statistics are those of {label} at step {step:,}; here the eval side has the "
+        "ones that the layers kept."
+    ).format(label=run.labels[mended.variant], step=mended.step)
 
 
 def _linked(name: str) -> str | None:
@@ -266,7 +284,7 @@ def _mended_statistics(sides: Sides) -> Any:
         if each.name == sides.token and run.source.folder is not None:
             return kept_statistics(run.source, run.source.folder, each)
     mended = mended_of(run)
-    if mended is None:
+    if mended is None or _token(mended) != sides.token:
         raise RunError(
             _("The checkpoint {name} is gone. Choose another one.").format(name=sides.token)
         )

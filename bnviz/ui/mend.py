@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bnviz.train.mended import Mended
 
 HEIGHT = 300
+ALIKE = 0.1
+"""Points of accuracy, of 10,000 images ten, below which nothing is gained or lost."""
 BATCHES = (1, 4, 16, 60, 250, 625)
 METHODS = {
     "recalibrated": N_("Recalibrate"),
@@ -97,6 +99,7 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
     source = run.source
 
     def work(progress: Progress) -> "Mended":
+        """What the thread does."""
         from bnviz.train.mended import mend
 
         return mend(
@@ -143,15 +146,20 @@ def _card(run: RunView, mended: "Mended") -> Card:
             seconds=mended.seconds,
         )
         + " "
-        + (
-            _("That is no gain here: the running statistics were as good.")
-            if gain < 0.1
-            else _("No weight was changed.")
-        ),
+        + _worth(gain),
         alt=_("Accuracy in eval mode before and after mending"),
         height=HEIGHT,
         asked=f"{mended}",
     )
+
+
+def _worth(gain: float) -> str:
+    """Whether so many points of accuracy are a gain."""
+    if gain <= -ALIKE:
+        return _("That is a loss: the statistics that the layers kept were better here.")
+    if gain < ALIKE:
+        return _("That is no gain here: the statistics that the layers kept were as good.")
+    return _("No weight was changed.")
 
 
 def what_was_done(method: str, details: dict[str, float]) -> str:
@@ -193,7 +201,7 @@ def _keep_or_undo(run: RunView, mended: "Mended") -> None:
         )
         if st.button(
             _("Undo"), key="mend_undo", icon=":material/undo:", on_click=undo,
-            help=_("The eval side goes back to the statistics that the layers kept."),
+            help=_("The eval side has replayed statistics again."),
         ):  # fmt: skip
             st.rerun()
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from bnviz.figures.over_run import modes_over_checkpoints, pairs_over_checkpoints
 from bnviz.i18n import _
+from bnviz.train.running_view import width_for
 from bnviz.train.store import nearest_checkpoint
 from bnviz.ui.board import board
 from bnviz.ui.both_sides import MENDED, OWN, Sides, frame_of
@@ -14,6 +15,8 @@ from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
 
 HEIGHT = 400
+CHECKPOINTS = 12
+"""So many of a long run's checkpoints are shown at least, and twice as many at most."""
 
 
 def show(run: RunView, sides: Sides) -> None:
@@ -45,23 +48,32 @@ def _tests(run: RunView, sides: Sides) -> list[int]:
     return [event["step"] for event in run.history.events if event["kind"] == "note_test"]
 
 
+def steps_on_show(stored: list[int]) -> list[int]:
+    """Evenly spaced ones of the `stored` steps and the newest, at most twice CHECKPOINTS and one.
+
+    The same ones again while a run goes on, until it is so long that every second is left out.
+    """
+    spaced = stored[:: width_for(len(stored), CHECKPOINTS)]
+    return sorted({*spaced, *stored[-1:]})
+
+
 def _checkpoints(run: RunView, sides: Sides) -> pd.DataFrame:
     """Columns step, train, eval (accuracies, 0 to 1) and the counts of `paired_counts`."""
+    source = OWN if sides.source == MENDED else sides.source
+    steps = steps_on_show(run.source.checkpoints(sides.variant))
+    return pd.DataFrame(
+        [_counted(replace(sides, step=step, source=source, token="")) for step in steps]
+    )
+
+
+@st.cache_data(max_entries=1024, show_spinner=False)
+def _counted(sides: Sides) -> dict[str, float]:
+    """A row of `_checkpoints`: a page that ticks counts only what is new."""
     from bnviz.analysis.modes import paired_counts
 
-    source = OWN if sides.source == MENDED else sides.source
-    rows = []
-    for step in run.source.checkpoints(sides.variant):
-        frame = frame_of(replace(sides, step=step, source=source, token=""))
-        rows.append(
-            {
-                "step": step,
-                "train": frame["train_right"].mean(),
-                "eval": frame["eval_right"].mean(),
-                **paired_counts(frame),
-            }
-        )
-    return pd.DataFrame(rows)
+    frame = frame_of(sides)
+    right = {side: float(frame[f"{side}_right"].mean()) for side in ("train", "eval")}
+    return {"step": sides.step, **right, **paired_counts(frame)}
 
 
 def _accuracy_card(run: RunView, sides: Sides, frame: pd.DataFrame, asked: str) -> Card:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from bnviz.config import RunConfig
+from bnviz.errors import RunError
 from bnviz.figures import company, drift, mend, over_run, shift, side_effects
-from bnviz.train.mended import kept
+from bnviz.train.mended import Mended, kept
 from bnviz.train.store import RunWriter, runs_folder
 from bnviz.train.trainer import Trainer
+from bnviz.ui import both_sides
+from bnviz.ui.both_sides import Sides
+from bnviz.ui.mend import _worth
+from bnviz.ui.over_run import CHECKPOINTS, steps_on_show
 from bnviz.ui.registry import jobs, measurements
 from bnviz.ui.twin import gap_of
 
@@ -171,6 +177,11 @@ def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(st
     settle(app, app.selectbox(key="checkpoint").set_value(one.name))
     choose(app, "twin")
     assert f"{one.after:.1%}" in app.metric[1].value
+    settle(app, app.selectbox(key="checkpoint").set_value(20))
+    assert any(
+        "mended statistics are those of nn.BatchNorm at step 25" in c.value for c in app.caption
+    )
+    settle(app, app.selectbox(key="checkpoint").set_value(one.name))
     choose(app, "mend")
     settle(app, app.button(key=f"mend_drop_{one.name}").click())
     app.run()
@@ -202,6 +213,36 @@ def test_the_batch_size_is_the_run_s_own_until_the_reader_chooses_another(sample
     settle(app, app.select_slider(key="twin_batch").set_value(64))
     settle(app, app.selectbox(key="run").set_value("recorded"))
     assert app.select_slider(key="twin_batch").value == 64
+
+
+def test_a_long_run_shows_no_more_checkpoints_than_a_shorter_one_and_the_newest_always():
+    long = list(range(20, 50_020, 500))
+    shown = steps_on_show(long)
+    assert len(shown) <= 2 * CHECKPOINTS + 1
+    assert (shown[0], shown[-1]) == (long[0], long[-1])
+    assert set(steps_on_show(long[:-1])) - {long[-2]} <= set(shown), "a tick keeps what it had"
+    assert steps_on_show([20, 40, 60]) == [20, 40, 60]
+    assert steps_on_show([]) == []
+
+
+def test_what_was_mended_is_called_a_gain_only_where_it_is_one():
+    assert "a loss" in _worth(-3)
+    assert "as good" in _worth(-0.05) and "as good" in _worth(0.05)
+    assert _worth(2) == "No weight was changed."
+
+
+def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_what_else_was_mended(monkeypatch):
+    mended = Mended("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
+    monkeypatch.setattr(both_sides, "mended_of", lambda run: mended)
+    sides = Sides(
+        "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "mended",
+        "400-builtin.blended-1", 0.1, 1e-5, (),
+    )  # fmt: skip
+    with pytest.raises(RunError, match=r"400-builtin.blended-1 is gone"):
+        both_sides.eval_options(sides)
+    assert (
+        both_sides.eval_options(replace(sides, token=both_sides._token(mended)))["statistics"] == {}
+    )
 
 
 def test_the_gap_and_its_error_are_those_of_paired_answers():

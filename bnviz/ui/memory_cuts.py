@@ -48,7 +48,10 @@ def cut_buttons() -> None:
 
     experiment, alive = lab().experiment, lab().going_on
     st.markdown(
-        _("**Cut it.** Which of these frees what the running experiment holds? Guess first.")
+        _(
+            "**Cut it.** Which of these frees what the running experiment holds? Guess first. "
+            "Each takes the one before back."
+        )
     )
     with st.container(horizontal=True, gap="small"):
         for name in (*CUTS, UNDO):
@@ -94,7 +97,11 @@ def cuts_card(events: list[dict[str, Any]]) -> Card:
         key="cuts",
         title=_("What each cut freed"),
         figure=freed_by_cut(names, frame["before"].to_numpy(float), frame["freed"].to_numpy(float)),
-        sentence=_("The most was freed by {name}: {freed} of {before}.").format(
+        sentence=(
+            _("The most was freed by {name}: {freed} of {before}.")
+            if best["freed"] > 0
+            else _("Nothing that was tried so far has freed anything of {before}.")
+        ).format(
             name=cut_name(best["name"]),
             freed=size_words(best["freed"]),
             before=size_words(best["before"]),

@@ -15,6 +15,8 @@ tensor from batch to batch keeps every batch::
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,7 +124,7 @@ class GraphCensus:
         self.holders: tuple[str, ...] = ()
         """Names of the tensors that have a graph, as they were found last."""
         self.batches: list[Batch] = []
-        """What each `update` found new, since the chain began."""
+        """What each `update` found new and is still alive."""
         self.nodes = 0
         """Autograd nodes kept alive."""
         self.bytes = 0
@@ -141,7 +143,7 @@ class GraphCensus:
         nodes, stop = newer_nodes(found.values(), self._newest), _next_number()
         spans = tuple((number - self._begun, name) for number, name in self._spans)
         batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, stop, spans))
-        if found:
+        if nodes:
             self._add(batch, nodes)
         self._begun = stop
         self._spans.clear()
@@ -172,7 +174,7 @@ class GraphCensus:
         self._times[batch.kept] += 1
         self.nodes += batch.nodes
         self.bytes += batch.bytes
-        self._newest = max(nodes, default=self._newest)
+        self._newest = max(nodes)
 
     def table(self) -> pd.DataFrame:
         """Columns layer, operation (autograd's name of the node), nodes and bytes; most bytes first.
@@ -391,3 +393,12 @@ def device_bytes(device: torch.device) -> tuple[int, int]:
     if device.type == "mps":
         return torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
     return 0, 0
+
+
+def trim() -> None:
+    """Ask glibc to give freed memory back to the system; does nothing where there is no glibc.
+
+    https://man7.org/linux/man-pages/man3/malloc_trim.3.html
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,108 @@
+"""What watching a graph costs, and whether it costs more for a long chain: the note's LeNet.
+
+    python benchmarks/census.py [--batches 16 64] [--rounds 30] [--chain 10000] [--threads 1] [--json]
+
+Two networks take turns, one of them watched (`bnviz.analysis.memory.watch`, a look after each
+step). The added share is the median over the rounds of (watched / bare - 1). For the long chain:
+milliseconds of a look at the 100th to 200th batch and at the last hundred, on test batches of 2.
+"""
+
+import statistics
+import time
+
+import torch
+from common import median_ratio, parser, show, use_threads
+from torch import nn
+from torch.nn import functional as F
+
+from bnviz.analysis.memory import GraphCensus, release, watch
+from bnviz.nn import LeNet
+
+STEPS = 20
+
+
+class Loop:
+    """The note's network with a way to step it."""
+
+    def __init__(self, batch: int, kind: str, watched: bool):
+        self.model = LeNet("note", momentum=0.9)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01, fused=True)
+        self.inputs, self.labels = torch.rand(batch, 1, 28, 28), torch.arange(batch) % 10
+        self.kind, self.census = kind, watch(self.model) if watched else None
+
+    def step(self) -> None:
+        """A training step or a test batch, and a look if it is watched."""
+        if self.kind == "training step":
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(self.inputs), self.labels).backward()
+            self.optimizer.step()
+        else:
+            self.model(self.inputs)
+        if self.census is not None:
+            self.census.update()
+
+    def seconds(self) -> float:
+        """Time of some steps; their graph is freed afterwards, untimed."""
+        began = time.perf_counter()
+        for _ in range(STEPS):
+            self.step()
+        took = time.perf_counter() - began
+        forget(self.model, self.census)
+        return took
+
+
+def forget(model: nn.Module, census: GraphCensus | None) -> None:
+    release(model)
+    if census is not None:
+        census.recount()
+
+
+def cost(batch: int, kind: str, rounds: int) -> dict[str, object]:
+    bare, watched = Loop(batch, kind, False), Loop(batch, kind, True)
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(-3, rounds):
+        for loop, taken in zip((bare, watched), times, strict=True):
+            seconds = loop.seconds()
+            if number >= 0:
+                taken.append(seconds)
+    return {
+        "what": kind,
+        "batch": batch,
+        "bare ms": 1e3 * statistics.median(times[0]) / STEPS,
+        "watched ms": 1e3 * statistics.median(times[1]) / STEPS,
+        "added %": 100 * (median_ratio(times[1], times[0]) - 1),
+    }
+
+
+def long_chain(length: int) -> list[dict[str, object]]:
+    loop, looks = Loop(2, "test batch", True), []
+    for _ in range(length):
+        loop.model(loop.inputs)
+        began = time.perf_counter()
+        assert loop.census is not None
+        loop.census.update()
+        looks.append(1e3 * (time.perf_counter() - began))
+    return [
+        {"what": f"a look, {name} of {length:,} batches", "watched ms": statistics.median(part)}
+        for name, part in (("101st to 200th", looks[100:200]), ("last hundred", looks[-100:]))
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--batches", type=int, nargs="+", default=[16, 64])
+    options.add_argument("--rounds", type=int, default=30)
+    options.add_argument("--chain", type=int, default=10_000)
+    options.add_argument("--threads", type=int, default=1)
+    args = options.parse_args(arguments)
+    use_threads(args.threads)
+    rows = [
+        cost(batch, kind, args.rounds)
+        for batch in args.batches
+        for kind in ("training step", "test batch")
+    ]
+    show(rows + long_chain(args.chain), args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -180,7 +180,7 @@ def _table(records: list[_Record], kinds: dict[int, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-# ---- what each saved tensor of a BN layer is for -------------------------------------------------
+# ---- what each saved tensor is for ---------------------------------------------------------------
 
 _WRITTEN_OUT = {
     ("PowBackward0", "self"): N_(
@@ -245,15 +245,35 @@ PURPOSES: dict[str, dict[tuple[str, str], str]] = {
     },
     "none": {},
 }
-"""By variant, then by operation and name of the saved tensor, on a CPU in train mode."""
+"""By variant, then by operation and name of the tensor that its BN layers save (CPU, train mode)."""
+COMMON_PURPOSES: dict[tuple[str, str], str] = {
+    ("ConvolutionBackward0", "input"): N_(
+        "The layer's input: correlated with the gradient, it gives the filters'."
+    ),
+    ("ConvolutionBackward0", "weight"): N_("The filters: they carry the gradient to the input."),
+    ("AddmmBackward0", "mat1"): N_(
+        "The layer's input: multiplied with the gradient, it gives the weights'."
+    ),
+    ("AddmmBackward0", "mat2"): N_("The weights: they carry the gradient to the input."),
+    ("SigmoidBackward0", "result"): N_("The output s: the slope of a sigmoid is s (1 − s)."),
+    ("MaxPool2DWithIndicesBackward0", "self"): N_("The input: its shape is the gradient's."),
+    ("MaxPool2DWithIndicesBackward0", "result1"): N_(
+        "Where each maximum stood, as 8-byte integers: there the gradient goes."
+    ),
+    ("LogSoftmaxBackward0", "result"): N_("Log-probabilities: their softmax is in the gradient."),
+    ("NllLossBackward0", "self"): N_("Log-probabilities: their shape is the gradient's."),
+    ("NllLossBackward0", "target"): N_("The labels: at these places the gradient goes in."),
+    ("NllLossBackward0", "total_weight"): N_("How many images the mean divides by."),
+}
+"""The same for the other layers of a LeNet with sigmoids, and the loss."""
 
 
 def purpose(variant: str, operation: str, saved: str) -> str | None:
-    """What a tensor that a BN layer of `variant` saves is for, in one sentence to be translated.
+    """What a tensor that a LeNet with BN layers of `variant` saves is for, to be translated.
 
-    `operation` and `saved` as in `saved_for_backward`; None for what no BN layer saves on a CPU.
+    `operation` and `saved` as in `saved_for_backward`; None for those that it does not save on a CPU.
     """
-    return PURPOSES.get(variant, {}).get((operation, saved))
+    return {**COMMON_PURPOSES, **PURPOSES.get(variant, {})}.get((operation, saved))
 
 
 # ---- the memory that one step takes --------------------------------------------------------------
@@ -270,14 +290,20 @@ class StepMemory:
     peak: int
     end: int
     curve: pd.DataFrame
-    """Columns at (0 to 1 the forward pass, to 2 backward, to 3 the update), ms and bytes: what is
-    taken from that moment on; the peak is among its at most CURVE_POINTS points."""
+    """Columns at (below 1 the forward pass, below 2 backward, below 3 the update; within each evenly
+    by the order of allocations), ms since the start under the profiler, and bytes: what is taken
+    from then on. The peak is among its at most CURVE_POINTS points."""
 
     @property
     def peak_phase(self) -> str:
         """In which of PHASES the peak falls."""
+        return PHASES[self.peak_index]
+
+    @property
+    def peak_index(self) -> int:
+        """Its place among PHASES."""
         at = self.curve["at"].iloc[int(self.curve["bytes"].to_numpy().argmax())]
-        return PHASES[min(int(at), len(PHASES) - 1)]
+        return min(int(at), len(PHASES) - 1)
 
 
 def peak_of_a_step(
@@ -341,10 +367,22 @@ def _curve(events: Any, device: torch.device) -> pd.DataFrame:
         for e in events
         if e.name() == "[memory]" and e.device_type() == kind and e.start_ns() >= start
     )
-    moments = np.array([start, *(moment for moment, _size in changes)], np.float64)
+    moments = np.array([start, *(moment for moment, _size in changes)], np.int64)
     sizes = np.cumsum([0, *(size for _moment, size in changes)])
-    at = np.interp(moments - start, np.array(borders) - start, range(len(borders)))
-    return pd.DataFrame({"at": at, "ms": (moments - start) / 1e6, "bytes": sizes})
+    return pd.DataFrame(
+        {"at": _places(moments, borders), "ms": (moments - start) / 1e6, "bytes": sizes}
+    )
+
+
+def _places(moments: np.ndarray, borders: list[int]) -> np.ndarray:
+    """Ascending `moments` as 0 to 1, 1 to 2, … between the borders, evenly by their order.
+
+    By order and not by time, which is another in each measurement.
+    """
+    phase = np.clip(np.searchsorted(borders, moments, side="right") - 1, 0, len(borders) - 2)
+    first = np.searchsorted(phase, phase)
+    count = np.bincount(phase)[phase]
+    return phase + (np.arange(len(moments)) - first) / count
 
 
 def _thinned(curve: pd.DataFrame) -> pd.DataFrame:

@@ -1,106 +1,367 @@
-"""What running statistics keep alive: autograd nodes and the tensors that those saved.
+"""What keeps an autograd graph alive, and the tensors that it saved: a census of any module.
 
-A statistic that was computed with gradients on and not detached has a ``grad_fn``. Along its
-``next_functions`` hang the nodes of every batch it was averaged over, and each node holds the
-tensors it saved for a backward pass, until that pass frees them
-(https://docs.pytorch.org/docs/stable/notes/autograd.html#saved-tensors).
+A tensor that was computed with gradients on and not detached has a ``grad_fn``. Along its
+``next_functions`` hang the nodes of all that it was computed from, and each node holds the tensors
+it saved for a backward pass, until that pass frees them
+(https://docs.pytorch.org/docs/stable/notes/autograd.html#saved-tensors). A module that keeps such a
+tensor from batch to batch keeps every batch::
+
+    with watch(model) as seen:
+        for inputs, labels in batches:
+            train_step(inputs, labels)
+            seen.update()
+    print(seen.verdict())
 """
 
-from collections.abc import Iterable
-from typing import Any
+from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS
+
+Spans = tuple[tuple[int, str], ...]
+"""Numbers of nodes since the batch began, ascending, and the layer that ran from there on."""
+
+OUTSIDE = ""
+"""The layer of what was computed in no layer's forward (running averages included, see `watch`)."""
+
+_STANDARD = frozenset(vars(nn.Module()))
+_PLAIN = frozenset({bool, int, float, str})  # what most attributes are
+_LEAF_NUMBER = 2**62  # a leaf's AccumulateGrad has the largest number there is
+
+
+class Saved(NamedTuple):
+    """A tensor that a node saved for its backward pass."""
+
+    name: str
+    tensor: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What batches of one kind leave behind, by layer and operation."""
+
+    bytes: int
+    """Of the storages that the nodes saved."""
+    counts: Counter[tuple[str, str]]
+    """Nodes by layer and operation."""
+    sizes: Counter[tuple[str, str]]
+    """Bytes by layer and operation; a storage belongs to the node that saved it first."""
+    spans: Spans
+    largest: tuple[int, int]
+    """The node that saved the most, by its place in the batch, and how many bytes."""
+
+    def looks_like(self, nodes: list[tuple[int, Any]], begun: int) -> bool:
+        """Whether the node at that place has saved as much."""
+        place, size = self.largest
+        return any(number == begun + place and _saved_bytes(node) == size for number, node in nodes)
+
+
+class Batch(NamedTuple):
+    """What came to the graph between two looks at it."""
+
+    start: int
+    """Autograd's number of the first node that could belong to it."""
+    stop: int
+    """The number after its last one."""
+    nodes: int
+    """Of them those that are kept alive."""
+    kept: Kept
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the storages that these saved."""
+        return self.kept.bytes
+
+    def layer_of(self, number: int) -> str:
+        """The layer in whose forward the node of that number was made."""
+        return _layer(self.kept.spans, number - self.start)
+
+    def table(self) -> pd.DataFrame:
+        """As `GraphCensus.table`, of this batch alone."""
+        return _table(Counter({self.kept: 1}))
 
 
 class GraphCensus:
-    """Counts what the running statistics of `model` keep alive, one step at a time.
+    """Counts what `held` keeps alive, one batch at a time: modules, tensors, lists and dicts of them.
 
     `update` walks only the nodes that are newer than the last walk (autograd numbers them in
     order), so its cost does not grow with the chain, and it keeps no reference to any of them.
-    Parameters are not counted: they live anyway. Call it after each forward pass that may have
-    moved the statistics, before the weights change.
+    Parameters and their leaves are not counted: they live anyway. Call it after each step, when
+    `backward` has freed what it frees, in the thread that computes: each thread numbers its own.
+    Tensors that were saved under `torch.autograd.graph.saved_tensors_hooks` are not seen.
     """
 
-    def __init__(self, model: nn.Module):
-        self._parameters = list(model.parameters())
-        self._layers = [
-            layer for layer in model.modules() if any(hasattr(layer, n) for n in STATISTICS)
-        ]
+    def __init__(self, *held: Any):
+        self._held = held
+        self._modules = [module for thing in held if isinstance(thing, nn.Module)
+                         for module in thing.modules()]  # fmt: skip
+        self._names = {module: path for thing in held if isinstance(thing, nn.Module)
+                       for path, module in thing.named_modules()}  # fmt: skip
+        self.parameters = {_identity(p) for m in self._modules for p in m.parameters(False)}
         self._newest = -1
+        self._begun = _next_number()
+        self._spans: list[tuple[int, str]] = []
+        self._sizes: list[int] = []
+        self._attributes: list[tuple[nn.Module, str, str]] = []
+        self._known: dict[tuple[Spans, int], list[Kept]] = {}
+        self._times: Counter[Kept] = Counter()
+        self.holders: tuple[str, ...] = ()
+        """Names of the tensors that have a graph, as they were found last."""
+        self.batches: list[Batch] = []
+        """What each `update` found new, since the chain began."""
         self.nodes = 0
         """Autograd nodes kept alive."""
         self.bytes = 0
         """Bytes of the storages that these nodes saved."""
 
-    def update(self) -> None:
-        """Add what came since the last call; a chain that was cut counts as nothing again."""
-        roots = [
-            value.grad_fn
-            for layer in self._layers
-            for name in STATISTICS
-            if isinstance(value := getattr(layer, name, None), Tensor) and value.grad_fn is not None
-        ]
-        if not roots:
-            self.nodes = self.bytes = 0
-            return
-        skip = {p.untyped_storage().data_ptr() for p in self._parameters}
-        nodes, size, newest = _walk(roots, self._newest, skip)
-        self.nodes += nodes
-        self.bytes += size
-        self._newest = newest
+    def update(self, *others: Any) -> Batch:
+        """Add what came since the last call; `others` are held too, for this once.
+
+        A chain that was cut counts as nothing again. If only some of the tensors were detached,
+        all is counted anew.
+        """
+        found = dict(self._graphs(*others))
+        holders = tuple(found)
+        if not set(self.holders) <= found.keys():
+            self._forget()
+        self.holders = holders
+        nodes = newer_nodes(found.values(), self._newest)
+        kept, stop = self._count(nodes), _next_number()
+        batch = Batch(self._begun, stop, len(nodes), kept)
+        if nodes:
+            self._newest = max(number for number, _node in nodes)
+        if found:
+            self.batches.append(batch)
+            self._times[kept] += 1
+        self.nodes += batch.nodes
+        self.bytes += batch.bytes
+        self._begun = stop
+        self._spans.clear()
+        return batch
+
+    def recount(self, *others: Any) -> None:
+        """Walk the whole chain: after something of it was cut or freed.
+
+        What is left counts as one batch, the layers of older nodes are not known any more.
+        """
+        self._forget()
+        self.update(*others)
+
+    def table(self) -> pd.DataFrame:
+        """Columns layer, operation (autograd's name of the node), nodes and bytes; most bytes first.
+
+        Layers are names of modules, known for what was computed while `watch` listened.
+        """
+        return _table(self._times)
+
+    def verdict(self) -> str:
+        """One sentence: whether a graph is kept, by what, and what a batch adds."""
+        if not self.holders:
+            return _("No graph is kept from batch to batch.")
+        last = self.batches[-1]
+        return _(
+            "A graph is kept: {nodes:,} nodes with {size:,} bytes, {new:,} bytes of them from the "
+            "last batch. Held by {holders}. Detach what is kept, or compute it under no_grad."
+        ).format(
+            nodes=self.nodes, size=self.bytes, new=last.bytes, holders=_some(self.holders, 4)
+        )  # fmt: skip
+
+    def listen(self) -> None:
+        """Note from now on in which layer a node is made (modules without children), until `close`.
+
+        Each layer gets a forward of its own instead of a hook, which costs less.
+        """
+        for module in self._modules:
+            if not any(True for _child in module.children()):
+                module.forward = partial(self._noting, self._names[module], module.forward)
+
+    def close(self) -> None:
+        """Give the layers their own forward back."""
+        for module in self._modules:
+            vars(module).pop("forward", None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _noting(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._spans.append((_next_number(), name))
+        result = forward(*args, **kwargs)
+        self._spans.append((_next_number(), OUTSIDE))
+        return result
+
+    def _count(self, nodes: list[tuple[int, Any]]) -> Kept:
+        """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
+
+        Alike are those whose layers ran at the same numbers, that left as many nodes, and whose
+        largest tensor is as large or freed too.
+        """
+        spans = tuple((number - self._begun, name) for number, name in self._spans)
+        alike = self._known.setdefault((spans, len(nodes)), [])
+        for kept in alike:
+            if kept.looks_like(nodes, self._begun):
+                return kept
+        alike.append(_count(nodes, self._begun, spans, self.parameters))
+        return alike[-1]
+
+    def _forget(self) -> None:
+        self._newest, self.nodes, self.bytes = -1, 0, 0
+        self._times.clear()
+        self.batches = []
+
+    def _graphs(self, *others: Any) -> Iterator[tuple[str, Any]]:
+        """Name and ``grad_fn`` of every tensor that is held and has one."""
+        sizes = [len(vars(module)) for module in self._modules]
+        if sizes != self._sizes:
+            self._sizes, self._attributes = sizes, list(self._may_hold())
+        for module, name, path in self._attributes:
+            yield from _graphs_in(getattr(module, name), path)
+        for thing in (*self._held, *others):
+            if not isinstance(thing, nn.Module):
+                yield from _graphs_in(thing)
+
+    def _may_hold(self) -> Iterator[tuple[nn.Module, str, str]]:
+        """Module, attribute and full name of all that is, or may become, a tensor or holds some."""
+        for module in self._modules:
+            for name, value in {**vars(module), **module._buffers}.items():
+                if name not in _STANDARD and type(value) not in _PLAIN:
+                    yield module, name, ".".join(filter(None, (self._names[module], name)))
 
 
-def _walk(roots: Iterable[Any], newer_than: int, skip: set[int]) -> tuple[int, int, int]:
-    """Count nodes with a sequence number above `newer_than` and the bytes they saved."""
-    stack, seen, storages = list(roots), set(), set(skip)
-    size, newest = 0, newer_than
+def _table(times: Counter[Kept]) -> pd.DataFrame:
+    counts: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for kept, number in times.items():
+        for key, count in kept.counts.items():
+            counts[key] += number * count
+            sizes[key] += number * kept.sizes[key]
+    rows = [(*key, count, sizes[key]) for key, count in counts.items()]
+    frame = pd.DataFrame(rows, columns=["layer", "operation", "nodes", "bytes"])
+    return frame.sort_values(["bytes", "nodes"], ascending=False, ignore_index=True)
+
+
+def _count(nodes: list[tuple[int, Any]], begun: int, spans: Spans, skip: set[int]) -> Kept:
+    """Bytes and nodes by layer and operation, each storage where it was saved first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    seen, largest = set(skip), (-1, -1)
+    for number, node in sorted(nodes, key=lambda pair: pair[0]):
+        key = _layer(spans, number - begun), node.name()
+        counts[key] += 1
+        for saved in saved_tensors(node):
+            storage = saved.tensor.untyped_storage()
+            if storage._cdata not in seen:
+                seen.add(storage._cdata)
+                sizes[key] += storage.nbytes()
+        largest = max(largest, (_saved_bytes(node), number - begun))
+    return Kept(sizes.total(), counts, sizes, spans, (largest[1], largest[0]))
+
+
+def _saved_bytes(node: Any) -> int:
+    return sum(saved.tensor.untyped_storage().nbytes() for saved in saved_tensors(node))
+
+
+def census(*held: Any) -> GraphCensus:
+    """What modules, tensors, lists and dicts keep alive right now: nodes, bytes, `table`, `verdict`.
+
+    >>> census(nn.BatchNorm1d(3)).bytes
+    0
+    """
+    found = GraphCensus(*held)
+    found.update()
+    return found
+
+
+def watch(*held: Any) -> GraphCensus:
+    """A census that notes in which layer each node is made; use it as a context manager.
+
+    Call `update` after each step. A layer is a module without children; what it computes from its
+    own state in its forward, running averages for one, belongs to it.
+    """
+    found = GraphCensus(*held)
+    found.listen()
+    return found
+
+
+def _graphs_in(value: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Tensor):
+        if value.grad_fn is not None:
+            yield ".".join(filter(None, path)), value.grad_fn
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _graphs_in(entry, *path, str(name))
+    elif isinstance(value, list | tuple):
+        for number, entry in enumerate(value):
+            yield from _graphs_in(entry, *path, str(number))
+
+
+def newer_nodes(roots: Iterable[Any], than: int) -> list[tuple[int, Any]]:
+    """All nodes behind `roots` with a number above `than`, each once, with it; leaves are left out."""
+    stack, seen, found = list(roots), set(), []
     while stack:
         node = stack.pop()
-        if node in seen or not hasattr(node, "_sequence_nr"):
+        if node in seen:
             continue
         number = node._sequence_nr()
-        # A leaf's AccumulateGrad node carries the largest number there is; it belongs to the leaf.
-        if number <= newer_than or hasattr(node, "variable"):
-            continue
-        seen.add(node)
-        newest = max(newest, number)
-        for tensor in saved_tensors(node):
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in storages:
-                storages.add(storage.data_ptr())
-                size += storage.nbytes()
-        stack.extend(function for function, _input in node.next_functions if function is not None)
-    return len(seen), size, newest
+        if than < number < _LEAF_NUMBER:
+            seen.add(node)
+            found.append((number, node))
+            stack += [function for function, _input in node.next_functions if function is not None]
+    return found
 
 
-# Per type of node: the names under which it may hold tensors; numbers and shapes are weeded out
-# the first time they are seen.
-_names: dict[Any, list[str]] = {}
-_NUMBERS = (bool, int, float, str, torch.dtype, torch.device, torch.memory_format)
+def _layer(spans: Spans, place: int) -> str:
+    """The layer that made the node of that place in its batch."""
+    at = bisect_right(spans, place, key=lambda span: span[0]) - 1
+    return spans[at][1] if at >= 0 else OUTSIDE
 
 
-def saved_tensors(node: Any) -> list[Tensor]:
-    """The tensors that an autograd node holds for its backward pass; none once it was freed."""
+def _next_number() -> int:
+    """The number that the next node of this thread will have."""
+    return torch._C._autograd._get_sequence_nr()
+
+
+def _identity(tensor: Tensor) -> int:
+    """Tells storages apart, also on the meta device, where all have the address 0."""
+    return tensor.untyped_storage()._cdata
+
+
+def _some(names: tuple[str, ...], count: int) -> str:
+    shown = ", ".join(names[:count])
+    left = len(names) - count
+    return _("{names} and {n} more").format(names=shown, n=left) if left > 0 else shown
+
+
+_RAW = "_raw_saved_"
+_names: dict[Any, list[str]] = {}  # by type of node: the attributes that hold tensors
+
+
+def saved_tensors(node: Any) -> list[Saved]:
+    """The tensors that an autograd node holds for its backward pass; none once that has freed them."""
     kind = type(node)
     if kind not in _names:
-        _names[kind] = [n for n in dir(kind) if n.startswith("_saved_") or n == "saved_tensors"]
-    found: list[Tensor] = []
-    for name in list(_names[kind]):
-        try:
-            value = getattr(node, name)
-        except RuntimeError:  # torch refuses: backward has freed all that the node had saved
-            break
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, tuple | list) and value and isinstance(value[0], Tensor):
-            found.extend(item for item in value if isinstance(item, Tensor))
-        elif isinstance(value, _NUMBERS) or (
-            isinstance(value, tuple | list) and value and isinstance(value[0], _NUMBERS)
-        ):
-            _names[kind].remove(name)
+        _names[kind] = [name for name in dir(kind) if name.startswith(_RAW)]
+    found = []
+    for name in _names[kind]:
+        raw = getattr(node, name)
+        for entry in raw if isinstance(raw, tuple) else (raw,):
+            # `data` is None once freed; `_saved_…` would raise instead, which takes 12 µs.
+            tensor = None if entry is None else entry.data
+            if tensor is not None:
+                found.append(Saved(name.removeprefix(_RAW), tensor))
     return found
 
 

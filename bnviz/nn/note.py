@@ -29,6 +29,8 @@ class NoteBatchNorm(nn.Module):
         unbiased: False averages the biased variance; True the unbiased one.
         chained_mean: True takes means one dimension after the other, with a graph node for each;
             False at once.
+        in_place: False makes new running statistics at each batch; True writes into those that
+            are there, without a graph, as torch does.
 
     The note does not check for a single value per channel: its variance is 0 and the output is
     beta. A deepcopy fails in torch (RuntimeError) while statistics keep their graph.
@@ -54,6 +56,7 @@ class NoteBatchNorm(nn.Module):
         buffers: bool = False,
         unbiased: bool = False,
         chained_mean: bool = True,
+        in_place: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -71,6 +74,7 @@ class NoteBatchNorm(nn.Module):
         self.keep_graph = keep_graph
         self.unbiased = unbiased
         self.chained_mean = chained_mean
+        self.in_place = in_place
         self.batch_mean: Tensor | None = None
         self.batch_var: Tensor | None = None
 
@@ -115,10 +119,14 @@ class NoteBatchNorm(nn.Module):
 
     def _average_in(self, mean: Tensor, var: Tensor, count: int) -> None:
         self.batch_mean, self.batch_var = mean.detach().flatten(), var.detach().flatten()
-        if not self.keep_graph:
+        if not self.keep_graph or self.in_place:
             mean, var = mean.detach(), var.detach()
         if self.unbiased:
             var = var * (count / max(count - 1, 1))
+        if self.in_place:
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var, self.momentum)
+            return
         self.running_mean = self.momentum * mean + (1 - self.momentum) * self.running_mean
         self.running_var = self.momentum * var + (1 - self.momentum) * self.running_var
 

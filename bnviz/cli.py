@@ -1,6 +1,6 @@
 """The command line: ``python -m bnviz run``, ``replay``, ``modes``, ``recalibrate``, ``data``.
 
-``parity`` and ``check`` stand in `bnviz.commands`. Results go to stdout, progress and messages to
+``memory``, ``parity`` and ``check`` stand in `bnviz.commands`. Results go to stdout, progress and messages to
 stderr. Exit status: 0 done, 2 bad input, 1 anything else that went wrong, or a layer that differs.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bnviz import __version__, data
-from bnviz.commands import parity
+from bnviz.commands import memory, parity
 from bnviz.commands import refuse as _refuse
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import BnvizError, ConfigError
@@ -426,6 +426,7 @@ def _table(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+app.command("memory")(memory.memory)
 app.command("parity")(parity.parity)
 app.command("check")(parity.check)
 

@@ -19,6 +19,26 @@ from bnviz.nn.variants import VARIANTS
 TRAIN_IMAGES = {"fashion-mnist": 60_000, "fashion-mnist-sample": 6_000}
 
 
+def known_variants(value: tuple[str, ...]) -> tuple[str, ...]:
+    """`value`, if it is one or more of VARIANTS, each once. Raises ValueError for anything else."""
+    unknown = [v for v in value if v not in VARIANTS]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], VARIANTS, n=1)
+        hint = _("; did you mean {near!r}?").format(near=near[0]) if near else "."
+        raise ValueError(
+            _("got {value!r}; allowed: {allowed}{hint}").format(
+                value=unknown[0], allowed=", ".join(VARIANTS), hint=hint
+            )
+        )
+    if not value or len(set(value)) < len(value):
+        raise ValueError(
+            _("got {value!r}; allowed: one or more of {allowed}, each once.").format(
+                value=",".join(value), allowed=", ".join(VARIANTS)
+            )
+        )
+    return value
+
+
 class Quirks(BaseModel):
     """The oddities of the note's layer and loop, each a switch; they act on the variant `note`.
 
@@ -103,22 +123,7 @@ class RunConfig(BaseModel):
     @field_validator("variants")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [v for v in value if v not in VARIANTS]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], VARIANTS, n=1)
-            hint = _("; did you mean {near!r}?").format(near=near[0]) if near else "."
-            raise ValueError(
-                _("got {value!r}; allowed: {allowed}{hint}").format(
-                    value=unknown[0], allowed=", ".join(VARIANTS), hint=hint
-                )
-            )
-        if not value or len(set(value)) < len(value):
-            raise ValueError(
-                _("got {value!r}; allowed: one or more of {allowed}, each once.").format(
-                    value=",".join(value), allowed=", ".join(VARIANTS)
-                )
-            )
-        return value
+        return known_variants(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -169,7 +174,7 @@ class RunConfig(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise ConfigError(_explain(cls, error)) from None
+            raise ConfigError(explain(cls, error)) from None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -177,7 +182,7 @@ class RunConfig(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise ConfigError(_explain(cls, error)) from None
+            raise ConfigError(explain(cls, error)) from None
 
     def to_query(self) -> dict[str, str]:
         """The fields that differ from the defaults, as strings for a URL query."""
@@ -247,7 +252,7 @@ def _to_text(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _explain(model: type[BaseModel], error: ValidationError) -> str:
+def explain(model: type[BaseModel], error: ValidationError) -> str:
     """The first problem of `error` as one line: field, value, what is allowed."""
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"] if isinstance(part, str)]
@@ -266,13 +271,15 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
             hint=_("; did you mean {near!r}?").format(near=near[0]) if near else ".",
         )
     return _("{name}: got {value!r}; allowed: {allowed}.").format(
-        name=name, value=problem["input"], allowed=allowed(name) if path else problem["msg"]
+        name=name,
+        value=problem["input"],
+        allowed=allowed(name, model) if path else problem["msg"],
     )
 
 
-def allowed(name: str) -> str:
-    """What the field `name` of RunConfig takes, in words, read from its own constraints."""
-    field = RunConfig.model_fields[name]
+def allowed(name: str, model: type[BaseModel] = RunConfig) -> str:
+    """What the field `name` of `model` takes, in words, read from its own constraints."""
+    field = model.model_fields[name]
     parts, optional = [], type(None) in get_args(field.annotation)
     annotation, metadata = field.annotation, list(field.metadata)
     if optional:

@@ -32,7 +32,7 @@ def chain(census: GraphCensus, tensor: Tensor, batch: int) -> Chain:
     if tensor.grad_fn is None:
         return _empty()
     found = newer_nodes([tensor.grad_fn], part.start - 1)
-    own = dict(sorted((number, node) for number, node in found if number < part.stop))
+    own = dict(sorted((number, node) for number, node in found.items() if number < part.stop))
     rows, edges, older, seen = [], [], [], set(census.parameters)
     for number, node in own.items():
         size, words = _saved(node, seen)

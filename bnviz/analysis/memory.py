@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -58,13 +58,16 @@ class Kept:
     sizes: Counter[tuple[str, str]]
     """Bytes by layer and operation; a storage belongs to the node that saved it first."""
     spans: Spans
-    largest: tuple[int, int]
-    """The node that saved the most, by its place in the batch, and how many bytes."""
+    signs: Mapping[int, int]
+    """Places in the batch of the node that saved the most, and of one that backward has emptied,
+    with the bytes that each holds."""
 
-    def looks_like(self, nodes: list[tuple[int, Any]], begun: int) -> bool:
-        """Whether the node at that place has saved as much."""
-        place, size = self.largest
-        return any(number == begun + place and _saved_bytes(node) == size for number, node in nodes)
+    def looks_like(self, nodes: Mapping[int, Any], begun: int) -> bool:
+        """Whether the nodes at these places hold as much."""
+        return all(
+            (node := nodes.get(begun + place)) is not None and _saved_bytes(node) == size
+            for place, size in self.signs.items()
+        )
 
 
 class Batch(NamedTuple):
@@ -114,7 +117,7 @@ class GraphCensus:
         self._spans: list[tuple[int, str]] = []
         self._sizes: list[int] = []
         self._attributes: list[tuple[nn.Module, str, str]] = []
-        self._known: dict[tuple[Spans, int], list[Kept]] = {}
+        self._known: dict[tuple[Spans, int, int], list[Kept]] = {}
         self._times: Counter[Kept] = Counter()
         self.holders: tuple[str, ...] = ()
         """Names of the tensors that have a graph, as they were found last."""
@@ -140,7 +143,7 @@ class GraphCensus:
         kept, stop = self._count(nodes), _next_number()
         batch = Batch(self._begun, stop, len(nodes), kept)
         if nodes:
-            self._newest = max(number for number, _node in nodes)
+            self._newest = max(nodes)
         if found:
             self.batches.append(batch)
             self._times[kept] += 1
@@ -203,14 +206,15 @@ class GraphCensus:
         self._spans.append((_next_number(), OUTSIDE))
         return result
 
-    def _count(self, nodes: list[tuple[int, Any]]) -> Kept:
+    def _count(self, nodes: Mapping[int, Any]) -> Kept:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
-        Alike are those whose layers ran at the same numbers, that left as many nodes, and whose
-        largest tensor is as large or freed too.
+        Alike are those whose layers ran at the same numbers, that made and left as many nodes, and
+        whose largest tensor is as large or freed too.
         """
         spans = tuple((number - self._begun, name) for number, name in self._spans)
-        alike = self._known.setdefault((spans, len(nodes)), [])
+        made = _next_number() - self._begun
+        alike = self._known.setdefault((spans, made, len(nodes)), [])
         for kept in alike:
             if kept.looks_like(nodes, self._begun):
                 return kept
@@ -253,21 +257,24 @@ def _table(times: Counter[Kept]) -> pd.DataFrame:
     return frame.sort_values(["bytes", "nodes"], ascending=False, ignore_index=True)
 
 
-def _count(nodes: list[tuple[int, Any]], begun: int, spans: Spans, skip: set[int]) -> Kept:
+def _count(nodes: Mapping[int, Any], begun: int, spans: Spans, skip: set[int]) -> Kept:
     """Bytes and nodes by layer and operation, each storage where it was saved first."""
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
-    seen, largest = set(skip), (-1, -1)
-    for number, node in sorted(nodes, key=lambda pair: pair[0]):
-        key = _layer(spans, number - begun), node.name()
+    seen, held = set(skip), {}
+    for number, node in sorted(nodes.items()):
+        place = number - begun
+        key = _layer(spans, place), node.name()
         counts[key] += 1
         for saved in saved_tensors(node):
             storage = saved.tensor.untyped_storage()
             if storage._cdata not in seen:
                 seen.add(storage._cdata)
                 sizes[key] += storage.nbytes()
-        largest = max(largest, (_saved_bytes(node), number - begun))
-    return Kept(sizes.total(), counts, sizes, spans, (largest[1], largest[0]))
+        if _names[type(node)]:
+            held[place] = _saved_bytes(node)
+    extremes = [choose(held, key=held.__getitem__) for choose in (max, min)] if held else []
+    return Kept(sizes.total(), counts, sizes, spans, {place: held[place] for place in extremes})
 
 
 def _saved_bytes(node: Any) -> int:
@@ -308,17 +315,14 @@ def _graphs_in(value: Any, *path: str) -> Iterator[tuple[str, Any]]:
             yield from _graphs_in(entry, *path, str(number))
 
 
-def newer_nodes(roots: Iterable[Any], than: int) -> list[tuple[int, Any]]:
-    """All nodes behind `roots` with a number above `than`, each once, with it; leaves are left out."""
-    stack, seen, found = list(roots), set(), []
+def newer_nodes(roots: Iterable[Any], than: int) -> dict[int, Any]:
+    """All nodes behind `roots` with a number above `than`, by number; leaves are left out."""
+    stack, found = list(roots), {}
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
         number = node._sequence_nr()
-        if than < number < _LEAF_NUMBER:
-            seen.add(node)
-            found.append((number, node))
+        if than < number < _LEAF_NUMBER and number not in found:
+            found[number] = node
             stack += [function for function, _input in node.next_functions if function is not None]
     return found
 

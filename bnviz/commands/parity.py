@@ -2,15 +2,14 @@
 
 import json
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bnviz.commands import refuse
+from bnviz.commands.bar import progress_bar
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 
@@ -39,7 +38,7 @@ def parity(
     leave_one_core_free()
     variants = [key for key in hand_written() if VARIANTS[key].agrees]
     began, proofs = time.monotonic(), []
-    with _progress() as tell:
+    with progress_bar(_("cases")) as tell:
         for number, variant in enumerate(variants):
             proofs.append(prove(variant, _part(tell, number, len(variants))))
     rows = [
@@ -86,7 +85,7 @@ def check(
 
     leave_one_core_free()
     try:
-        with _progress() as tell:
+        with progress_bar(_("cases")) as tell:
             own = find_class(layer)
             other = None if reference is None else find_class(reference, "reference")
             found = examine(own, other, progress=tell)
@@ -97,19 +96,6 @@ def check(
     )
     if not found.passed:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, where what a reader's class prints goes too."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with redirect_stdout(sys.stderr), Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(_("cases"), total=None)
-        yield lambda done, parts: bar.update(task, completed=done, total=parts)
-        bar.update(task, completed=bar.tasks[0].total)
 
 
 def _part(

@@ -1,0 +1,120 @@
+"""``python -m bnviz memory``: what a loop keeps alive, predicted from shapes and then measured."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from bnviz.commands import refuse
+from bnviz.commands.bar import progress_bar
+from bnviz.errors import BnvizError
+from bnviz.i18n import _
+
+MIB = 2**20
+MEMORIES_GB = (2, 4, 8, 16, 24)
+
+
+def memory(
+    variant: Annotated[str, typer.Option(help="Whose layer.")] = "note",
+    batch_size: Annotated[str, typer.Option(help="Images in a batch.")] = "16",
+    steps: Annotated[str, typer.Option(help="How many steps to measure.")] = "100",
+    test_share: Annotated[
+        str, typer.Option(help="Share of the steps that are test batches, 0 to 1.")
+    ] = "0.25",
+    keep_graph: Annotated[
+        bool, typer.Option("--keep-graph/--detach", help="The note's statistics keep their graph.")
+    ] = True,
+    test_mode: Annotated[str, typer.Option(help="Mode of a test batch: train or eval.")] = "train",
+    grad: Annotated[
+        bool, typer.Option("--grad/--no-grad", help="Test batches build a graph.")
+    ] = True,
+    budget_mib: Annotated[
+        str, typer.Option(help="Stop when so many MiB of tensors are kept.")
+    ] = "1024",
+    dataset: Annotated[
+        str, typer.Option(help="fashion-mnist or fashion-mnist-sample.")
+    ] = "fashion-mnist",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Print what each step keeps alive, predicted from shapes and measured, by layer and operation."""
+    from bnviz.train.leak import Experiment
+    from bnviz.train.leak_config import LeakConfig, check
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
+    try:
+        config = LeakConfig.parse(
+            variants=(variant,), batch_size=batch_size, steps=steps, test_share=test_share,
+            keep_graph=keep_graph, test_mode=test_mode, grad=grad, budget_mib=budget_mib,
+            dataset=dataset, device=device,
+        )  # fmt: skip
+        check(config)
+        with progress_bar(_("steps")) as tell:
+            experiment = Experiment(config).run(tell)
+    except BnvizError as error:
+        refuse(error)
+    found = document(experiment)
+    typer.echo(json.dumps(found, indent=1) if as_json else _table(found))
+
+
+def document(experiment: Any) -> dict[str, Any]:
+    """What ``--json`` prints of an experiment that has ended."""
+    from bnviz.train.leak import per_step
+    from bnviz.train.leak_config import expected
+
+    config, measured = experiment.config, per_step(experiment)
+    prediction = expected(config, config.variants[0])
+    predicted = float(prediction.curve(len(experiment.table), config.test_share)[-1])
+    return {
+        "variant": config.variants[0],
+        **config.model_dump(exclude={"variants"}),
+        "steps_done": len(experiment.table),
+        "ended": experiment.reason,
+        "predicted_bytes_per_step": predicted / len(experiment.table),
+        "measured_bytes_per_step": measured["bytes"],
+        "nodes_per_step": measured["nodes"],
+        "rss_per_step": measured["rss"],
+        "predicted_bytes": prediction.bytes,
+        "measured_bytes": {
+            "test": measured["bytes_per_test_batch"], "train": measured["bytes_per_training_step"],
+        },
+        "input_bytes": prediction.input_bytes,
+        "full_at_step": {
+            f"{gb} GB": prediction.full_at(gb * 1e9, config.test_share) for gb in MEMORIES_GB
+        },
+        "layers": experiment.per_layer.to_dict("records"),
+    }  # fmt: skip
+
+
+def _table(found: dict[str, Any]) -> str:
+    """The document for people."""
+    test, image = (
+        found["predicted_bytes"]["test"],
+        found["predicted_bytes"]["test"] / found["batch_size"],
+    )
+    lines = [
+        _("{variant}, batch size {batch_size}, {steps_done} steps. {ended}").format(**found),
+        _("kept a step: {measured:,.0f} bytes measured, {predicted:,.0f} predicted; {nodes:.1f} graph nodes").format(
+            measured=found["measured_bytes_per_step"],
+            predicted=found["predicted_bytes_per_step"],
+            nodes=found["nodes_per_step"],
+        ),
+        _("kept a test batch: {test:,} bytes predicted, {image:,.0f} an image").format(test=test, image=image),
+        _("process memory: {rss:,.0f} bytes a step").format(rss=found["rss_per_step"]),
+    ]  # fmt: skip
+    full = {memory: step for memory, step in found["full_at_step"].items() if step is not None}
+    if full:
+        lines.append(
+            _("full at step: {steps}").format(
+                steps=", ".join(f"{memory} {step:,}" for memory, step in full.items())
+            )
+        )
+    rows = [row for row in found["layers"] if row["bytes"]]
+    if rows:
+        lines += ["", f"{_('layer'):<8} {_('operation'):<30} {_('nodes'):>9} {_('bytes'):>15}"]
+        lines += [
+            f"{row['layer']:<8} {row['operation']:<30} {row['nodes']:>9,} {row['bytes']:>15,}"
+            for row in rows
+        ]
+    return "\n".join(lines)

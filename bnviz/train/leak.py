@@ -1,0 +1,364 @@
+"""The memory experiment: real steps whose graph is kept or not, under a budget, and ways to cut it.
+
+    preparing → running ⇄ paused → ended
+
+All layers step on the same batches. After each step the census says what every layer keeps alive;
+what the process takes is read beside it. Commands wait until a step is over and are obeyed by the
+thread that computes, because autograd numbers the nodes of each thread apart.
+"""
+
+import gc
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from torch import Tensor
+
+from bnviz import data
+from bnviz.analysis.chain import Chain, chain
+from bnviz.analysis.memory import device_bytes
+from bnviz.analysis.passes import to_input
+from bnviz.analysis.prediction import is_test
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError, RunError
+from bnviz.i18n import _
+from bnviz.train.history import Schema, Table
+from bnviz.train.leak_config import MIB, LeakConfig, check
+from bnviz.train.leak_cuts import CUTS, LEAKY, UNDO, Side, Testing, apply
+from bnviz.train.measurements import Measurement, Progress, unheard
+from bnviz.train.steps import (
+    Images,
+    batches,
+    leave_one_core_free,
+    resolve_device,
+)
+
+UNWATCHED_S = 60.0
+"""An experiment that nobody looks at ends after this long, and frees what it holds."""
+WAITS_S = 20.0
+
+
+class Experiment:
+    """One run of a LeakConfig. `run` does it; the other methods are for the page's thread.
+
+    With `hold` the chain stays alive after the last step, to be looked at and cut, until somebody
+    ends it or nobody looks any more.
+    """
+
+    def __init__(self, config: LeakConfig, dataset: Dataset | None = None, *, hold: bool = False):
+        self.config = config
+        self.state = "preparing"
+        self.reason = ""
+        """Why it ended, one sentence for the page."""
+        self.events: list[dict[str, Any]] = []
+        """Cuts: ``step``, ``name``, ``before`` and ``freed`` in bytes, ``rss_freed``."""
+        count = len(config.variants)
+        self.table = Table(
+            Schema(
+                {
+                    "step": ("int32", ()),
+                    "test": ("int8", ()),
+                    "kept_bytes": ("int64", (count,)),
+                    "graph_nodes": ("int64", (count,)),
+                    "rss": ("int64", ()),
+                    "device_allocated": ("int64", ()),
+                    "device_reserved": ("int64", ()),
+                }
+            )
+        )
+        self.per_layer = pd.DataFrame(columns=["layer", "operation", "nodes", "bytes"])
+        """What the chain of the note's layer held when it ended, as `GraphCensus.table`."""
+        self._dataset, self._hold = dataset, hold
+        self._sides: dict[str, Side] = {}
+        self._testing = Testing(config.test_mode, config.grad)
+        self._wake = threading.Condition()
+        self._asked: deque[tuple[Callable[[], Any], Future]] = deque()
+        self._stop = self._paused = False
+        self._watched = time.monotonic()
+        self._process = psutil.Process()
+
+    # ---- the page's side -------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether it holds nothing any more."""
+        return self.state == "ended"
+
+    def watch(self) -> None:
+        """Somebody looks."""
+        self._watched = time.monotonic()
+
+    def pause(self, paused: bool) -> None:
+        """Rest after the present step, or go on."""
+        with self._wake:
+            self._paused = paused
+            self._wake.notify_all()
+
+    def stop(self) -> None:
+        """End after the present step and free everything."""
+        with self._wake:
+            self._stop = True
+            self._wake.notify_all()
+
+    def cut(self, name: str) -> dict[str, Any]:
+        """Try one of CUTS, or UNDO, on the living chain; returns its event.
+
+        ``detach`` detaches the note's statistics now and from now on; ``no_grad`` runs test batches
+        without a graph, one of them at once; ``eval`` tests in eval mode from now on; ``buffers``
+        makes the statistics buffers that are updated in place; ``del`` drops the outputs of the
+        last batch and collects garbage; ``undo`` takes back all that was tried.
+
+        Raises ConfigError for another name, RunError when nothing runs.
+        """
+        if name not in CUTS and name != UNDO:
+            raise ConfigError(
+                _("cut: got {name!r}; allowed: {allowed}.").format(
+                    name=name, allowed=", ".join((*CUTS, UNDO))
+                )
+            )
+        return self.ask(lambda: self._cut(name))
+
+    def chain(self, layer: str, statistic: str, batch: int) -> Chain:
+        """What hangs behind a running statistic of the note's layer from one past batch.
+
+        `batch` counts from 0 in `chain_batches`. Raises RunError when nothing runs.
+        """
+        return self.ask(lambda: self._chain(layer, statistic, batch))
+
+    def chain_batches(self) -> pd.DataFrame:
+        """A row a batch of the living chain: columns batch, nodes, bytes; oldest first."""
+        side = self._sides.get(LEAKY)
+        batches_ = list(side.census.batches) if side else []
+        rows = [(k, b.nodes, b.bytes) for k, b in enumerate(batches_)]
+        return pd.DataFrame(rows, columns=["batch", "nodes", "bytes"])
+
+    def kept_table(self) -> pd.DataFrame:
+        """Bytes and nodes of the chain by layer and operation; as it was at the end, once ended."""
+        side = self._sides.get(LEAKY)
+        return self.per_layer if side is None else self.ask(side.census.table)
+
+    def ask(self, question: Callable[[], Any]) -> Any:
+        """What `question` returns between two steps. Raises RunError when nothing runs."""
+        future: Future = Future()
+        with self._wake:
+            if self.state not in ("running", "paused"):
+                raise RunError(_("No experiment is going on. Press Run first."))
+            self._asked.append((question, future))
+            self._wake.notify_all()
+        return future.result(timeout=WAITS_S)
+
+    # ---- the experiment's own thread -------------------------------------------------------------
+
+    def run(self, progress: Progress = unheard) -> "Experiment":
+        """Do all steps, then free everything, also when something fails. Returns itself."""
+        try:
+            self._prepare()
+            self._loop(progress)
+        finally:
+            self._end()
+        return self
+
+    def _prepare(self) -> None:
+        device = resolve_device(self.config.device)
+        dataset = self._dataset or data.load(self.config.dataset)
+        run = self.config.run_config()
+        run.total_steps(len(dataset.train_labels))  # refuses a batch larger than the data
+        images = Images(dataset, device)
+        self._device, self._test = device, images.test
+        self._batches = batches(images, run)
+        self._sides = {v: Side(self.config, v, device) for v in self.config.variants}
+
+    def _loop(self, progress: Progress) -> None:
+        self.state = "running"
+        for step in range(1, self.config.steps + 1):
+            if self._rest(progress, step - 1):
+                return
+            progress(step - 1, self.config.steps)
+            self._step(step)
+            if self.kept_bytes > self.config.budget_mib * MIB:
+                self.reason = self._spent(step)
+                return
+        self._paused = self._hold
+        if not self._rest(progress, self.config.steps):
+            self.reason = _("All {n:,} steps are done.").format(n=self.config.steps)
+
+    def _rest(self, progress: Progress, done: int) -> bool:
+        """Obey what was asked, and wait while paused; True to end."""
+        while True:
+            self._obey()
+            if self._stop:
+                self.reason = _("It was ended by hand, and its graph freed.")
+            elif self._hold and time.monotonic() - self._watched > UNWATCHED_S:
+                self.reason = _(
+                    "Nobody looked for {s:.0f} s, so it ended and freed its graph."
+                ).format(s=UNWATCHED_S)
+            if self.reason or not self._paused:
+                break
+            self.state = "paused"
+            progress(done, self.config.steps)
+            with self._wake:
+                if self._paused and not self._asked and not self._stop:
+                    self._wake.wait(timeout=1.0)
+        self.state = "running"
+        return bool(self.reason)
+
+    def _spent(self, step: int) -> str:
+        return _(
+            "The layers kept {kept:,.0f} MiB at step {step:,}: the budget of {budget:,} MiB is "
+            "spent, so the experiment was stopped and its graph freed."
+        ).format(kept=self.kept_bytes / MIB, step=step, budget=self.config.budget_mib)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that all layers together keep alive."""
+        return sum(side.census.bytes for side in self._sides.values())
+
+    def _obey(self) -> None:
+        with self._wake:
+            asked = list(self._asked)
+            self._asked.clear()
+        for question, future in asked:
+            try:
+                future.set_result(question())
+            except Exception as error:  # belongs to whoever asked
+                future.set_exception(error)
+
+    def _step(self, step: int) -> None:
+        test = is_test(step, self.config.test_share)
+        inputs, labels = next(self._batches)
+        if test:
+            inputs = self._test_batch(step)
+        for side in self._sides.values():
+            if test:
+                side.test(inputs, self._testing)
+            else:
+                side.train(inputs, labels)
+        allocated, reserved = device_bytes(self._device)
+        self.table.append(
+            step=step,
+            test=test,
+            kept_bytes=[side.census.bytes for side in self._sides.values()],
+            graph_nodes=[side.census.nodes for side in self._sides.values()],
+            rss=self._process.memory_info().rss,
+            device_allocated=allocated,
+            device_reserved=reserved,
+        )
+
+    def _test_batch(self, step: int) -> Tensor:
+        """Test images in their order, over and over: (N, 1, 28, 28)."""
+        size = self.config.batch_size
+        places = torch.arange(step * size, (step + 1) * size) % len(self._test)
+        return to_input(self._test[places.to(self._device)], torch.float32)
+
+    def _end(self) -> None:
+        """Free everything, and let nobody wait for an answer."""
+        side = self._sides.get(LEAKY)
+        if side is not None:
+            self.per_layer = side.census.table()
+        for each in self._sides.values():
+            each.close()
+        self._sides = {}
+        with self._wake:
+            self.state = "ended"
+            left = list(self._asked)
+            self._asked.clear()
+        for _question, future in left:
+            future.set_exception(RunError(_("The experiment has ended.")))
+        gc.collect()
+
+    def _cut(self, name: str) -> dict[str, Any]:
+        side = self._sides.get(LEAKY)
+        if side is None:
+            raise RunError(_("The note's layer is not in this experiment."))
+        before, rss = side.census.bytes, self._process.memory_info().rss
+        apply(name, side, self._testing, self._test_batch(len(self.table)))
+        side.census.recount()
+        event = {
+            "step": len(self.table),
+            "name": name,
+            "before": before,
+            "freed": before - side.census.bytes,
+            "rss_freed": rss - self._process.memory_info().rss,
+        }
+        self.events.append(event)
+        return event
+
+    def _chain(self, layer: str, statistic: str, batch: int) -> Chain:
+        side = self._sides[LEAKY]
+        norm = side.model.norm_layers()[layer]
+        return chain(side.census, getattr(norm, statistic), batch)
+
+
+class Lab:
+    """The one experiment of a process: it may hold much memory, so there is no second beside it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.experiment: Experiment | None = None
+        self.measurement: Measurement | None = None
+
+    @property
+    def going_on(self) -> bool:
+        """Whether an experiment holds memory now."""
+        return self.experiment is not None and not self.experiment.ended
+
+    def start(self, config: LeakConfig) -> Experiment:
+        """Begin in a thread of its own.
+
+        Raises ConfigError as `check`, RunError while another experiment is going on.
+        """
+        check(config)
+        with self._lock:
+            if self.experiment is not None and not self.experiment.ended:
+                raise RunError(
+                    _(
+                        "An experiment is going on already (batch size {batch}, step {step:,} of "
+                        "{steps:,}). End it first, or watch it below."
+                    ).format(
+                        batch=self.experiment.config.batch_size,
+                        step=len(self.experiment.table),
+                        steps=self.experiment.config.steps,
+                    )
+                )
+            experiment = Experiment(config, hold=True)
+
+            def work(progress: Progress) -> Experiment:
+                leave_one_core_free()
+                return experiment.run(progress)
+
+            self.experiment, self.measurement = experiment, Measurement(work)
+        return experiment
+
+    def end(self) -> None:
+        """Stop what is going on and wait until it has freed everything."""
+        if self.experiment is not None and self.measurement is not None:
+            self.experiment.stop()
+            self.measurement.end()
+
+
+def per_step(experiment: Experiment) -> dict[str, Any]:
+    """What a step added, as plain JSON values.
+
+    ``bytes`` and ``nodes`` of the first layer, over all steps; ``bytes_per_test_batch`` and
+    ``bytes_per_training_step``, the medians; ``rss`` of the whole process, from the tenth part on:
+    the first steps load much of torch.
+    """
+    kept = experiment.table.column("kept_bytes")[:, 0]
+    nodes = experiment.table.column("graph_nodes")[:, 0]
+    rss, test = experiment.table.column("rss"), experiment.table.column("test").astype(bool)
+    added, count = np.diff(kept, prepend=0), len(kept)
+    settled = min(max(count // 10, 5), count - 1)
+    return {
+        "bytes": float(kept[-1] / count),
+        "nodes": float(nodes[-1] / count),
+        "bytes_per_test_batch": float(np.median(added[test])) if test.any() else None,
+        "bytes_per_training_step": float(np.median(added[~test])) if (~test).any() else None,
+        "rss": float((rss[-1] - rss[settled]) / max(count - 1 - settled, 1)),
+    }

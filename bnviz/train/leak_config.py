@@ -1,0 +1,110 @@
+"""A memory experiment as a value, what to expect of it, and what is refused before it begins."""
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bnviz.analysis.prediction import Prediction, predict
+from bnviz.config import RunConfig, explain, known_variants
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.nn import LeNet
+from bnviz.train.steps import resolve_device
+
+MIB = 2**20
+MOMENTUM = 0.9
+"""The note's weight of the new batch."""
+
+
+class LeakConfig(BaseModel):
+    """One memory experiment. Raises ConfigError through `parse`, naming field, value and remedy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variants: tuple[str, ...] = ("note", "composite", "builtin")
+    keep_graph: bool = True
+    """The note's running statistics keep their graph; off: they are detached."""
+    test_mode: Literal["train", "eval"] = "train"
+    grad: bool = True
+    """Test batches build a graph; off: they run under no_grad."""
+    batch_size: Annotated[int, Field(ge=2, le=4096)] = 16
+    test_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
+    """Share of the steps that are test batches; the others train."""
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
+    budget_mib: Annotated[int, Field(ge=1)] = 1024
+    """Tensors that may be kept alive, in MiB; then it stops and frees them."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @field_validator("variants")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return known_variants(value)
+
+    @classmethod
+    def parse(cls, **fields: Any) -> Self:
+        """Validate `fields`. Raises ConfigError with one line."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise ConfigError(explain(cls, error)) from None
+
+    def run_config(self) -> RunConfig:
+        """The training that its steps are taken from."""
+        return RunConfig.parse(
+            variants=self.variants, batch_size=self.batch_size, seed=self.seed,
+            momentum=MOMENTUM, steps=self.steps, dataset=self.dataset, device=self.device,
+            quirks={"keep_graph": self.keep_graph},
+        )  # fmt: skip
+
+
+def expected(config: LeakConfig, variant: str = "note") -> Prediction:
+    """What the batches of `config` will keep alive in LeNet with `variant`, from shapes alone."""
+    keeps = config.keep_graph if variant == "note" else True
+    return _predicted(variant, keeps, config.test_mode, config.grad, config.batch_size)
+
+
+@lru_cache(maxsize=64)
+def _predicted(variant: str, keeps: bool, mode: Any, grad: bool, batch_size: int) -> Prediction:
+    options = {"keep_graph": keeps} if variant == "note" else None
+    model = LeNet(variant, momentum=MOMENTUM, device="meta", norm_options=options)
+    return predict(model, (batch_size, 1, 28, 28), test_mode=mode, grad=grad)
+
+
+def check(config: LeakConfig) -> None:
+    """Refuse what cannot end well here, before anything is made.
+
+    Raises ConfigError for a device that is not there, a budget larger than the free memory, and a
+    batch that needs more than the budget for a single step.
+    """
+    resolve_device(config.device)
+    free = psutil.virtual_memory().available // MIB
+    if config.budget_mib > free:
+        raise ConfigError(
+            _(
+                "budget_mib: got {budget:,} MiB, but this machine has {free:,} MiB free; allowed: "
+                "1 to {free:,}."
+            ).format(budget=config.budget_mib, free=free)
+        )
+    need = step_bytes(config.batch_size)
+    if need > config.budget_mib * MIB:
+        raise ConfigError(
+            _(
+                "batch_size: got {batch}, and a single step saves {need:,.1f} MiB for its backward "
+                "pass, more than the budget of {budget:,} MiB. Take a batch of at most {most}, or a "
+                "larger budget."
+            ).format(
+                batch=config.batch_size,
+                need=need / MIB,
+                budget=config.budget_mib,
+                most=int(config.batch_size * config.budget_mib * MIB // need),
+            )
+        )
+
+
+def step_bytes(batch_size: int) -> int:
+    """Bytes that the graph of one batch saves while it is alive, in the note's network."""
+    return _predicted("note", True, "train", True, batch_size).bytes["test"]

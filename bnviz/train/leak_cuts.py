@@ -1,0 +1,105 @@
+"""One layer of a memory experiment, and what may be tried against its living chain."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bnviz.analysis.memory import release, watch
+from bnviz.i18n import N_
+from bnviz.nn.state import STATISTICS
+from bnviz.train.leak_config import LeakConfig
+from bnviz.train.steps import build_model, build_optimizer, train_step
+
+LEAKY = "note"
+"""The variant whose statistics may keep their graph."""
+CUTS = {
+    "detach": N_("detach()"),
+    "no_grad": N_("no_grad()"),
+    "eval": N_("eval()"),
+    "buffers": N_("buffers in place"),
+    "del": N_("del"),
+}
+UNDO = "undo"
+
+
+@dataclass
+class Testing:
+    """How test batches run: mode ``train`` or ``eval``, with a graph or without."""
+
+    mode: str
+    grad: bool
+
+
+class Side:
+    """One layer in the experiment: its network, its optimizer, its census."""
+
+    def __init__(self, config: LeakConfig, variant: str, device: torch.device):
+        run = config.run_config()
+        self.config = config
+        self.model = build_model(run, variant, device)
+        self.optimizer = build_optimizer(run, self.model, device)
+        self.census = watch(self.model)
+        self.output: Tensor | None = None
+        """What the last batch gave: a loop holds it too until the next one."""
+
+    def train(self, inputs: Tensor, labels: Tensor) -> None:
+        """A training step."""
+        self.output = train_step(self.model, self.optimizer, inputs, labels)
+        self.census.update()
+
+    def test(self, inputs: Tensor, testing: Testing) -> None:
+        """A test batch: forward as `testing` says, never backward."""
+        self.model.train(testing.mode == "train")
+        with torch.set_grad_enabled(testing.grad):
+            self.output = self.model(inputs)
+        self.model.train()
+        self.census.update()
+
+    def close(self) -> None:
+        """Free the graph, and give the layers their own forward back."""
+        self.output = None
+        self.census.close()
+        release(self.model)
+
+    def switch(self, **switches: bool) -> None:
+        """Set switches of the note's layers."""
+        for layer in self.model.norm_layers().values():
+            for name, value in switches.items():
+                setattr(layer, name, value)
+
+
+def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
+    """Do what one of CUTS, or UNDO, says, to the layer itself and to the test batches to come.
+
+    ``detach`` detaches the statistics, now and from now on. ``no_grad`` runs test batches without a
+    graph, `inputs` at once. ``eval`` tests in eval mode. ``buffers`` registers the statistics and
+    lets the layer write into them in place. ``del`` drops the output of the last batch.
+    """
+    if name == "detach":
+        release(side.model)
+        side.switch(keep_graph=False)
+    elif name == "no_grad":
+        testing.grad = False
+        side.test(inputs, testing)
+    elif name == "eval":
+        testing.mode = "eval"
+    elif name == "buffers":
+        release(side.model)
+        _register(side)
+        side.switch(in_place=True)
+    elif name == "del":
+        side.output = None
+    else:
+        testing.mode, testing.grad = side.config.test_mode, side.config.grad
+        side.switch(keep_graph=side.config.keep_graph, in_place=False)
+
+
+def _register(side: Side) -> None:
+    """Make buffers of the statistics that are plain attributes."""
+    for layer in side.model.norm_layers().values():
+        for name in STATISTICS:
+            if name not in layer._buffers:
+                value = getattr(layer, name).clone()
+                delattr(layer, name)
+                layer.register_buffer(name, value)

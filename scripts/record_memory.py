@@ -2,23 +2,19 @@
 
     python -m scripts.record_memory
 
-Takes a minute or two, on Linux with glibc; the page labels what is recorded.
+Takes about two minutes, on Linux with glibc; the page labels what is recorded.
 """
 
 import datetime
 import json
 import os
 import platform
-import sys
 
 from bnviz.analysis.process_growth import RECORDED_PATH, process_growth
 
 
 def main() -> None:
-    def tell(done: int, parts: int) -> None:
-        print(f"\r{done} of {parts}", end="", file=sys.stderr, flush=True)
-
-    frame = process_growth(tell)
+    frame = process_growth()
     library, version = platform.libc_ver()
     document = {
         "command": "python -m scripts.record_memory",
@@ -28,6 +24,7 @@ def main() -> None:
     }
     RECORDED_PATH.parent.mkdir(exist_ok=True)
     RECORDED_PATH.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(frame.to_string(index=False))
 
 
 if __name__ == "__main__":

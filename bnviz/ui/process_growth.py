@@ -25,7 +25,7 @@ SPOKEN_OF = 64
 """The batch size that the sentences name."""
 TITLES = {
     "train": N_("Training steps keep next to no tensors, and the process grows all the same"),
-    "test": N_("Test batches keep their tensors, and the process grows by more than those"),
+    "test": N_("Test batches keep their tensors, and the process grows by about as much"),
 }
 ALT = N_("Growth a step of tensors and of process memory over batch sizes, both on log scales")
 
@@ -63,7 +63,7 @@ def explain() -> None:
     """The allocator in three sentences."""
     st.markdown(
         _(
-            "A step frees its large blocks but leaves small graph nodes between them. glibc gives "
+            "A training step frees its large blocks but leaves small graph nodes between them. glibc gives "
             "its heap back from the end only, so a small node that lives on pins the free memory "
             "before it. With `{variable}={threshold}` large blocks get mappings of their own and "
             "go back at once: the growth that then goes away was holes, not tensors."
@@ -85,7 +85,7 @@ def controls(again: bool) -> None:
 
     start_button(
         _("Measure again") if again else _("Measure here"), KEY, work, again=again,
-        help=_("Starts a process for each point, one after the other; takes a minute or two."),
+        help=_("Starts a process for each point, one after the other; takes about two minutes."),
     )  # fmt: skip
 
 

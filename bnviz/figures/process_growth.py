@@ -41,4 +41,6 @@ def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:
         )
     sizes = sorted(set(frame["batch_size"]))
     x = axis("batch_size_log", type="log", tickvals=sizes, ticktext=[str(n) for n in sizes])
-    return figure(data, {"xaxis": x, "yaxis": axis("growth", type="log", dtick=1)})
+    return figure(
+        data, {"xaxis": x, "yaxis": axis("growth", type="log", dtick=1, tickformat=",~g")}
+    )

@@ -13,7 +13,7 @@ from bnviz.i18n import N_, _
 MIB = 2**20
 # Bottom to top: what all variants keep alike, then what their BN layers keep.
 BLOCKS = ("conv1", "conv2", "fc", "conv1 BN", "conv2 BN", "fc BN")
-_STRENGTH = {"conv1": 0.6, "conv2": 0.4, "fc": 0.25, "conv1 BN": 0.95, "conv2 BN": 0.7, "fc BN": 0.5}  # fmt: skip
+_STRENGTH = dict(zip(BLOCKS, (0.5, 0.35, 0.2, 0.6, 0.45, 0.3), strict=True))  # words are read on it
 PHASE_NAMES = (N_("forward"), N_("backward"), N_("update"))
 
 
@@ -49,6 +49,7 @@ def bytes_by_layer(frame: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             "text": [block] * len(names),
             "textposition": "inside",
             "insidetextanchor": "middle",
+            "insidetextfont": {"color": colour("truth")},
             "textangle": 0,
             "showlegend": False,
             "hovertemplate": f"%{{x}}<br>{block}: %{{y:{shown}}} {_(unit)}<extra></extra>",

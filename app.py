@@ -8,7 +8,7 @@ import streamlit as st
 from bnviz.ui import router
 from bnviz.ui.live.assets import middleware, routes
 from bnviz.ui.measuring import end_measurements
-from bnviz.ui.registry import jobs
+from bnviz.ui.registry import jobs, lab
 
 
 @asynccontextmanager
@@ -17,6 +17,7 @@ async def stop_training_at_the_end(_app: st.App) -> AsyncIterator[None]:
     yield
     jobs().stop_all()
     end_measurements()
+    lab().end()
 
 
 # Streamlit's AppTest runs this file itself; a server only takes `app` from it.

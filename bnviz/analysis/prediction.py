@@ -6,6 +6,7 @@ census of `bnviz.analysis.memory` reads it.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,14 +47,16 @@ class Prediction:
         added = self.per_step(test_share)
         return None if added <= 0 else int(memory // added) + 1
 
-    def curve(self, steps: int, test_share: float) -> np.ndarray:
-        """Bytes kept after each of `steps` steps, int64 (steps,)."""
-        kept, curve = 0, np.empty(steps, np.int64)
-        for step in range(1, steps + 1):
-            test = is_test(step, test_share)
-            kept = 0 if test and self.test_cuts else kept + self.bytes["test" if test else "train"]
-            curve[step - 1] = kept
-        return curve
+    def curve(
+        self, steps: int, test_share: float, per_batch: Mapping[str, int] | None = None
+    ) -> np.ndarray:
+        """Bytes kept after each of `steps` steps, int64 (steps,); `per_batch` may be `nodes`."""
+        added = self.bytes if per_batch is None else per_batch
+        test = np.array([is_test(step, test_share) for step in range(1, steps + 1)])
+        kept = np.cumsum(np.where(test, added["test"], added["train"]))
+        if not self.test_cuts:
+            return kept
+        return kept - np.maximum.accumulate(np.where(test, kept, 0))
 
 
 def is_test(step: int, test_share: float) -> bool:

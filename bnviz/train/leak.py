@@ -128,7 +128,8 @@ class Experiment:
     def chain(self, layer: str, statistic: str, batch: int) -> Chain:
         """What hangs behind a running statistic of the note's layer from one past batch.
 
-        `batch` counts from 0 in `chain_batches`. Raises RunError when nothing runs.
+        `batch` counts from 0 in `chain_batches`, or from the newest if negative. Raises RunError
+        when nothing runs.
         """
         return self.ask(lambda: self._chain(layer, statistic, batch))
 
@@ -152,7 +153,12 @@ class Experiment:
                 raise RunError(_("No experiment is going on. Press Run first."))
             self._asked.append((question, future))
             self._wake.notify_all()
-        return future.result(timeout=WAITS_S)
+        try:
+            return future.result(timeout=WAITS_S)
+        except TimeoutError:
+            raise RunError(
+                _("The experiment did not answer within {s:.0f} s. Try again.").format(s=WAITS_S)
+            ) from None
 
     # ---- the experiment's own thread -------------------------------------------------------------
 

@@ -4,8 +4,11 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 import psutil
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from bnviz.analysis.chain import Chain, chain
+from bnviz.analysis.memory import watch
 from bnviz.analysis.prediction import Prediction, predict
 from bnviz.config import RunConfig, explain, known_variants
 from bnviz.errors import ConfigError
@@ -14,6 +17,7 @@ from bnviz.nn import LeNet
 from bnviz.train.steps import resolve_device
 
 MIB = 2**20
+IMAGE = (1, 28, 28)
 MOMENTUM = 0.9
 """The note's weight of the new batch."""
 
@@ -69,9 +73,35 @@ def expected(config: LeakConfig, variant: str = "note") -> Prediction:
 
 @lru_cache(maxsize=64)
 def _predicted(variant: str, keeps: bool, mode: Any, grad: bool, batch_size: int) -> Prediction:
+    model = _shapes_only(variant, keeps)
+    return predict(model, (batch_size, *IMAGE), test_mode=mode, grad=grad)
+
+
+def _shapes_only(variant: str, keeps: bool = True) -> LeNet:
     options = {"keep_graph": keeps} if variant == "note" else None
-    model = LeNet(variant, momentum=MOMENTUM, device="meta", norm_options=options)
-    return predict(model, (batch_size, 1, 28, 28), test_mode=mode, grad=grad)
+    return LeNet(variant, momentum=MOMENTUM, device="meta", norm_options=options)
+
+
+@lru_cache(maxsize=64)
+def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
+    """What a test batch of the note's loop hangs behind a running statistic, from shapes alone."""
+    model = _shapes_only("note")
+    inputs = torch.empty((batch_size, *IMAGE), device="meta")
+    with watch(model) as census:
+        for _batch in range(2):
+            model(inputs)
+            census.update()
+    return chain(census, getattr(model.norm_layers()[layer], statistic), -1)
+
+
+def layer_names() -> dict[str, str]:
+    """The layers of LeNet as the census calls them, with a word of what each is, in order."""
+    words = {"Conv2d": "conv", "Linear": "linear", "Sigmoid": "sigmoid", "Halving": "max pool"}
+    return {
+        path: f"{path} {words.get(type(layer).__name__, 'BN')}"
+        for path, layer in _shapes_only("note").named_modules()
+        if not list(layer.children())
+    }
 
 
 def check(config: LeakConfig) -> None:

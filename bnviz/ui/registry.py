@@ -1,13 +1,18 @@
-"""What belongs to the whole process: its jobs, its measurements, the maps it keeps.
+"""What belongs to the whole process: its jobs, its measurements, its memory experiment, maps.
 
 Edit rarely: a changed body makes a new registry.
 """
+
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from bnviz.train.jobs import Jobs
 from bnviz.train.measurements import Measurements
 from bnviz.train.momentum_map import KeptMaps
+
+if TYPE_CHECKING:
+    from bnviz.train.leak import Lab
 
 
 @st.cache_resource
@@ -20,6 +25,14 @@ def jobs() -> Jobs:
 def measurements() -> Measurements:
     """One for all tabs: what one has asked for, the others see."""
     return Measurements()
+
+
+@st.cache_resource
+def lab() -> "Lab":
+    """The memory experiment: one in a process, whoever looks."""
+    from bnviz.train.leak import Lab
+
+    return Lab()
 
 
 @st.cache_resource

@@ -46,6 +46,12 @@ PAGES = (
         N_("The same test images through both modes of the same weights."),
     ),
     (
+        "memory",
+        N_("Memory"),
+        ":material/memory:",
+        N_("What a loop keeps alive: predicted, measured, followed to what holds it, and cut."),
+    ),
+    (
         "anatomy",
         N_("Anatomy"),
         ":material/calculate:",

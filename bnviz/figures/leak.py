@@ -1,0 +1,152 @@
+"""The memory experiment: what is kept over the steps, what each cut freed, what each batch holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bnviz.figures.panels import Figure, figure, scatter, stacked
+from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
+from bnviz.i18n import _
+
+MIB = 2**20
+PANELS = (("kept_bytes", MIB), ("graph_nodes", 1000), ("rss", MIB), ("device_allocated", MIB))
+
+
+def kept_over_steps(
+    measured: pd.DataFrame,
+    predicted: pd.DataFrame,
+    labels: Mapping[str, str],
+    budget_mib: float,
+    cuts: Sequence[Mapping[str, Any]] = (),
+) -> Figure:
+    """Tensors kept and graph nodes of each layer, memory of the process, and of the device if any.
+
+    `measured`: columns step, rss, device_allocated, device_reserved and for each variant
+    ``kept_bytes <variant>`` and ``graph_nodes <variant>``. `predicted`: step, kept_bytes and
+    graph_nodes of the note's layer. `cuts`: ``step`` and ``text`` of each mark.
+    """
+    on_device = bool(len(measured)) and bool((measured["device_reserved"] > 0).any())
+    panels = PANELS if on_device else PANELS[:3]
+    data = [*_predicted(predicted)]
+    for panel, (quantity, unit) in enumerate(panels[:2]):
+        data += [
+            scatter(
+                panel, measured["step"], measured[f"{quantity} {variant}"] / unit,
+                mode="lines",
+                line={"color": colour(variant), "dash": DASH[variant], "width": 2},
+                name=label, legendgroup=variant, showlegend=panel == 0,
+                hovertemplate=hover("step", quantity),
+            )
+            for variant, label in labels.items()
+        ]  # fmt: skip
+    data += _process(measured, on_device)
+    rows = [axis(quantity, rangemode="tozero") for quantity, _unit in panels]
+    rows[0]["range"] = [0, _top(measured, predicted, labels)]
+    layout = stacked(rows, axis("step", rangemode="tozero"), gap=0.07)
+    marks = _marks(cuts)
+    if rows[0]["range"][1] > 0.6 * budget_mib:
+        marks["shapes"].append(_budget(budget_mib))
+    return figure(data, {**layout, **marks})
+
+
+def _top(measured: pd.DataFrame, predicted: pd.DataFrame, labels: Mapping[str, str]) -> float:
+    """A little more than the largest value of the first panel, in MiB."""
+    columns = [measured[f"kept_bytes {v}"] for v in labels] + [predicted["kept_bytes"]]
+    return 1.1 * max(0.1, *(float(c.max()) / MIB for c in columns if len(c)))
+
+
+def _predicted(predicted: pd.DataFrame) -> list[dict[str, Any]]:
+    """What shapes alone say of the note's layer, as a wide pale line under the measured one."""
+    return [
+        scatter(
+            panel, predicted["step"], predicted[quantity] / unit,
+            mode="lines",
+            line={"color": colour("note", 0.3), "width": 7},
+            name=_("predicted from shapes"), legendgroup="predicted", showlegend=panel == 0,
+            hovertemplate=hover("step", quantity),
+        )
+        for panel, (quantity, unit) in enumerate(PANELS[:2])
+    ]  # fmt: skip
+
+
+def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
+    """Memory of the process; on a device what is allocated and what the allocator has reserved."""
+    wanted = [("rss", 2, "solid")]
+    if on_device:
+        wanted += [("device_allocated", 3, "solid"), ("device_reserved", 3, "dot")]
+    return [
+        scatter(
+            panel, measured["step"], measured[quantity] / MIB,
+            mode="lines",
+            line={"color": colour("truth"), "dash": dash, "width": 1.6},
+            name=_(QUANTITIES[quantity].label),
+            hovertemplate=hover("step", quantity),
+        )
+        for quantity, panel, dash in wanted
+    ]  # fmt: skip
+
+
+def _marks(cuts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A line through all panels at each cut, with its words in the first."""
+    shapes = [
+        {
+            "type": "line", "xref": "x", "yref": "paper", "x0": cut["step"], "x1": cut["step"],
+            "y0": 0, "y1": 1, "line": {"color": colour("event"), "width": 1, "dash": "dot"},
+        }
+        for cut in cuts
+    ]  # fmt: skip
+    notes = [
+        {
+            "text": cut["text"], "x": cut["step"], "y": 1 - 0.14 * (k % 4), "xref": "x",
+            "yref": "y domain", "xanchor": "right", "yanchor": "top", "showarrow": False,
+            "font": {"color": colour("event")},
+        }
+        for k, cut in enumerate(cuts)
+    ]  # fmt: skip
+    return {"shapes": shapes, "annotations": notes}
+
+
+def _budget(budget_mib: float) -> dict[str, Any]:
+    return {
+        "type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y",
+        "y0": budget_mib, "y1": budget_mib,
+        "line": {"color": colour("wrong"), "width": 1.5, "dash": "dash"},
+    }  # fmt: skip
+
+
+def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) -> Figure:
+    """Each cut as a bar, oldest first: what it freed and what stayed, in MiB of `before` bytes."""
+    parts = (
+        (_("freed"), freed, "right"),
+        (_("still kept"), before - freed, "wrong"),
+    )
+    data = [
+        {
+            "type": "bar", "x": list(names), "y": np.asarray(values / MIB, np.float32),
+            "name": name, "marker": {"color": colour(shade)},
+            "hovertemplate": hover("cut", "kept_bytes"),
+        }
+        for name, values, shade in parts
+    ]  # fmt: skip
+    layout = {"barmode": "stack", "xaxis": axis("cut", type="category"),
+              "yaxis": axis("kept_bytes", rangemode="tozero")}  # fmt: skip
+    return figure(data, layout)
+
+
+def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
+    """What each batch of the chain holds: columns batch and bytes; the chosen one stands out."""
+    shades = [colour("event") if k == chosen else colour("note") for k in batches["batch"]]
+    bar = {
+        "type": "bar",
+        "x": batches["batch"].to_numpy(),
+        "y": np.asarray(batches["bytes"] / MIB, np.float32),
+        "marker": {"color": shades},
+        "customdata": batches["batch"].to_numpy(),
+        "hovertemplate": hover("chain_batch", "kept_batch"),
+        "showlegend": False,
+    }
+    return figure(
+        [bar], {"xaxis": axis("chain_batch"), "yaxis": axis("kept_batch", rangemode="tozero")}
+    )

@@ -1,0 +1,106 @@
+"""Ways to cut the living chain of the memory experiment, and what each freed."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from bnviz.errors import BnvizError
+from bnviz.figures.leak import freed_by_cut
+from bnviz.i18n import N_, _
+from bnviz.ui.live import Card
+from bnviz.ui.registry import lab
+from bnviz.ui.words import size_words
+
+CUT_HELP = {
+    "detach": N_("Detaches the running statistics, now and at each batch to come."),
+    "no_grad": N_(
+        "Test batches run under no_grad from now on, one at once: new statistics have no graph."
+    ),
+    "eval": N_("Test batches run in eval mode from now on: they leave the statistics alone."),
+    "buffers": N_(
+        "The statistics become buffers, written in place without a graph, as torch does."
+    ),
+    "del": N_("Deletes the outputs and the loss of the last batch, and collects garbage."),
+}
+CUT_WORDS = {
+    "detach": N_("the chain is cut at once, and no new one begins."),
+    "no_grad": N_("statistics made without a graph replace those that held the chain."),
+    "eval": N_("nothing is freed: the chain stays, it only grows by training steps from now on."),
+    "buffers": N_("the chain is cut, and statistics that are written in place begin no new one."),
+    "del": N_(
+        "nothing is freed: it is the running statistics that hold the chain, not the outputs."
+    ),
+    "undo": N_("the experiment goes on as it began."),
+}
+
+
+def cut_name(name: str) -> str:
+    """What a cut is called on the page."""
+    from bnviz.train.leak_cuts import CUTS
+
+    return _(CUTS[name]) if name in CUTS else _("as before")
+
+
+def cut_buttons() -> None:
+    """Each way to cut the living chain, and the way back."""
+    from bnviz.train.leak_cuts import CUTS, UNDO
+
+    experiment, alive = lab().experiment, lab().going_on
+    st.markdown(
+        _("**Cut it.** Which of these frees what the running experiment holds? Guess first.")
+    )
+    with st.container(horizontal=True, gap="small"):
+        for name in (*CUTS, UNDO):
+            st.button(
+                cut_name(name), key=f"mem_cut_{name}", disabled=not alive,
+                icon=":material/undo:" if name == UNDO else ":material/content_cut:",
+                on_click=_try_cut, args=(name,),
+                help=_(CUT_HELP[name]) if name in CUT_HELP else _("Takes back all that was tried: what leaked leaks again."),
+            )  # fmt: skip
+    if not alive:
+        st.caption(_("They act on a living chain: run the experiment first."))
+    elif experiment is not None and experiment.events:
+        st.markdown(_event_words(experiment.events[-1]))
+
+
+def _try_cut(name: str) -> None:
+    experiment = lab().experiment
+    try:
+        if experiment is not None:
+            experiment.cut(name)
+    except BnvizError as error:
+        st.session_state["mem_refused"] = str(error)
+
+
+def _event_words(event: dict[str, Any]) -> str:
+    return _(
+        "**{name}** at step {step:,} freed **{freed}** of {before}: {words} The process gave {rss} "
+        "back to the system."
+    ).format(
+        name=cut_name(event["name"]), step=event["step"], freed=size_words(event["freed"]),
+        before=size_words(event["before"]), words=_(CUT_WORDS[event["name"]]),
+        rss=size_words(max(event["rss_freed"], 0)),
+    )  # fmt: skip
+
+
+def cuts_card(events: list[dict[str, Any]]) -> Card:
+    """All that was tried, with what it freed."""
+    tried = [event for event in events if event["name"] != "undo"]
+    names = [f"{k}. {cut_name(event['name'])}" for k, event in enumerate(tried, 1)]
+    frame = pd.DataFrame(tried)
+    best = tried[int(frame["freed"].to_numpy().argmax())]
+    return Card(
+        key="cuts",
+        title=_("What each cut freed"),
+        figure=freed_by_cut(names, frame["before"].to_numpy(float), frame["freed"].to_numpy(float)),
+        sentence=_("The most was freed by {name}: {freed} of {before}.").format(
+            name=cut_name(best["name"]),
+            freed=size_words(best["freed"]),
+            before=size_words(best["before"]),
+        ),
+        alt=_("Bytes freed and still kept after each cut"),
+        height=300,
+        asked=str(len(tried)),
+        wide=True,
+    )

@@ -1,0 +1,293 @@
+"""The memory experiment on its page: what to expect, what happens, what cuts the chain."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import psutil
+import streamlit as st
+
+from bnviz.errors import BnvizError
+from bnviz.figures.leak import kept_over_steps
+from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
+from bnviz.ui.board import board
+from bnviz.ui.live import Card
+from bnviz.ui.memory_cuts import cut_buttons, cut_name, cuts_card
+from bnviz.ui.registry import lab
+from bnviz.ui.words import size_words
+
+if TYPE_CHECKING:
+    from bnviz.train.leak import Experiment
+    from bnviz.train.leak_config import LeakConfig
+
+MIB, GB = 2**20, 10**9
+BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
+MEMORIES = ("machine", "2", "4", "8", "16", "24")
+POINTS = 400
+HEIGHT = 560
+
+
+def chosen() -> "LeakConfig":
+    """The controls as a LeakConfig. Raises ConfigError as `LeakConfig.parse`."""
+    from bnviz.train.leak_config import LeakConfig
+
+    state = st.session_state
+    return LeakConfig.parse(
+        keep_graph=state["mem_keep"], test_mode=state["mem_mode"], grad=state["mem_grad"],
+        batch_size=state["mem_batch"], test_share=state["mem_share"] / 100,
+        steps=state["mem_steps"], budget_mib=state["mem_budget"],
+    )  # fmt: skip
+
+
+def controls() -> None:
+    """Switches of the loop, sizes, budget."""
+    from bnviz.train.leak_config import LeakConfig
+
+    default = LeakConfig()
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.toggle(
+            _("Statistics keep their graph"), default.keep_graph, key="mem_keep",
+            bind="query-params",
+            help=_("As the note wrote it: running_mean = … without detach()."),
+        )  # fmt: skip
+        st.toggle(
+            _("Gradients on in the test"),
+            default.grad,
+            key="mem_grad",
+            bind="query-params",
+            help=_("Off: test batches run under torch.no_grad()."),
+        )
+    st.segmented_control(
+        _("Test batches run in"), ["train", "eval"], default=default.test_mode, required=True,
+        key="mem_mode", bind="query-params",
+        format_func=lambda mode: _("train mode") if mode == "train" else _("eval mode"),
+        help=_("The note's test() never calls eval(), so its test batches run in train mode."),
+    )  # fmt: skip
+    left, right = st.columns(2, gap="medium")
+    left.select_slider(
+        _("Batch size"), BATCH_SIZES, value=default.batch_size, key="mem_batch",
+        bind="query-params", help=_("What a test batch keeps is proportional to it."),
+    )  # fmt: skip
+    right.slider(
+        _("Share of test batches (%)"), 0, 100, round(100 * default.test_share), 5,
+        key="mem_share", bind="query-params",
+        help=_("The other steps train: forward, backward, update."),
+    )  # fmt: skip
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.number_input(
+            _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
+            width=140, help=_("Afterwards the chain is kept for a while, to look at and to cut."),
+        )  # fmt: skip
+        st.number_input(
+            _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",
+            bind="query-params", width=140,
+            help=_("When tensors of this size are kept, the experiment stops and frees them."),
+        )  # fmt: skip
+        st.selectbox(
+            _("When is this memory full?"), MEMORIES, key="mem_memory", bind="query-params",
+            width=220, format_func=_memory_words,
+            help=_("Prediction only: nothing of that size is allocated."),
+        )  # fmt: skip
+
+
+def _memory_words(name: str) -> str:
+    if name == "machine":
+        total = psutil.virtual_memory().total / GB
+        return _("this machine's, {gb:.0f} GB").format(gb=total)
+    return _("{gb} GB").format(gb=name)
+
+
+def prediction_metrics(config: "LeakConfig") -> None:
+    """What shapes alone say, before anything runs."""
+    from bnviz.train.leak_config import expected
+
+    prediction, name = expected(config), st.session_state["mem_memory"]
+    memory = psutil.virtual_memory().total if name == "machine" else int(name) * GB
+    batch, full = prediction.bytes["test"], prediction.full_at(memory, config.test_share)
+    entries = (
+        (_("Kept by a test batch"), size_words(batch), _("Predicted: {size:,} bytes, {input:,} of them the images themselves, which the first layer saves.")
+            .format(size=batch, input=prediction.input_bytes if batch else 0)),
+        (_("Kept by each image"), size_words(batch / config.batch_size), _("Predicted, in a test batch.")),
+        (_("One pass over 10,000 test images"), size_words(batch / config.batch_size * 10_000), _("Predicted, if each batch stays.")),
+        (_("Kept by a training step"), size_words(prediction.bytes["train"]), _("Predicted: backward frees what the nodes had saved; {n} empty nodes stay.").format(n=prediction.nodes["train"])),
+        (_("Memory full at step"), "–" if full is None else f"{full:,}",
+            _("Predicted for tensors alone, with these switches and this share of test batches.")),
+    )  # fmt: skip
+    with st.container(horizontal=True, gap="small"):
+        for label, value, help_text in entries:
+            st.metric(label, value, border=True, help=help_text)
+
+
+def commands(config: "LeakConfig") -> None:
+    """Run, pause, go on, end; how far it is, and why it ended."""
+    experiment, going_on = lab().experiment, lab().going_on
+
+    def start() -> None:
+        try:
+            lab().start(config)
+        except BnvizError as error:
+            st.session_state["mem_refused"] = str(error)
+
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.button(
+            _("Run"), type="primary", icon=":material/play_arrow:", key="mem_run", on_click=start,
+            disabled=going_on, help=_("Real steps of three networks, in the background."),
+        )  # fmt: skip
+        paused = experiment is not None and experiment.state == "paused"
+        st.button(
+            _("Go on") if paused else _("Pause"), key="mem_pause", disabled=not going_on,
+            icon=":material/play_arrow:" if paused else ":material/pause:",
+            on_click=_pause, args=(not paused,),
+            help=_("The chain stays alive meanwhile."),
+        )  # fmt: skip
+        st.button(
+            _("End"), key="mem_end", icon=":material/stop:", disabled=not going_on,
+            on_click=_end,
+            help=_("Ends it and frees everything that it holds."),
+        )  # fmt: skip
+    if refused := st.session_state.pop("mem_refused", None):
+        st.error(refused, icon=":material/error:")
+    measurement = lab().measurement
+    if measurement is not None and measurement.error:
+        st.error(measurement.error, icon=":material/error:")
+    if experiment is not None:
+        _how_far(experiment)
+
+
+def _pause(paused: bool) -> None:
+    if (experiment := lab().experiment) is not None:
+        experiment.pause(paused)
+
+
+def _end() -> None:
+    if (experiment := lab().experiment) is not None:
+        experiment.stop()
+
+
+def _how_far(experiment: "Experiment") -> None:
+    done, steps = len(experiment.table), experiment.config.steps
+    if experiment.ended:
+        st.caption(_("Ended after {done:,} steps. {reason}").format(
+            done=done, reason=experiment.reason))  # fmt: skip
+        return
+    measurement = lab().measurement
+    left = measurement.seconds_left if measurement is not None else None
+    words = _("Step {done:,} of {steps:,}").format(done=done, steps=steps)
+    if done == steps:
+        words = _("All {steps:,} steps are done; the chain is alive until you end it.").format(
+            steps=steps
+        )
+    elif experiment.state == "paused":
+        words = _("{words}, paused; the chain is alive").format(words=words)
+    elif left is not None:
+        words = _("{words}, about {s:.0f} s left").format(words=words, s=left)
+    st.progress(min(done / steps, 1.0), text=words)
+
+
+def measured_frame(experiment: "Experiment") -> pd.DataFrame:
+    """The table of an experiment, thinned: columns as `kept_over_steps` takes them."""
+    table = experiment.table
+    every = max(1, len(table) // POINTS)
+    rows = {name: table.column(name, step=every) for name in table.schema.columns}
+    frame = pd.DataFrame({name: rows[name] for name in rows if rows[name].ndim == 1})
+    for number, variant in enumerate(experiment.config.variants):
+        for quantity in ("kept_bytes", "graph_nodes"):
+            frame[f"{quantity} {variant}"] = rows[quantity][:, number]
+    return frame
+
+
+def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
+    """What shapes say of the note's layer at each step, thinned: step, kept_bytes, graph_nodes."""
+    from bnviz.train.leak_config import expected
+
+    prediction = expected(config)
+    every = max(1, config.steps // POINTS)
+    frame = pd.DataFrame({"step": range(1, config.steps + 1)})
+    for column, per_kind in (("kept_bytes", prediction.bytes), ("graph_nodes", prediction.nodes)):
+        frame[column] = prediction.curve(config.steps, config.test_share, per_kind)
+    return frame.iloc[::every]
+
+
+def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Card:
+    """Prediction and measurement over the steps."""
+    shown = config if experiment is None else experiment.config
+    labels = {variant: _(VARIANTS[variant].label) for variant in shown.variants}
+    measured = _nothing(shown) if experiment is None else measured_frame(experiment)
+    cuts = [] if experiment is None else [
+        {"step": e["step"], "text": _("{name}: {freed} freed").format(name=cut_name(e["name"]), freed=size_words(e["freed"]))}
+        for e in experiment.events
+    ]  # fmt: skip
+    return Card(
+        key="leak",
+        title=_("What each layer keeps alive, step by step"),
+        figure=kept_over_steps(measured, predicted_frame(shown), labels, shown.budget_mib, cuts),
+        sentence=_prediction_words(shown) if experiment is None else _measured_words(experiment),
+        alt=_("Tensors kept, graph nodes and process memory over the steps"),
+        height=HEIGHT,
+        asked=f"{shown} {len(cuts)}",
+        wide=True,
+    )
+
+
+def _nothing(config: "LeakConfig") -> pd.DataFrame:
+    names = [f"{q} {v}" for q in ("kept_bytes", "graph_nodes") for v in config.variants]
+    return pd.DataFrame(
+        {name: [] for name in ("step", "rss", "device_allocated", "device_reserved", *names)}
+    )
+
+
+def _prediction_words(config: "LeakConfig") -> str:
+    last = predicted_frame(config).iloc[-1]
+    return _(
+        "Nothing has run yet: the pale line is what shapes alone predict for the note's layer, "
+        "{kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to hold the measurement "
+        "against it."
+    ).format(kept=size_words(last["kept_bytes"]), nodes=last["graph_nodes"], steps=config.steps)
+
+
+def _measured_words(experiment: "Experiment") -> str:
+    """Measured beside predicted, at the last step before anything was cut."""
+    from bnviz.train.leak_config import expected
+
+    until = min((e["step"] for e in experiment.events), default=len(experiment.table))
+    if not until:
+        return _("The networks are being built.")
+    config = experiment.config
+    kept = experiment.table.column("kept_bytes")[until - 1]
+    predicted = int(expected(config).curve(until, config.test_share)[-1])
+    measured = int(kept[config.variants.index("note")])
+    off = 100 * (measured - predicted) / predicted if predicted else 0.0
+    others = max(
+        (int(k) for k, v in zip(kept, config.variants, strict=True) if v != "note"), default=0
+    )
+    rss = experiment.table.column("rss")
+    return _(
+        "At step {step:,} the note's layer keeps {measured}, predicted were {predicted} "
+        "({off:+.2f} %); the corrected and the built-in layer keep {others}. The process has grown "
+        "by {rss} since the first step, with all that it does beside."
+    ).format(
+        step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
+        others=size_words(others), rss=size_words(max(int(rss[-1]) - int(rss[0]), 0)),
+    )  # fmt: skip
+
+
+def show(config: "LeakConfig") -> None:
+    """The whole experiment: commands, figure, cuts."""
+    commands(config)
+    experiment = lab().experiment
+    if experiment is not None and experiment.config != config:
+        st.caption(_("The figure shows the experiment as it was started: {words}.").format(
+            words=config_words(experiment.config)))  # fmt: skip
+    board([experiment_card(config, experiment)], key="leak_board", revision=str(id(experiment)))
+    cut_buttons()
+    if experiment is not None and any(e["name"] != "undo" for e in experiment.events):
+        board([cuts_card(experiment.events)], key="cuts_board", revision=str(id(experiment)))
+
+
+def config_words(config: "LeakConfig") -> str:
+    """An experiment in a few words."""
+    return _("batch size {batch}, {share:.0%} test batches in {mode} mode, {grad}, {graph}").format(
+        batch=config.batch_size, share=config.test_share, mode=config.test_mode,
+        grad=_("gradients on") if config.grad else _("no_grad"),
+        graph=_("graph kept") if config.keep_graph else _("detached"),
+    )  # fmt: skip

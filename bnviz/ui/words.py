@@ -1,0 +1,11 @@
+"""Numbers in words, the same on every page."""
+
+from bnviz.i18n import _
+
+
+def size_words(size: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:,.2f} {unit}"
+    return _("{n:,.0f} bytes").format(n=size)

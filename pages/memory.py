@@ -1,0 +1,59 @@
+"""Memory: watch a graph that nobody lets go of, find what holds it, cut it; and what needs no leak."""
+
+import streamlit as st
+
+from bnviz.i18n import _
+from bnviz.ui import memory_chain, memory_lab
+from bnviz.ui.board import plainly
+from bnviz.ui.registry import lab
+from bnviz.ui.warm import warm_up
+
+TICK_S = 1.0
+OWN_MODEL = """from bnviz.analysis.memory import census, watch
+
+with watch(model) as seen:              # notes in which layer each node is made
+    for inputs, labels in loader:
+        train_step(model, inputs, labels)
+        seen.update()                   # counts what this step left behind
+print(seen.verdict())
+print(seen.table())                     # by layer and operation
+print(census(model, losses).bytes)      # right now, lists of losses included"""
+
+warm_up()
+st.title(_("Memory"))
+st.caption(
+    _(
+        "The note's layer ran out of memory and torch's did not. Two things are needed for that: "
+        "running statistics that keep their graph, and test batches that run forward in train mode "
+        "with gradients on. Take either away and see what stays."
+    )
+)
+st.subheader(_("The experiment"))
+ticking = TICK_S if lab().going_on else None
+
+
+@st.fragment(run_every=ticking, key="memory_lab")
+def the_experiment() -> None:
+    """Controls, prediction, measurement, cuts, and what holds it all."""
+    if lab().experiment is not None:
+        lab().experiment.watch()
+    memory_lab.controls()
+    with plainly():
+        config = memory_lab.chosen()
+        memory_lab.prediction_metrics(config)
+        memory_lab.show(config)
+        st.subheader(_("What keeps it alive"))
+        memory_chain.show(config)
+    if (ticking is not None) != lab().going_on:
+        st.rerun()
+
+
+the_experiment()
+st.subheader(_("Your own model"))
+st.markdown(
+    _(
+        "The same census for any module, and for lists of losses and outputs beside it. It reads "
+        "the graph and keeps nothing of it alive."
+    )
+)
+st.code(OWN_MODEL, language="python")

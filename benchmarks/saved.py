@@ -38,6 +38,7 @@ def row(variant: str, batch_size: int) -> dict[str, object]:
         "kept": int(frame["bytes"].sum()),
         "made by the pass": int(frame["bytes"][frame["kind"] == "made"].sum()),
         "peak of a step": step.peak,
+        "in": step.peak_operation,
         "at its end": step.end,
     }
 

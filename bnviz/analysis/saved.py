@@ -280,6 +280,7 @@ def purpose(variant: str, operation: str, saved: str) -> str | None:
 
 PHASES = ("forward", "backward", "update")
 CURVE_POINTS = 600
+_EVALUATES = "autograd::engine::evaluate_function: "  # so the profiler names a node at work
 _profiling = threading.Lock()  # there is one profiler in a process
 
 
@@ -289,6 +290,8 @@ class StepMemory:
 
     peak: int
     end: int
+    peak_operation: str
+    """The autograd node at work when the peak is reached; empty outside of the backward pass."""
     curve: pd.DataFrame
     """Columns at (below 1 the forward pass, below 2 backward, below 3 the update; within each evenly
     by the order of allocations), ms since the start under the profiler, and bytes: what is taken
@@ -340,9 +343,31 @@ def peak_of_a_step(
         before = _start_of_peak(device)
         step()
         peak = _cuda_peak(device, before)
-    curve = _curve(seen.profiler.kineto_results.events(), device)
-    highest, end = int(curve["bytes"].max()), int(curve["bytes"].iloc[-1])
-    return StepMemory(highest if peak is None else peak, end, _thinned(curve))
+    events = seen.profiler.kineto_results.events()
+    start = _begin_of(events, PHASES[0])
+    curve = _curve(events, device)
+    top = curve.iloc[int(curve["bytes"].to_numpy().argmax())]
+    return StepMemory(
+        int(top["bytes"]) if peak is None else peak,
+        int(curve["bytes"].iloc[-1]),
+        _node_at(events, start + round(top["ms"] * 1e6)),
+        _thinned(curve),
+    )
+
+
+def _begin_of(events: Any, phase: str) -> int:
+    """When that phase of the last step began, in nanoseconds."""
+    return max(e.start_ns() for e in events if e.name() == phase)
+
+
+def _node_at(events: Any, moment: int) -> str:
+    """The autograd node that was at work, or nothing."""
+    at_work = (
+        e.name().removeprefix(_EVALUATES)
+        for e in events
+        if e.name().startswith(_EVALUATES) and e.start_ns() <= moment <= e.end_ns()
+    )
+    return next(at_work, "")
 
 
 def _start_of_peak(device: torch.device) -> int:
@@ -359,9 +384,9 @@ def _cuda_peak(device: torch.device, before: int) -> int | None:
 def _curve(events: Any, device: torch.device) -> pd.DataFrame:
     """The last step's memory from a profile's events: columns at, ms, bytes, beginning with 0."""
     kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
-    began = {name: max(e.start_ns() for e in events if e.name() == name) for name in PHASES}
-    over = max(e.start_ns() + e.duration_ns() for e in events if e.name() == PHASES[-1])
-    start, borders = began[PHASES[0]], [*began.values(), over]
+    over = max(e.end_ns() for e in events if e.name() == PHASES[-1])
+    borders = [*(_begin_of(events, phase) for phase in PHASES), over]
+    start = borders[0]
     changes = sorted(
         (e.start_ns(), e.nbytes())
         for e in events

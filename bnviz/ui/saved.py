@@ -152,7 +152,6 @@ def kept_card(tensors: pd.DataFrame, batch_size: int) -> Card:
 def step_card(steps: "dict[str, StepMemory]", batch_size: int) -> Card:
     """Memory over one training step of each variant."""
     builtin, composite = steps["builtin"], steps["composite"]
-    phase = _(PHASE_NAMES[composite.peak_index])
     return Card(
         key="saved_step",
         title=_("Written out, BN raises the peak of a step {ratio:.2f} times").format(
@@ -163,14 +162,15 @@ def step_card(steps: "dict[str, StepMemory]", batch_size: int) -> Card:
             {key: _(label) for key, label in LABELS.items()},
         ),
         sentence=_(
-            "At batch {batch} the hand-written layer's step peaks at {composite} MiB ({phase}), "
-            "nn.BatchNorm's at {builtin} MiB. After the update {note} bytes stay with the note's "
+            "At batch {batch} the hand-written layer's step peaks at {composite} MiB, in {where}, "
+            "nn.BatchNorm's at {builtin} MiB, in {there}. After the update {note} bytes stay with the note's "
             "layer, {rest} with nn.BatchNorm."
         ).format(
             batch=batch_size,
             composite=in_mib(composite.peak),
-            phase=phase,
+            where=where(composite),
             builtin=in_mib(builtin.peak),
+            there=where(builtin),
             note=steps["note"].end,
             rest=builtin.end,
         ),
@@ -180,6 +180,11 @@ def step_card(steps: "dict[str, StepMemory]", batch_size: int) -> Card:
         height=380,
         asked=str(batch_size),
     )
+
+
+def where(step: "StepMemory") -> str:
+    """What was at work at the peak: the autograd node, or the phase outside of backward."""
+    return step.peak_operation or _(PHASE_NAMES[step.peak_index])
 
 
 def tensor_table(tensors: pd.DataFrame) -> None:

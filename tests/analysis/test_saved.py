@@ -232,6 +232,14 @@ def test_the_peak_is_at_least_what_the_forward_pass_keeps(variant, batch_of):
     assert step.peak >= at_backward
 
 
+def test_the_peak_is_in_bn_only_where_it_is_written_out(batch_of):
+    """Next to nn.BatchNorm it is a convolution that needs most, as in a network without BN."""
+    steps = {v: measured(v, batch_of(64)) for v in ("composite", "builtin", "none")}
+    assert steps["composite"].peak_operation in {op for op, _saved in PURPOSES["composite"]}
+    assert steps["builtin"].peak_operation == steps["none"].peak_operation == "ConvolutionBackward0"
+    assert 0 <= steps["builtin"].peak - steps["none"].peak < 10_000
+
+
 def test_the_peak_of_a_linear_layer_by_hand():
     """A linear layer without bias: log-probabilities, logits and so on are known one by one."""
     model = nn.Linear(1000, 10, bias=False)

@@ -64,6 +64,7 @@ def test_the_section_speaks_of_the_chosen_batch_size():
     assert values["Hand-written BN"] == "1.35 MiB, 1.73 ×"  # 1,415,692 bytes
     kept, step = cards_of(app)
     assert "at batch 16, the hand-written layer 1.73 times" in kept["sentence"]
+    assert "MiB, in ConvolutionBackward0. After" in step["sentence"]
     assert "128 bytes stay with the note's layer, 0 with nn.BatchNorm" in step["sentence"]
 
 

@@ -15,7 +15,9 @@ tensor from batch to batch keeps every batch::
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import ctypes
+import platform
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -122,7 +124,7 @@ class GraphCensus:
         self.holders: tuple[str, ...] = ()
         """Names of the tensors that have a graph, as they were found last."""
         self.batches: list[Batch] = []
-        """What each `update` found new, since the chain began."""
+        """What each `update` found new and is still alive."""
         self.nodes = 0
         """Autograd nodes kept alive."""
         self.bytes = 0
@@ -135,31 +137,44 @@ class GraphCensus:
         all is counted anew.
         """
         found = dict(self._graphs(*others))
-        holders = tuple(found)
         if not set(self.holders) <= found.keys():
-            self._forget()
-        self.holders = holders
-        nodes = newer_nodes(found.values(), self._newest)
-        kept, stop = self._count(nodes), _next_number()
-        batch = Batch(self._begun, stop, len(nodes), kept)
+            self._recount(found)
+        self.holders = tuple(found)
+        nodes, stop = newer_nodes(found.values(), self._newest), _next_number()
+        spans = tuple((number - self._begun, name) for number, name in self._spans)
+        batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, stop, spans))
         if nodes:
-            self._newest = max(nodes)
-        if found:
-            self.batches.append(batch)
-            self._times[kept] += 1
-        self.nodes += batch.nodes
-        self.bytes += batch.bytes
+            self._add(batch, nodes)
         self._begun = stop
         self._spans.clear()
         return batch
 
     def recount(self, *others: Any) -> None:
-        """Walk the whole chain: after something of it was cut or freed.
+        """Walk the whole chain anew: after something of it was cut or freed."""
+        found = dict(self._graphs(*others))
+        self._recount(found)
+        self.holders = tuple(found)
 
-        What is left counts as one batch, the layers of older nodes are not known any more.
-        """
-        self._forget()
-        self.update(*others)
+    def _recount(self, found: Mapping[str, Any]) -> None:
+        """Keep of the batches what `found` still leads to."""
+        nodes, batches = newer_nodes(found.values(), -1), self.batches
+        self.nodes, self.bytes, self._newest = 0, 0, -1
+        self._times.clear()
+        self.batches = []
+        numbers = sorted(nodes)
+        for old in batches:
+            own = numbers[bisect_left(numbers, old.start) : bisect_left(numbers, old.stop)]
+            if own:
+                part = {number: nodes[number] for number in own}
+                kept = self._count(part, old.start, old.stop, old.kept.spans)
+                self._add(Batch(old.start, old.stop, len(part), kept), part)
+
+    def _add(self, batch: Batch, nodes: Mapping[int, Any]) -> None:
+        self.batches.append(batch)
+        self._times[batch.kept] += 1
+        self.nodes += batch.nodes
+        self.bytes += batch.bytes
+        self._newest = max(nodes)
 
     def table(self) -> pd.DataFrame:
         """Columns layer, operation (autograd's name of the node), nodes and bytes; most bytes first.
@@ -206,25 +221,18 @@ class GraphCensus:
         self._spans.append((_next_number(), OUTSIDE))
         return result
 
-    def _count(self, nodes: Mapping[int, Any]) -> Kept:
+    def _count(self, nodes: Mapping[int, Any], start: int, stop: int, spans: Spans) -> Kept:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
         Alike are those whose layers ran at the same numbers, that made and left as many nodes, and
         whose largest tensor is as large or freed too.
         """
-        spans = tuple((number - self._begun, name) for number, name in self._spans)
-        made = _next_number() - self._begun
-        alike = self._known.setdefault((spans, made, len(nodes)), [])
+        alike = self._known.setdefault((spans, stop - start, len(nodes)), [])
         for kept in alike:
-            if kept.looks_like(nodes, self._begun):
+            if kept.looks_like(nodes, start):
                 return kept
-        alike.append(_count(nodes, self._begun, spans, self.parameters))
+        alike.append(_count(nodes, start, spans, self.parameters))
         return alike[-1]
-
-    def _forget(self) -> None:
-        self._newest, self.nodes, self.bytes = -1, 0, 0
-        self._times.clear()
-        self.batches = []
 
     def _graphs(self, *others: Any) -> Iterator[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
@@ -385,3 +393,12 @@ def device_bytes(device: torch.device) -> tuple[int, int]:
     if device.type == "mps":
         return torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
     return 0, 0
+
+
+def trim() -> None:
+    """Ask glibc to give freed memory back to the system; does nothing where there is no glibc.
+
+    https://man7.org/linux/man-pages/man3/malloc_trim.3.html
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

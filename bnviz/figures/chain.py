@@ -11,8 +11,10 @@ from bnviz.figures.theme import axis, colour
 from bnviz.i18n import _
 
 KIB = 1024
-LARGEST_PX = 34
+LARGEST_PX = 26
 SMALLEST_PX = 7
+LIFT = 0.16
+"""Every second node of a row stands so much higher, that lines past a node can be seen."""
 NAMED_KIB = 20
 """Nodes that saved more than this are named in the figure; the others on hover."""
 
@@ -42,8 +44,9 @@ def graph_behind(
 def _placed(nodes: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
     """The nodes by number, with a place in their row (x) and the row of their layer (y)."""
     order = {name: number for number, name in enumerate(rows)}
+    place = nodes.groupby("layer").cumcount()
     return nodes.assign(
-        x=nodes.groupby("layer").cumcount(), y=nodes["layer"].map(order)
+        x=place, y=nodes["layer"].map(order).astype(float) - LIFT * (place % 2)
     ).set_index("number")  # fmt: skip
 
 
@@ -63,6 +66,8 @@ def _marks(placed: pd.DataFrame, root: str) -> dict[str, Any]:
     size = placed["bytes"].to_numpy(float)
     share = np.sqrt(size / max(size.max(), 1)) if len(size) else size
     last = len(placed) - 1
+    sizes = SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share
+    sizes[last:] = LARGEST_PX / 2
     shades = [
         colour("event") if k == last else colour("note") if value else colour("batch")
         for k, value in enumerate(size)
@@ -81,8 +86,9 @@ def _marks(placed: pd.DataFrame, root: str) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "type": "scatter", "x": placed["x"].to_numpy(float), "y": placed["y"].to_numpy(float),
-        "mode": "markers+text", "text": text, "textposition": "top center",
-        "marker": {"size": SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share, "color": shades,
+        "mode": "markers+text", "text": text,
+        "textposition": ["top center" if lifted else "bottom center" for lifted in placed["x"] % 2],
+        "marker": {"size": sizes, "color": shades,
                    "symbol": ["diamond" if k == last else "circle" for k in range(len(placed))]},
         "customdata": words, "hovertemplate": "%{customdata}<extra></extra>",
         "name": _("node, as large as what it saved"),

@@ -11,7 +11,12 @@ from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
 
 MIB = 2**20
-PANELS = (("kept_bytes", MIB), ("graph_nodes", 1000), ("rss", MIB), ("device_allocated", MIB))
+PANELS = (
+    ("kept_bytes", MIB),
+    ("graph_nodes", 1000),
+    ("rss_gained", MIB),
+    ("device_allocated", MIB),
+)
 
 
 def kept_over_steps(
@@ -21,9 +26,9 @@ def kept_over_steps(
     budget_mib: float,
     cuts: Sequence[Mapping[str, Any]] = (),
 ) -> Figure:
-    """Tensors kept and graph nodes of each layer, memory of the process, and of the device if any.
+    """Tensors kept and graph nodes of each layer, what the process gained, and the memory of the device if any.
 
-    `measured`: columns step, rss, device_allocated, device_reserved and for each variant
+    `measured`: columns step, rss_gained, device_allocated, device_reserved and for each variant
     ``kept_bytes <variant>`` and ``graph_nodes <variant>``. `predicted`: step, kept_bytes and
     graph_nodes of the note's layer. `cuts`: ``step`` and ``text`` of each mark.
     """
@@ -72,8 +77,8 @@ def _predicted(predicted: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
-    """Memory of the process; on a device what is allocated and what the allocator has reserved."""
-    wanted = [("rss", 2, "solid")]
+    """What the process gained; on a device what is allocated and what the allocator has reserved."""
+    wanted = [("rss_gained", 2, "solid")]
     if on_device:
         wanted += [("device_allocated", 3, "solid"), ("device_reserved", 3, "dot")]
     return [

@@ -90,6 +90,8 @@ QUANTITIES: dict[str, Quantity] = {
     "kept_bytes": Quantity(N_("tensors kept"), "MiB", ",.2f"),
     "graph_nodes": Quantity(N_("graph nodes"), "k", ",.2f"),
     "rss": Quantity(N_("process memory"), "MiB", ",.0f"),
+    "rss_gained": Quantity(N_("process memory gained"), "MiB", ",.0f"),
+    "device_reserved": Quantity(N_("device memory reserved"), "MiB", ",.0f"),
     "kept_batch": Quantity(N_("kept by the batch"), "MiB", ",.2f"),
     "chain_batch": Quantity(N_("batch of the chain, newest at the right"), "", "d"),
     "chain_place": Quantity(N_("operations of the layer, in order"), "", ""),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bnviz import data
 from bnviz.analysis.chain import Chain, chain
-from bnviz.analysis.memory import device_bytes
+from bnviz.analysis.memory import device_bytes, trim
 from bnviz.analysis.passes import to_input
 from bnviz.analysis.prediction import is_test
 from bnviz.data import Dataset
@@ -58,7 +58,8 @@ class Experiment:
         self.reason = ""
         """Why it ended, one sentence for the page."""
         self.events: list[dict[str, Any]] = []
-        """Cuts: ``step``, ``name``, ``before`` and ``freed`` in bytes, ``rss_freed``."""
+        """Cuts: ``step``, ``name``, ``before`` and ``freed`` in bytes of tensors; what the process
+        gave back by itself, ``rss_freed``, and when it was asked to, ``rss_trimmed``."""
         count = len(config.variants)
         self.table = Table(
             Schema(
@@ -252,10 +253,13 @@ class Experiment:
             test=test,
             kept_bytes=[side.census.bytes for side in self._sides.values()],
             graph_nodes=[side.census.nodes for side in self._sides.values()],
-            rss=self._process.memory_info().rss,
+            rss=self._rss(),
             device_allocated=allocated,
             device_reserved=reserved,
         )
+
+    def _rss(self) -> int:
+        return self._process.memory_info().rss
 
     def _test_batch(self, step: int) -> Tensor:
         """Test images in their order, over and over: (N, 1, 28, 28)."""
@@ -278,20 +282,24 @@ class Experiment:
         for _question, future in left:
             future.set_exception(RunError(_("The experiment has ended.")))
         gc.collect()
+        trim()
 
     def _cut(self, name: str) -> dict[str, Any]:
         side = self._sides.get(LEAKY)
         if side is None:
             raise RunError(_("The note's layer is not in this experiment."))
-        before, rss = side.census.bytes, self._process.memory_info().rss
+        before, rss = side.census.bytes, self._rss()
         apply(name, side, self._testing, self._test_batch(len(self.table)))
         side.census.recount()
+        by_itself = self._rss()
+        trim()
         event = {
             "step": len(self.table),
             "name": name,
             "before": before,
             "freed": before - side.census.bytes,
-            "rss_freed": rss - self._process.memory_info().rss,
+            "rss_freed": rss - by_itself,
+            "rss_trimmed": by_itself - self._rss(),
         }
         self.events.append(event)
         return event

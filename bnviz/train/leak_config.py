@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bnviz.analysis.chain import Chain, chain
-from bnviz.analysis.memory import watch
+from bnviz.analysis.memory import OUTSIDE, watch
 from bnviz.analysis.prediction import Prediction, predict
 from bnviz.config import RunConfig, explain, known_variants
 from bnviz.errors import ConfigError
@@ -97,11 +97,15 @@ def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
 def layer_names() -> dict[str, str]:
     """The layers of LeNet as the census calls them, with a word of what each is, in order."""
     words = {"Conv2d": "conv", "Linear": "linear", "Sigmoid": "sigmoid", "Halving": "max pool"}
-    return {
-        path: f"{path} {words.get(type(layer).__name__, 'BN')}"
-        for path, layer in _shapes_only("note").named_modules()
-        if not list(layer.children())
+    model = _shapes_only("note")
+    parts = {
+        part: {
+            f"{part}.{path}": f"{part}.{path} {words.get(type(layer).__name__, 'BN')}"
+            for path, layer in getattr(model, part).named_children()
+        }
+        for part in ("conv", "fc")
     }
+    return {**parts["conv"], OUTSIDE: _("flatten"), **parts["fc"]}
 
 
 def check(config: LeakConfig) -> None:

@@ -72,10 +72,13 @@ class Side:
 def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
     """Do what one of CUTS, or UNDO, says, to the layer itself and to the test batches to come.
 
+    What was tried before is taken back first, so that each is tried alone.
     ``detach`` detaches the statistics, now and from now on. ``no_grad`` runs test batches without a
     graph, `inputs` at once. ``eval`` tests in eval mode. ``buffers`` registers the statistics and
     lets the layer write into them in place. ``del`` drops the output of the last batch.
     """
+    testing.mode, testing.grad = side.config.test_mode, side.config.grad
+    side.switch(keep_graph=side.config.keep_graph, in_place=False)
     if name == "detach":
         release(side.model)
         side.switch(keep_graph=False)
@@ -90,9 +93,6 @@ def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
         side.switch(in_place=True)
     elif name == "del":
         side.output = None
-    else:
-        testing.mode, testing.grad = side.config.test_mode, side.config.grad
-        side.switch(keep_graph=side.config.keep_graph, in_place=False)
 
 
 def _register(side: Side) -> None:

@@ -138,6 +138,8 @@ def _table(experiment: "Experiment | None") -> None:
     frame = experiment.kept_table()
     if frame.empty:
         return
+    from bnviz.train.leak_config import layer_names
+
     words = (
         _("**By layer and operation**, as the chain stands now")
         if lab().going_on
@@ -145,7 +147,7 @@ def _table(experiment: "Experiment | None") -> None:
     )
     st.markdown(words)
     st.dataframe(
-        frame,
+        frame.assign(layer=frame["layer"].map(layer_names())),
         hide_index=True,
         height=320,
         column_config={

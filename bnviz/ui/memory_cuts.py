@@ -29,7 +29,7 @@ CUT_WORDS = {
     "eval": N_("nothing is freed: the chain stays, it only grows by training steps from now on."),
     "buffers": N_("the chain is cut, and statistics that are written in place begin no new one."),
     "del": N_(
-        "nothing is freed: it is the running statistics that hold the chain, not the outputs."
+        "nothing of the chain is freed: it is the running statistics that hold it, not the outputs."
     ),
     "undo": N_("the experiment goes on as it began."),
 }
@@ -48,7 +48,10 @@ def cut_buttons() -> None:
 
     experiment, alive = lab().experiment, lab().going_on
     st.markdown(
-        _("**Cut it.** Which of these frees what the running experiment holds? Guess first.")
+        _(
+            "**Cut it.** Which of these frees what the running experiment holds? Guess first. "
+            "Each takes the one before back."
+        )
     )
     with st.container(horizontal=True, gap="small"):
         for name in (*CUTS, UNDO):
@@ -76,11 +79,12 @@ def _try_cut(name: str) -> None:
 def _event_words(event: dict[str, Any]) -> str:
     return _(
         "**{name}** at step {step:,} freed **{freed}** of {before}: {words} The process gave {rss} "
-        "back to the system."
+        "back to the system by itself, and {trimmed} more when it was asked to (`malloc_trim`)."
     ).format(
         name=cut_name(event["name"]), step=event["step"], freed=size_words(event["freed"]),
         before=size_words(event["before"]), words=_(CUT_WORDS[event["name"]]),
         rss=size_words(max(event["rss_freed"], 0)),
+        trimmed=size_words(max(event["rss_trimmed"], 0)),
     )  # fmt: skip
 
 
@@ -94,7 +98,11 @@ def cuts_card(events: list[dict[str, Any]]) -> Card:
         key="cuts",
         title=_("What each cut freed"),
         figure=freed_by_cut(names, frame["before"].to_numpy(float), frame["freed"].to_numpy(float)),
-        sentence=_("The most was freed by {name}: {freed} of {before}.").format(
+        sentence=(
+            _("The most was freed by {name}: {freed} of {before}.")
+            if best["freed"] > 0
+            else _("Nothing that was tried so far has freed anything of {before}.")
+        ).format(
             name=cut_name(best["name"]),
             freed=size_words(best["freed"]),
             before=size_words(best["before"]),

@@ -190,6 +190,7 @@ def measured_frame(experiment: "Experiment") -> pd.DataFrame:
     every = max(1, len(table) // POINTS)
     rows = {name: table.column(name, step=every) for name in table.schema.columns}
     frame = pd.DataFrame({name: rows[name] for name in rows if rows[name].ndim == 1})
+    frame["rss_gained"] = frame["rss"] - (table.column("rss")[0] if len(table) else 0)
     for number, variant in enumerate(experiment.config.variants):
         for quantity in ("kept_bytes", "graph_nodes"):
             frame[f"{quantity} {variant}"] = rows[quantity][:, number]
@@ -232,7 +233,7 @@ def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Ca
 def _nothing(config: "LeakConfig") -> pd.DataFrame:
     names = [f"{q} {v}" for q in ("kept_bytes", "graph_nodes") for v in config.variants]
     return pd.DataFrame(
-        {name: [] for name in ("step", "rss", "device_allocated", "device_reserved", *names)}
+        {name: [] for name in ("step", "rss_gained", "device_allocated", "device_reserved", *names)}
     )
 
 

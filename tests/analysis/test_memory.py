@@ -2,9 +2,11 @@ import gc
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from bnviz.analysis.memory import GraphCensus, release
+from bnviz.analysis.memory import GraphCensus, census, release, watch
 from bnviz.nn import LeNet
 
 # The values of the new statistics themselves: 226 channels, running and of the batch, mean and
@@ -120,3 +122,157 @@ def test_each_walk_sees_only_what_is_new(monkeypatch):
         visits.append(len(seen))
         seen.clear()
     assert visits[-1] == visits[10]
+
+
+def training_step(model, inputs):
+    F.cross_entropy(model(inputs), torch.zeros(len(inputs), dtype=torch.int64)).backward()
+
+
+def test_batches_that_differ_are_not_taken_for_alike():
+    """Training and test batches run the same layers and leave as many nodes; one is emptied."""
+    model = note_model()
+    with watch(model) as seen:
+        sizes = []
+        for batch in (16, 16, 8, 16):
+            training_step(model, images(batch))
+            trained = seen.update().bytes
+            model(images(batch))
+            sizes.append((trained, seen.update().bytes))
+    assert [trained for trained, _tested in sizes[1:]] == [128] * 3
+    tested = [tested for _trained, tested in sizes]
+    assert tested[1] == tested[3] == 1_448_888
+    assert tested[2] == pytest.approx(tested[1] / 2, rel=0.01)
+    walked = GraphCensus(model)
+    walked.update()
+    assert (walked.nodes, walked.bytes) == (seen.nodes, seen.bytes)
+
+
+def test_the_table_sums_to_the_whole_and_names_the_layers():
+    model, inputs = note_model(), images()
+    with watch(model) as seen:
+        for _ in range(3):
+            model(inputs.clone())
+            seen.update()
+    table = seen.table()
+    assert (table["bytes"].sum(), table["nodes"].sum()) == (seen.bytes, seen.nodes)
+    by_layer = table.groupby("layer")["bytes"].sum()
+    values = {"conv.2": 16 * 6 * 24 * 24, "conv.6": 16 * 16 * 8 * 8, "fc.2": 16 * 120}
+    for layer, count in values.items():  # a sigmoid saves what it gives, four bytes a value
+        assert by_layer[layer] == 3 * 4 * count
+    assert by_layer["conv.0"] == 3 * inputs.untyped_storage().nbytes()
+    assert sum(batch.bytes for batch in seen.batches) == seen.bytes
+    assert seen.batches[1].table()["bytes"].sum() == seen.batches[1].bytes
+
+
+def test_watching_ends_with_the_layers_as_they_were():
+    model, inputs = note_model(), images(2)
+    with pytest.raises(ZeroDivisionError), watch(model) as seen:
+        model(inputs)
+        seen.update()
+        raise ZeroDivisionError
+    assert not any("forward" in vars(module) for module in model.modules())
+    before = seen.update().nodes
+    model(inputs)
+    assert seen.update().table()["layer"].eq("").all(), "nobody listens any more"
+    assert before == 0
+
+
+def test_watching_changes_no_value():
+    one, two, inputs = note_model(), note_model(), images()
+    with watch(two) as seen:
+        for _ in range(3):
+            assert torch.equal(one(inputs), two(inputs))
+            seen.update()
+    assert torch.equal(one.conv[1].running_var, two.conv[1].running_var)
+
+
+def test_what_was_cut_in_part_is_counted_anew():
+    model, inputs = note_model(), images()
+    with watch(model) as seen:
+        for _ in range(4):
+            model(inputs.clone())
+            seen.update()
+        whole = seen.bytes
+        for layer in (model.fc[1], model.fc[4]):
+            release(layer)
+        seen.update()
+    left = GraphCensus(model)
+    left.update()
+    assert 0 < seen.bytes == left.bytes < whole
+    assert len(seen.batches) == 4
+    assert set(seen.table()["layer"]) == {
+        "conv.0",
+        "conv.1",
+        "conv.2",
+        "conv.3",
+        "conv.4",
+        "conv.5",
+    }
+
+
+def test_a_list_of_losses_is_found_and_named():
+    """The usual leak of a training loop: `losses.append(loss)` instead of `loss.item()`."""
+    model, losses = nn.Linear(4, 1), []
+    assert census(model, losses).verdict() == "No graph is kept from batch to batch."
+    losses.extend(model(torch.ones(8, 4)).square().mean() for _ in range(3))
+    found = census(model, {"losses": losses})
+    assert found.holders == ("losses.0", "losses.1", "losses.2")
+    # Each keeps its input, which addmm saves, and the output, which pow saves: 8 x 4 and 8 x 1.
+    assert found.bytes == 3 * 4 * (8 * 4 + 8)
+    assert "losses.0" in found.verdict() and f"{found.bytes:,} bytes" in found.verdict()
+
+
+def test_a_tensor_that_any_module_keeps_is_found():
+    class Remembers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 3)
+            self.last = None
+
+        def forward(self, x):
+            self.last = self.inner(x).exp()
+            return self.last
+
+    model = nn.Sequential(Remembers())
+    with watch(model) as seen:
+        model(torch.ones(5, 3))
+        seen.update()
+    assert seen.holders == ("0.last",)
+    assert seen.bytes == 4 * (5 * 3) * 2, "the input and what exp gave"
+    assert set(seen.table()["layer"]) == {"0.inner", ""}
+
+
+def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeypatch):
+    """Counted in nodes, not in time; and neither the walk nor the end of the chain recurses."""
+    from bnviz.analysis import memory
+
+    visited = []
+    whole = memory.newer_nodes
+    monkeypatch.setattr(
+        memory, "newer_nodes", lambda *given: visited.append(whole(*given)) or visited[-1]
+    )
+
+    class Average(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean = torch.zeros(1)
+
+        def forward(self, x):
+            self.mean = 0.1 * x.mean() + 0.9 * self.mean
+
+    model, weight = Average(), torch.ones(2, requires_grad=True)
+    seen, costs = GraphCensus(model), []
+    for _ in range(10_000):
+        model(weight * 2)
+        seen.update()
+        costs.append(len(visited.pop()))
+    assert set(costs[1:]) == {costs[100]}
+    assert len(seen.batches) == 10_000
+    assert seen.nodes == sum(costs)
+    anew = GraphCensus(model)
+    anew.update()
+    assert anew.nodes == seen.nodes
+    visited.clear()
+    model.mean = model.mean.detach()
+    seen.update()
+    assert (seen.nodes, seen.batches) == (0, [])

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
+from bnviz.analysis.purposes import purpose
 from bnviz.figures.saved import PHASE_NAMES, bytes_by_layer, memory_over_a_step
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
@@ -226,8 +227,6 @@ def tensor_table(tensors: pd.DataFrame) -> None:
 
 def shown(rows: pd.DataFrame, variant: str) -> pd.DataFrame:
     """The rows as the table shows them: columns operation, saved, shape, size, counts, purpose."""
-    from bnviz.analysis.saved import purpose
-
     table = rows[["operation", "saved", "size"]].copy()
     table.insert(2, "shape", [" × ".join(map(str, shape)) for shape in rows["shape"]])
     elsewhere = rows["counted_in"].where(rows["counted_in"] != rows["layer"], _("a row above"))

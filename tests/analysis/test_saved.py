@@ -10,13 +10,11 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from bnviz.analysis.passes import to_input
+from bnviz.analysis.purposes import COMMON_PURPOSES, PURPOSES, purpose
 from bnviz.analysis.saved import (
-    COMMON_PURPOSES,
     CURVE_POINTS,
-    PURPOSES,
     layer_names,
     peak_of_a_step,
-    purpose,
     saved_for_backward,
 )
 from bnviz.nn import VARIANTS, LeNet

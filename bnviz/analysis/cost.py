@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnviz.analysis.saved import saved_for_backward
 from bnviz.analysis.subject import TORCH, Subject, common_dims, undisturbed
 
 TYPICAL = {2: (256, 120), 3: (32, 16, 64), 4: (32, 16, 28, 28)}
@@ -31,25 +32,14 @@ class Timing:
 def saved_bytes(cls: Any, dims: int | None = None) -> int:
     """Bytes that autograd keeps for the backward pass after one train step, float32.
 
-    Distinct storages, input and weights among them, by
-    https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.saved_tensors_hooks.
+    Distinct storages, input and weights among them (`bnviz.analysis.saved`).
     The input is that of TYPICAL for `dims`, the largest number that the class takes if None.
     Raises ConfigError if it takes none.
     """
     subject = cls if isinstance(cls, Subject) else Subject(cls)
     layer, x = _prepare(subject, common_dims(subject, None)[-1] if dims is None else dims)
-    sizes: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # autograd keeps it, so no address is used twice
-
-    with undisturbed(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        y = layer(x)
-        total = sum(sizes.values())
-        del y
-    return total
+    with undisturbed():
+        return int(saved_for_backward(layer, x)["bytes"].sum())
 
 
 def time_ratio(

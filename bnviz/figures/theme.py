@@ -138,6 +138,12 @@ QUANTITIES: dict[str, Quantity] = {
     "case_dtype": Quantity(N_("dtype, one mark a case"), "", ""),
     "of_tolerance": Quantity(N_("largest difference / what is allowed, log"), "", ".2g"),
     "var_error": Quantity(N_("error of variance"), "%", ".1f"),
+    "bn_kind": Quantity(N_("what stands in the place of BN"), "", ""),
+    "saved_bytes": Quantity(N_("kept for the backward pass"), "MiB", ",.3g"),
+    "taken_bytes": Quantity(N_("memory above the step's start"), "MiB", ",.3g"),
+    "step_part": Quantity(N_("one training step, allocations in their order"), "", ".2f"),
+    "growth": Quantity(N_("growth, log scale"), N_("KiB a step"), ",.3g"),
+    "batch_size_log": Quantity(N_("batch size, log scale"), "", ",d"),
 }
 STAGE_LABELS = {
     "input": N_("before BN: the layer's input"),

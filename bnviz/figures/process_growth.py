@@ -1,0 +1,46 @@
+"""How much a process grows with each step that keeps its graph, beside its tensors."""
+
+import numpy as np
+import pandas as pd
+
+from bnviz.figures.panels import Figure, figure, scatter
+from bnviz.figures.theme import axis, colour, hover
+from bnviz.i18n import _
+
+KIB = 2**10
+
+
+def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:
+    """Growth a step in KiB over batch sizes, both log: tensors, the process by default, with threshold.
+
+    `frame` has columns batch_size, threshold (bool), tensor_bytes and rss_bytes of one kind of
+    step. A growth of nothing or less has no place on a log scale and is left out.
+    """
+    default, with_threshold = (frame[frame["threshold"] == on] for on in (False, True))
+    lines = (
+        (default, "tensor_bytes", _("tensors kept"), "note", "solid", "circle"),
+        (default, "rss_bytes", _("process memory, glibc's default"), "truth", "solid", "square"),
+        (with_threshold, "rss_bytes", _("process memory, large blocks mapped apart"), "truth",
+         "dot", "diamond"),
+    )  # fmt: skip
+    data = []
+    for rows, quantity, name, shade, dash, symbol in lines:
+        rows = rows.sort_values("batch_size")
+        size = rows[quantity].to_numpy(np.float64) / KIB
+        data.append(
+            scatter(
+                0,
+                rows["batch_size"],
+                np.where(size > 0, size, np.nan),
+                mode="lines+markers",
+                name=name,
+                line={"color": colour(shade), "dash": dash, "width": 2},
+                marker={"symbol": symbol, "size": 8, "color": colour(shade)},
+                hovertemplate=f"{name}<br>{hover('batch_size_log', 'growth')}<extra></extra>",
+            )
+        )
+    sizes = sorted(set(frame["batch_size"]))
+    x = axis("batch_size_log", type="log", tickvals=sizes, ticktext=[str(n) for n in sizes])
+    return figure(
+        data, {"xaxis": x, "yaxis": axis("growth", type="log", dtick=1, tickformat=",~g")}
+    )

@@ -1,0 +1,137 @@
+"""Why the process grows more than its tensors: the check with glibc's threshold, on request."""
+
+import pandas as pd
+import streamlit as st
+
+from bnviz.analysis.process_growth import (
+    THRESHOLD,
+    VARIABLE,
+    does_not_apply,
+    process_growth,
+    recorded,
+    shell_command,
+)
+from bnviz.figures.process_growth import growth_over_batch_sizes
+from bnviz.i18n import N_, _
+from bnviz.train.measurements import Progress
+from bnviz.ui.board import board
+from bnviz.ui.live import Card
+from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
+from bnviz.ui.registry import measurements
+
+KIB = 2**10
+KEY: Key = ("memory", "process_growth")
+SPOKEN_OF = 64
+"""The batch size that the sentences name."""
+TITLES = {
+    "train": N_("Training steps keep next to no tensors, and the process grows all the same"),
+    "test": N_("Test batches keep their tensors, and the process grows by about as much"),
+}
+ALT = N_("Growth a step of tensors and of process memory over batch sizes, both on log scales")
+
+
+def _ticking() -> float | None:
+    known = measurements().get(*KEY)
+    return TICK_S if known is not None and known.going_on else None
+
+
+def section() -> None:
+    """What was recorded or measured here, how it comes about, and how to check it."""
+    ticking = _ticking()
+
+    @st.fragment(run_every=ticking, key="process_growth")
+    def inner() -> None:
+        measured: pd.DataFrame | None = found(KEY)
+        explain()
+        frame = recorded().frame if measured is None else measured
+        board(
+            [card(frame, kind) for kind in TITLES], key="process_growth_cards",
+            revision="recorded" if measured is None else "measured",
+        )  # fmt: skip
+        st.caption(origin(measured))
+        controls(measured is not None)
+        if ticking != _ticking():
+            st.rerun()
+
+    inner()
+    st.markdown(_("To check it by yourself, compare `rss_per_step` of the two:"))
+    commands = [shell_command("train", SPOKEN_OF, threshold=on) for on in (False, True)]
+    st.code("\n".join(commands), language="bash", wrap_lines=True)
+
+
+def explain() -> None:
+    """The allocator in three sentences."""
+    st.markdown(
+        _(
+            "A training step frees its large blocks but leaves small graph nodes between them. glibc gives "
+            "its heap back from the end only, so a small node that lives on pins the free memory "
+            "before it. With `{variable}={threshold}` large blocks get mappings of their own and "
+            "go back at once: the growth that then goes away was holes, not tensors."
+        ).format(variable=VARIABLE, threshold=THRESHOLD)
+    )
+
+
+def controls(again: bool) -> None:
+    """The button, how far the measurement is, or why there is none here."""
+    reason = does_not_apply()
+    if reason is not None:
+        st.info(reason, icon=":material/info:")
+        return
+    if watch(KEY):
+        return
+
+    def work(progress: Progress) -> pd.DataFrame:
+        return process_growth(progress)
+
+    start_button(
+        _("Measure again") if again else _("Measure here"), KEY, work, again=again,
+        help=_("Starts a process for each point, one after the other; takes about two minutes."),
+    )  # fmt: skip
+
+
+def origin(measured: pd.DataFrame | None) -> str:
+    """Whether the numbers are recorded, and by what, or were measured here."""
+    if measured is not None:
+        return _("Measured on this machine, each point in a process of its own.")
+    record = recorded()
+    return _("Recorded on {date} on {machine} by `{command}`; measure it here to replace it.").format(
+        date=record.date, machine=record.machine, command=record.command
+    )  # fmt: skip
+
+
+def card(frame: pd.DataFrame, kind: str) -> Card:
+    """Growth over batch sizes of one kind of step."""
+    rows = frame[frame["kind"] == kind]
+    return Card(
+        key=f"growth_{kind}",
+        title=_(TITLES[kind]),
+        figure=growth_over_batch_sizes(rows),
+        sentence=sentence(rows),
+        alt=_(ALT),
+        height=360,
+    )
+
+
+def sentence(rows: pd.DataFrame) -> str:
+    """What the figure shows at SPOKEN_OF, or at the largest batch size where that is missing."""
+    sizes = set(rows["batch_size"])
+    batch_size = SPOKEN_OF if SPOKEN_OF in sizes else max(sizes)
+    at = rows[rows["batch_size"] == batch_size]
+    default, apart = (at[at["threshold"] == on].iloc[0] for on in (False, True))
+    return _(
+        "At batch {batch} a step keeps {tensors} of tensors and {nodes:,.0f} nodes; the process "
+        "grows by {default}, and with large blocks mapped apart by {apart}."
+    ).format(
+        batch=batch_size,
+        tensors=size_text(default["tensor_bytes"]),
+        nodes=default["nodes"],
+        default=size_text(default["rss_bytes"]),
+        apart=size_text(apart["rss_bytes"]),
+    )
+
+
+def size_text(size: float) -> str:
+    """Bytes below a KiB, else KiB."""
+    if abs(size) < KIB:
+        return _("{bytes:,.0f} bytes").format(bytes=size)
+    return _("{size:,.0f} KiB").format(size=size / KIB)

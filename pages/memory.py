@@ -3,7 +3,7 @@
 import streamlit as st
 
 from bnviz.i18n import _
-from bnviz.ui import memory_chain, memory_lab
+from bnviz.ui import memory_chain, memory_lab, process_growth, saved
 from bnviz.ui.board import plainly
 from bnviz.ui.registry import lab
 from bnviz.ui.warm import warm_up
@@ -49,6 +49,16 @@ def the_experiment() -> None:
 
 
 the_experiment()
+st.subheader(_("Why the process grows more than its tensors"))
+process_growth.section()
+st.subheader(_("Without any leak"))
+st.caption(
+    _(
+        "Every training step saves tensors for its backward pass and frees them in it. How many, "
+        "and how high memory climbs meanwhile, depends on how BN is written."
+    )
+)
+saved.section()
 st.subheader(_("Your own model"))
 st.markdown(
     _(

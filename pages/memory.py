@@ -63,7 +63,8 @@ st.subheader(_("Your own model"))
 st.markdown(
     _(
         "The same census for any module, and for lists of losses and outputs beside it. It reads "
-        "the graph and keeps nothing of it alive."
+        "the graph and keeps nothing of it alive. A worked example stands in "
+        "`docs/keeping-a-graph.md`: is my training loop keeping a graph?"
     )
 )
 st.code(OWN_MODEL, language="python")

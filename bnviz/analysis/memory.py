@@ -187,13 +187,10 @@ class GraphCensus:
         """One sentence: whether a graph is kept, by what, and what a batch adds."""
         if not self.holders:
             return _("No graph is kept from batch to batch.")
-        last = self.batches[-1]
         return _(
-            "A graph is kept: {nodes:,} nodes with {size:,} bytes, {new:,} bytes of them from the "
-            "last batch. Held by {holders}. Detach what is kept, or compute it under no_grad."
-        ).format(
-            nodes=self.nodes, size=self.bytes, new=last.bytes, holders=_some(self.holders, 4)
-        )  # fmt: skip
+            "A graph is kept: {nodes:,} nodes with {size:,} bytes. Held by {holders}. Detach what is "
+            "kept, or compute it under no_grad."
+        ).format(nodes=self.nodes, size=self.bytes, holders=_some(self.holders, 4))
 
     def listen(self) -> None:
         """Note from now on in which layer a node is made (modules without children), until `close`.

@@ -118,19 +118,12 @@ def prediction_metrics(config: "LeakConfig") -> None:
             st.metric(label, value, border=True, help=help_text)
 
 
-def commands(config: "LeakConfig") -> None:
+def commands() -> None:
     """Run, pause, go on, end; how far it is, and why it ended."""
     experiment, going_on = lab().experiment, lab().going_on
-
-    def start() -> None:
-        try:
-            lab().start(config)
-        except BnvizError as error:
-            st.session_state["mem_refused"] = str(error)
-
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.button(
-            _("Run"), type="primary", icon=":material/play_arrow:", key="mem_run", on_click=start,
+            _("Run"), type="primary", icon=":material/play_arrow:", key="mem_run", on_click=_start,
             disabled=going_on, help=_("Real steps of three networks, in the background."),
         )  # fmt: skip
         paused = experiment is not None and experiment.state == "paused"
@@ -152,6 +145,14 @@ def commands(config: "LeakConfig") -> None:
         st.error(measurement.error, icon=":material/error:")
     if experiment is not None:
         _how_far(experiment)
+
+
+def _start() -> None:
+    """With the controls as they are now, not as they were when the button was drawn."""
+    try:
+        lab().start(chosen())
+    except BnvizError as error:
+        st.session_state["mem_refused"] = str(error)
 
 
 def _pause(paused: bool) -> None:
@@ -274,7 +275,7 @@ def _measured_words(experiment: "Experiment") -> str:
 
 def show(config: "LeakConfig") -> None:
     """The whole experiment: commands, figure, cuts."""
-    commands(config)
+    commands()
     experiment = lab().experiment
     if experiment is not None and experiment.config != config:
         st.caption(_("The figure shows the experiment as it was started: {words}.").format(

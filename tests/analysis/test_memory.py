@@ -1,4 +1,8 @@
 import gc
+import io
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 import torch
@@ -276,3 +280,15 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     model.mean = model.mean.detach()
     seen.update()
     assert (seen.nodes, seen.batches) == (0, [])
+
+
+def test_the_worked_page_prints_what_it_says():
+    """The code of docs/keeping-a-graph.md is run as it stands, its output compared."""
+    page = (Path(__file__).parents[2] / "docs" / "keeping-a-graph.md").read_text()
+    codes = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shown = re.findall(r"prints\n\n```\n(.*?)```", page, re.DOTALL)
+    said, space = io.StringIO(), {}
+    with redirect_stdout(said):
+        for code in codes:
+            exec(code, space)
+    assert said.getvalue() == "".join(shown)

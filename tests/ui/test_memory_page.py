@@ -1,0 +1,172 @@
+"""The memory experiment as its page runs it, without a browser."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from bnviz.figures.chain import graph_behind
+from bnviz.figures.leak import bytes_by_batch, freed_by_cut, kept_over_steps
+from bnviz.train.leak_config import LeakConfig, chain_of_shapes, layer_names
+from bnviz.ui import memory_cuts, memory_lab
+from bnviz.ui.registry import lab
+
+
+@pytest.fixture
+def app():
+    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested.run()
+    tested.switch_page("pages/memory.py").run()
+    yield tested
+    lab().end()
+    lab.clear()
+
+
+def card(app, key):
+    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
+    return next((card for cards in boards for card in cards if card["key"] == key), None)
+
+
+def metrics(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def held(app, steps=12, **controls):
+    """Press Run and wait until all steps are done and the chain is held."""
+    app.number_input(key="mem_steps").set_value(steps)
+    app.button(key="mem_run").click().run()
+    until = time.monotonic() + 60
+    while lab().experiment.state != "paused":
+        assert time.monotonic() < until
+        time.sleep(0.01)  # polling a thread
+    app.run()
+    assert not app.exception
+    return lab().experiment
+
+
+def test_before_a_run_the_page_predicts_from_shapes_alone(app):
+    assert not app.exception
+    assert lab().experiment is None
+    shown = metrics(app)
+    assert shown["Kept by a test batch"] == "1.38 MiB"
+    assert shown["Kept by a training step"] == "128 bytes"
+    assert "Nothing has run yet" in card(app, "leak")["sentence"]
+    assert card(app, "leak")["figure"]["data"][0]["name"] == "predicted from shapes"
+    assert "24 nodes of a test batch" in card(app, "chain")["sentence"]
+    assert all(app.button(key=f"mem_cut_{name}").disabled for name in memory_cuts.CUT_HELP)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "value"),
+    [
+        ("mem_keep", "toggle", False),
+        ("mem_grad", "toggle", False),
+        ("mem_mode", "segmented_control", "eval"),
+    ],
+)
+def test_any_one_cure_predicts_that_test_batches_keep_nothing(app, key, kind, value):
+    getattr(app, kind)(key=key).set_value(value).run()
+    assert metrics(app)["Kept by a test batch"] == "0 bytes"
+
+
+def test_prediction_follows_batch_size_and_memory(app):
+    app.select_slider(key="mem_batch").set_value(32).run()
+    app.run()
+    app.slider(key="mem_share").set_value(100).run()
+    app.run()
+    app.selectbox(key="mem_memory").set_value("2").run()
+    assert metrics(app)["Kept by a test batch"] == "2.76 MiB"
+    # 2 GB / 2,897,144 bytes a batch
+    assert metrics(app)["Memory full at step"] == "691"
+
+
+def test_a_run_is_measured_beside_its_prediction(app):
+    experiment = held(app)
+    said = card(app, "leak")["sentence"]
+    assert re.search(r"At step 12 the note's layer keeps 4\.15 MiB, predicted were 4\.15 MiB", said)
+    assert "built-in layer keep 0 bytes" in said
+    names = {trace["name"] for trace in card(app, "leak")["figure"]["data"]}
+    assert {"Note's BN", "Hand-written BN", "nn.BatchNorm", "process memory gained"} <= names
+    assert "12 batches are alive, 3 of them" in card(app, "chain_batches")["sentence"]
+    app.button(key="mem_end").click().run()
+    lab().measurement.end()
+    app.run()
+    assert experiment.ended and not app.exception
+    assert any("Ended after 12 steps. It was ended by hand" in c.value for c in app.caption)
+    assert "keeps 4.15 MiB" in card(app, "leak")["sentence"], "what was measured stays"
+
+
+def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
+    experiment = held(app)
+    app.button(key="mem_cut_del").click().run()
+    assert any("freed **0 bytes** of 4.15 MiB" in m.value for m in app.markdown)
+    assert "freed anything" in card(app, "cuts")["sentence"]
+    app.button(key="mem_cut_detach").click().run()
+    assert any("freed **4.15 MiB** of 4.15 MiB" in m.value for m in app.markdown)
+    assert "The most was freed by detach(): 4.15 MiB" in card(app, "cuts")["sentence"]
+    notes = [note["text"] for note in card(app, "leak")["figure"]["layout"]["annotations"]]
+    assert notes == ["del: 0 bytes freed", "detach(): 4.15 MiB freed"]
+    assert experiment.chain_batches().empty
+
+
+def test_a_second_visitor_finds_the_experiment_and_cannot_start_another(app):
+    experiment = held(app)
+    other = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    other.run()
+    other.switch_page("pages/memory.py").run()
+    assert "At step 12" in card(other, "leak")["sentence"]
+    assert other.button(key="mem_run").disabled
+    assert lab().experiment is experiment
+
+
+def test_a_budget_that_the_machine_has_not_is_refused_on_the_page(app):
+    app.number_input(key="mem_budget").set_value(900_000)
+    app.button(key="mem_run").click().run()
+    assert any("budget_mib: got 900,000 MiB" in e.value for e in app.error)
+    assert lab().experiment is None
+
+
+def test_a_batch_larger_than_the_budget_is_refused_with_what_it_needs(app):
+    app.select_slider(key="mem_batch").set_value(512).run()
+    app.run()
+    app.number_input(key="mem_budget").set_value(10)
+    app.button(key="mem_run").click().run()
+    assert any("a single step saves 44.2 MiB" in e.value for e in app.error)
+
+
+def test_a_cut_that_comes_too_late_says_so(app):
+    held(app)
+    lab().end()
+    app.button(key="mem_cut_detach").click().run()
+    assert any("No experiment is going on" in e.value for e in app.error)
+
+
+def test_the_figures_are_plotly_s():
+    config = LeakConfig()
+    predicted = memory_lab.predicted_frame(config)
+    nothing = memory_lab._nothing(config)
+    labels = {variant: variant for variant in config.variants}
+    go.Figure(kept_over_steps(nothing, predicted, labels, 1024, [{"step": 3, "text": "x"}]))
+    on_device = nothing.reindex(range(3)).fillna(1.0)
+    drawn = go.Figure(kept_over_steps(on_device, predicted, labels, 1))
+    assert {t.name for t in drawn.data} >= {"device memory", "device memory reserved"}
+    go.Figure(freed_by_cut(["a"], np.array([2.0]), np.array([1.0])))
+    go.Figure(bytes_by_batch(pd.DataFrame({"batch": [0, 1], "bytes": [3, 4]}), 1))
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
+@pytest.mark.parametrize("statistic", ["running_mean", "running_var"])
+def test_every_node_of_a_chain_has_its_row(layer, statistic):
+    found, rows = chain_of_shapes(4, layer, statistic), layer_names()
+    nodes = found.nodes.assign(layer=found.nodes["layer"].map(rows))
+    drawn = go.Figure(graph_behind(nodes, found.edges, found.older, list(rows.values()), "mean"))
+    marks = drawn.data[1]
+    assert len(marks.x) == len(nodes) > 5
+    assert all(0 - 1 < y < len(rows) for y in marks.y)
+    assert marks.text[-1] == "mean"

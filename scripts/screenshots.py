@@ -17,6 +17,7 @@ PAGES = {
     "activations": "/activations",
     "running-stats": "/running-stats",
     "train-vs-eval": "/train-vs-eval",
+    "memory": "/memory",
     "anatomy": "/anatomy",
 }
 WIDTHS = (1440, 420)

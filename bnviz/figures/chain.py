@@ -64,7 +64,7 @@ def _lines(placed: pd.DataFrame, edges: pd.DataFrame) -> dict[str, Any]:
 
 def _marks(placed: pd.DataFrame, root: str) -> dict[str, Any]:
     size = placed["bytes"].to_numpy(float)
-    share = np.sqrt(size / max(size.max(), 1)) if len(size) else size
+    share = np.sqrt(size / max(size.max(initial=0), NAMED_KIB * KIB))
     last = len(placed) - 1
     sizes = SMALLEST_PX + (LARGEST_PX - SMALLEST_PX) * share
     sizes[last:] = LARGEST_PX / 2

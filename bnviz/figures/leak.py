@@ -152,6 +152,7 @@ def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
         "hovertemplate": hover("chain_batch", "kept_batch"),
         "showlegend": False,
     }
+    top = max(0.01, 1.1 * float(batches["bytes"].max()) / MIB)
     return figure(
-        [bar], {"xaxis": axis("chain_batch"), "yaxis": axis("kept_batch", rangemode="tozero")}
+        [bar], {"xaxis": axis("chain_batch"), "yaxis": axis("kept_batch", range=[0, top])}
     )

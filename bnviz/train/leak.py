@@ -292,7 +292,8 @@ class Experiment:
         apply(name, side, self._testing, self._test_batch(len(self.table)))
         side.census.recount()
         by_itself = self._rss()
-        trim()
+        if side.census.bytes < before:
+            trim()
         event = {
             "step": len(self.table),
             "name": name,

@@ -216,7 +216,7 @@ def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Ca
     labels = {variant: _(VARIANTS[variant].label) for variant in shown.variants}
     measured = _nothing(shown) if experiment is None else measured_frame(experiment)
     cuts = [] if experiment is None else [
-        {"step": e["step"], "text": _("{name}: {freed} freed").format(name=cut_name(e["name"]), freed=size_words(e["freed"]))}
+        {"step": e["step"], "text": _("{name} −{freed}").format(name=cut_name(e["name"]), freed=size_words(e["freed"]))}
         for e in experiment.events
     ]  # fmt: skip
     return Card(
@@ -266,10 +266,10 @@ def _measured_words(experiment: "Experiment") -> str:
     return _(
         "At step {step:,} the note's layer keeps {measured}, predicted were {predicted} "
         "({off:+.2f} %); the corrected and the built-in layer keep {others}. The process has grown "
-        "by {rss} since the first step, with all that it does beside."
+        "by {rss} since its first step, with all that it does beside."
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
-        others=size_words(others), rss=size_words(max(int(rss[-1]) - int(rss[0]), 0)),
+        others=size_words(others), rss=size_words(max(int(rss[until - 1] - rss[0]), 0)),
     )  # fmt: skip
 
 

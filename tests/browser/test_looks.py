@@ -11,6 +11,7 @@ PAGES = {
     "/activations": ("heat_input", "drift"),
     "/running-stats": ("demo", "estimates"),
     "/train-vs-eval": ("truth",),
+    "/memory": ("leak", "chain"),
     "/anatomy": ("cells", "step_y"),
 }
 # What is left to Streamlit: rule, the element that it concerns, why. All else is ours to mend.

@@ -111,7 +111,7 @@ def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
     assert any("freed **4.15 MiB** of 4.15 MiB" in m.value for m in app.markdown)
     assert "The most was freed by detach(): 4.15 MiB" in card(app, "cuts")["sentence"]
     notes = [note["text"] for note in card(app, "leak")["figure"]["layout"]["annotations"]]
-    assert notes == ["del: 0 bytes freed", "detach(): 4.15 MiB freed"]
+    assert notes == ["del −0 bytes", "detach() −4.15 MiB"]
     assert experiment.chain_batches().empty
 
 

@@ -1,0 +1,161 @@
+"""Memory: predict, run, cut, leave and return."""
+
+import re
+
+import pytest
+from onscreen import (
+    button,
+    chart,
+    drawn,
+    go_to,
+    messages,
+    press,
+    quiet,
+    sentence,
+    series,
+    visit,
+    wait_for_series_other_than,
+    widget,
+)
+from playwright.sync_api import expect
+
+PATH = "/memory"
+ENDLESS = 900_000
+
+
+def metric(page, label):
+    """The value of the metric of that label."""
+    box = page.get_by_test_id("stMetric").filter(has_text=label)
+    return box.get_by_test_id("stMetricValue")
+
+
+def done(page):
+    """So many steps does the progress bar say; -1 without one."""
+    bar = page.get_by_test_id("stProgress").filter(has_text="Step")
+    return int(re.search(r"Step ([\d,]+)", bar.inner_text())[1].replace(",", ""))
+
+
+def wait_for_more_steps(page):
+    before = done(page)
+    page.wait_for_function(
+        """(before) => { const said = /Step ([\\d,]+)/.exec(document.body.innerText);
+                         return said && Number(said[1].replaceAll(",", "")) > before; }""",
+        arg=before,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def running(page):
+    """The page with an experiment that goes on and on; ended afterwards."""
+    visit(page, PATH, mem_steps=ENDLESS, mem_share=50)
+    button(page, "mem_run").click()
+    expect(button(page, "mem_end")).to_be_enabled()
+    wait_for_more_steps(page)
+    yield page
+    if button(page, "mem_end").is_enabled():
+        button(page, "mem_end").click()
+    expect(button(page, "mem_run")).to_be_enabled()
+
+
+def test_the_prediction_follows_the_switches_before_anything_runs(page):
+    visit(page, PATH)
+    drawn(page, "leak", "chain")
+    expect(metric(page, "Kept by a test batch")).to_have_text("1.38 MiB")
+    before = series(page, "leak")
+    press(page, "mem_batch", "ArrowRight")
+    expect(metric(page, "Kept by a test batch")).to_have_text("2.76 MiB")
+    wait_for_series_other_than(page, "leak", before)
+    widget(page, "mem_mode").get_by_role("radio", name="eval mode").click()
+    expect(metric(page, "Kept by a test batch")).to_have_text("0 bytes")
+    quiet(page)
+    page.reload()
+    expect(metric(page, "Kept by a test batch")).to_have_text("0 bytes")
+
+
+def test_the_measured_line_grows_on_the_predicted_one(running):
+    page = running
+    drawn(page, "leak")
+    for _ in range(2):
+        wait_for_more_steps(page)
+    expect(sentence(page, "leak")).to_contain_text("(-0.00 %)")
+    lines = {line["name"]: line for line in series(page, "leak")}
+    kept = lines["Note's BN"]["y"]
+    assert kept[-1] > kept[0] >= 0
+    assert max(lines["nn.BatchNorm"]["y"]) == 0
+
+
+def test_a_chart_stays_while_the_experiment_goes_on(running):
+    page = running
+    drawn(page, "leak")
+    chart(page, "leak").evaluate("plot => { plot.marked = true; }")
+    for _ in range(3):
+        wait_for_more_steps(page)
+    assert chart(page, "leak").evaluate("plot => plot.marked === true")
+
+
+def test_cuts_free_what_they_say_and_undo_leaks_again(running):
+    page = running
+    button(page, "mem_pause").click()
+    expect(page.get_by_text("paused; the chain is alive")).to_be_visible()
+    button(page, "mem_cut_del").click()
+    expect(page.get_by_text(re.compile(r"^del at step"))).to_contain_text("freed 0 bytes of")
+    button(page, "mem_cut_detach").click()
+    said = page.get_by_text(re.compile(r"^detach\(\) at step"))
+    freed, before = re.search(r"freed (\S+ \S+) of (\S+ \S+):", said.inner_text()).groups()
+    assert freed == before != "0 bytes"
+    drawn(page, "cuts")
+    button(page, "mem_pause").click()
+    wait_for_more_steps(page)
+    button(page, "mem_cut_undo").click()
+    expect(page.get_by_text(re.compile(r"^as before at step"))).to_be_visible()
+    wait_for_more_steps(page)
+    chart(page, "chain_batches").scroll_into_view_if_needed()
+    expect(sentence(page, "chain_batches")).to_contain_text("with their activations")
+
+
+def test_leaving_and_returning_finds_it_going_on(running):
+    page = running
+    go_to(page, "Home", "before_after")
+    go_to(page, "Memory", "leak")
+    expect(button(page, "mem_run")).to_be_disabled()
+    wait_for_more_steps(page)
+
+
+def test_a_second_tab_sees_the_same_experiment(running, new_context):
+    other = new_context().new_page()
+    visit(other, PATH)
+    expect(button(other, "mem_run")).to_be_disabled()
+    wait_for_more_steps(other)
+
+
+def test_a_click_on_a_batch_opens_its_graph(running):
+    page = running
+    button(page, "mem_pause").click()
+    expect(page.get_by_text("paused; the chain is alive")).to_be_visible()
+    chart(page, "chain_batches").scroll_into_view_if_needed()
+    drawn(page, "chain_batches")
+    said = sentence(page, "chain").inner_text()
+    place = page.evaluate(
+        """() => { const plot = document.querySelector("[data-chart=chain_batches]");
+          const bars = plot.querySelectorAll(".bars .point path");
+          const box = bars[1].getBoundingClientRect();
+          return [box.x + box.width / 2, box.y + box.height / 2, bars.length]; }"""
+    )
+    page.mouse.click(*place[:2])
+    expect(sentence(page, "chain")).not_to_have_text(said)
+
+
+def test_a_budget_that_is_not_there_is_refused_in_one_line(page):
+    visit(page, PATH, mem_budget=900_000)
+    button(page, "mem_run").click()
+    expect(messages(page).first).to_contain_text("budget_mib: got 900,000 MiB")
+    expect(button(page, "mem_run")).to_be_enabled()
+
+
+def test_every_saved_tensor_is_named_with_what_it_is_for(page):
+    visit(page, PATH, saved_batch=16)
+    chart(page, "kept").scroll_into_view_if_needed()
+    drawn(page, "kept")
+    table = page.get_by_test_id("stDataFrame").last
+    table.scroll_into_view_if_needed()
+    expect(table.locator("table[role=grid]")).to_have_attribute("aria-rowcount", re.compile(r"\d+"))

@@ -9,6 +9,7 @@ from bnviz.ui.registry import lab
 from bnviz.ui.warm import warm_up
 
 TICK_S = 1.0
+CHAIN_TICK_S = 4.0
 OWN_MODEL = """from bnviz.analysis.memory import census, watch
 
 with watch(model) as seen:              # notes in which layer each node is made
@@ -42,13 +43,20 @@ def the_experiment() -> None:
         config = memory_lab.chosen()
         memory_lab.prediction_metrics(config)
         memory_lab.show(config)
-        st.subheader(_("What keeps it alive"))
-        memory_chain.show(config)
     if (ticking is not None) != lab().going_on:
         st.rerun()
 
 
+@st.fragment(run_every=CHAIN_TICK_S if ticking else None, key="memory_chain")
+def what_holds_it() -> None:
+    """The living chain; it changes little from tick to tick, so it is walked less often."""
+    with plainly():
+        memory_chain.show(memory_lab.chosen())
+
+
 the_experiment()
+st.subheader(_("What keeps it alive"))
+what_holds_it()
 st.subheader(_("Why the process grows more than its tensors"))
 process_growth.section()
 st.subheader(_("Without any leak"))

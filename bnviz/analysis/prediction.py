@@ -5,7 +5,6 @@ The network runs on torch's meta device, whose tensors have a shape and no data
 census of `bnviz.analysis.memory` reads it.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -52,16 +51,19 @@ class Prediction:
     ) -> np.ndarray:
         """Bytes kept after each of `steps` steps, int64 (steps,); `per_batch` may be `nodes`."""
         added = self.bytes if per_batch is None else per_batch
-        test = np.array([is_test(step, test_share) for step in range(1, steps + 1)])
+        test = is_test(np.arange(1, steps + 1), test_share)
         kept = np.cumsum(np.where(test, added["test"], added["train"]))
         if not self.test_cuts:
             return kept
         return kept - np.maximum.accumulate(np.where(test, kept, 0))
 
 
-def is_test(step: int, test_share: float) -> bool:
-    """Whether step `step` (from 1) is a test batch: `test_share` of all are, evenly spread."""
-    return math.floor(step * test_share + 1e-9) > math.floor((step - 1) * test_share + 1e-9)
+def is_test(step: np.ndarray | int, test_share: float) -> np.ndarray:
+    """Whether a step (from 1) is a test batch: `test_share` of all are, evenly spread."""
+    before, after = (
+        np.floor(np.asarray(step) * test_share + 1e-9 - k * test_share) for k in (1, 0)
+    )
+    return after > before
 
 
 def predict(

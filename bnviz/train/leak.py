@@ -43,6 +43,7 @@ from bnviz.train.steps import (
 UNWATCHED_S = 60.0
 """An experiment that nobody looks at ends after this long, and frees what it holds."""
 WAITS_S = 20.0
+GIVE_WAY_S = 0.25
 
 
 class Experiment:
@@ -82,7 +83,7 @@ class Experiment:
         self._wake = threading.Condition()
         self._asked: deque[tuple[Callable[[], Any], Future]] = deque()
         self._stop = self._paused = False
-        self._watched = time.monotonic()
+        self._watched = self._rests_until = time.monotonic()
         self._process = psutil.Process()
 
     # ---- the page's side -------------------------------------------------------------------------
@@ -93,8 +94,9 @@ class Experiment:
         return self.state == "ended"
 
     def watch(self) -> None:
-        """Somebody looks."""
+        """Somebody looks: it stays, and rests for a moment, so that page and browser can draw."""
         self._watched = time.monotonic()
+        self._rests_until = self._watched + GIVE_WAY_S
 
     def pause(self, paused: bool) -> None:
         """Rest after the present step, or go on."""
@@ -197,7 +199,7 @@ class Experiment:
             self.reason = _("All {n:,} steps are done.").format(n=self.config.steps)
 
     def _rest(self, progress: Progress, done: int) -> bool:
-        """Obey what was asked, and wait while paused; True to end."""
+        """Obey what was asked; wait while paused, and for a moment when somebody looks. True to end."""
         while True:
             self._obey()
             if self._stop:
@@ -206,13 +208,14 @@ class Experiment:
                 self.reason = _(
                     "Nobody looked for {s:.0f} s, so it ended and freed its graph."
                 ).format(s=UNWATCHED_S)
-            if self.reason or not self._paused:
+            left = 1.0 if self._paused else self._rests_until - time.monotonic()
+            if self.reason or left <= 0:
                 break
-            self.state = "paused"
+            self.state = "paused" if self._paused else "running"
             progress(done, self.config.steps)
             with self._wake:
-                if self._paused and not self._asked and not self._stop:
-                    self._wake.wait(timeout=1.0)
+                if not self._asked and not self._stop:
+                    self._wake.wait(timeout=left)
         self.state = "running"
         return bool(self.reason)
 
@@ -238,7 +241,7 @@ class Experiment:
                 future.set_exception(error)
 
     def _step(self, step: int) -> None:
-        test = is_test(step, self.config.test_share)
+        test = bool(is_test(step, self.config.test_share))
         inputs, labels = next(self._batches)
         if test:
             inputs = self._test_batch(step)

@@ -1,5 +1,7 @@
 """Ways to cut the living chain of the memory experiment, and what each freed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -10,8 +12,12 @@ from bnviz.figures.leak import freed_by_cut
 from bnviz.i18n import N_, _
 from bnviz.ui.live import Card
 from bnviz.ui.registry import lab
+from bnviz.ui.state import redraw
 from bnviz.ui.words import size_words
 
+FRAGMENTS = ["memory_lab", "memory_chain"]
+"""Keys of the parts of the page that answer to the experiment and its controls."""
+REFUSED = "mem_refused"
 CUT_HELP = {
     "detach": N_("Detaches the running statistics, now and at each batch to come."),
     "no_grad": N_(
@@ -67,13 +73,22 @@ def cut_buttons() -> None:
         st.markdown(_event_words(experiment.events[-1]))
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What a command is refused for stands on the page until the next command."""
+    st.session_state[REFUSED] = None
+    try:
+        yield
+    except BnvizError as error:
+        st.session_state[REFUSED] = str(error)
+
+
 def _try_cut(name: str) -> None:
     experiment = lab().experiment
-    try:
+    with refusing():
         if experiment is not None:
             experiment.cut(name)
-    except BnvizError as error:
-        st.session_state["mem_refused"] = str(error)
+    redraw(FRAGMENTS)
 
 
 def _event_words(event: dict[str, Any]) -> str:

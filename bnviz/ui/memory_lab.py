@@ -1,19 +1,27 @@
 """The memory experiment on its page: what to expect, what happens, what cuts the chain."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import psutil
 import streamlit as st
 
-from bnviz.errors import BnvizError
 from bnviz.figures.leak import kept_over_steps
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
-from bnviz.ui.memory_cuts import cut_buttons, cut_name, cuts_card
+from bnviz.ui.memory_cuts import (
+    FRAGMENTS,
+    REFUSED,
+    cut_buttons,
+    cut_name,
+    cuts_card,
+    refusing,
+)
 from bnviz.ui.registry import lab
+from bnviz.ui.state import redraw
 from bnviz.ui.words import size_words
 
 if TYPE_CHECKING:
@@ -66,7 +74,8 @@ def controls() -> None:
     left, right = st.columns(2, gap="medium")
     left.select_slider(
         _("Batch size"), BATCH_SIZES, value=default.batch_size, key="mem_batch",
-        bind="query-params", help=_("What a test batch keeps is proportional to it."),
+        bind="query-params", on_change=redraw, args=(FRAGMENTS,),
+        help=_("What a test batch keeps is proportional to it."),
     )  # fmt: skip
     right.slider(
         _("Share of test batches (%)"), 0, 100, round(100 * default.test_share), 5,
@@ -138,7 +147,7 @@ def commands() -> None:
             on_click=_end,
             help=_("Ends it and frees everything that it holds."),
         )  # fmt: skip
-    if refused := st.session_state.pop("mem_refused", None):
+    if refused := st.session_state.get(REFUSED):
         st.error(refused, icon=":material/error:")
     measurement = lab().measurement
     if measurement is not None and measurement.error:
@@ -149,15 +158,14 @@ def commands() -> None:
 
 def _start() -> None:
     """With the controls as they are now, not as they were when the button was drawn."""
-    try:
+    with refusing():
         lab().start(chosen())
-    except BnvizError as error:
-        st.session_state["mem_refused"] = str(error)
 
 
 def _pause(paused: bool) -> None:
     if (experiment := lab().experiment) is not None:
         experiment.pause(paused)
+        redraw(FRAGMENTS)
 
 
 def _end() -> None:
@@ -198,6 +206,7 @@ def measured_frame(experiment: "Experiment") -> pd.DataFrame:
     return frame
 
 
+@lru_cache(maxsize=16)
 def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
     """What shapes say of the note's layer at each step, thinned: step, kept_bytes, graph_nodes."""
     from bnviz.train.leak_config import expected
@@ -207,7 +216,7 @@ def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
     frame = pd.DataFrame({"step": range(1, config.steps + 1)})
     for column, per_kind in (("kept_bytes", prediction.bytes), ("graph_nodes", prediction.nodes)):
         frame[column] = prediction.curve(config.steps, config.test_share, per_kind)
-    return frame.iloc[::every]
+    return frame.iloc[::every].copy()
 
 
 def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Card:

@@ -72,25 +72,18 @@ def test_the_prediction_follows_the_switches_before_anything_runs(page):
     expect(metric(page, "Kept by a test batch")).to_have_text("0 bytes")
 
 
-def test_the_measured_line_grows_on_the_predicted_one(running):
-    page = running
-    drawn(page, "leak")
-    for _ in range(2):
-        wait_for_more_steps(page)
-    expect(sentence(page, "leak")).to_contain_text("(-0.00 %)")
-    lines = {line["name"]: line for line in series(page, "leak")}
-    kept = lines["Note's BN"]["y"]
-    assert kept[-1] > kept[0] >= 0
-    assert max(lines["nn.BatchNorm"]["y"]) == 0
-
-
-def test_a_chart_stays_while_the_experiment_goes_on(running):
+def test_the_measured_line_grows_on_the_predicted_one_in_a_chart_that_stays(running):
     page = running
     drawn(page, "leak")
     chart(page, "leak").evaluate("plot => { plot.marked = true; }")
     for _ in range(3):
         wait_for_more_steps(page)
     assert chart(page, "leak").evaluate("plot => plot.marked === true")
+    expect(sentence(page, "leak")).to_contain_text("(-0.00 %)")
+    lines = {line["name"]: line for line in series(page, "leak")}
+    kept = lines["Note's BN"]["y"]
+    assert kept[-1] > kept[0] >= 0
+    assert max(lines["nn.BatchNorm"]["y"]) == 0
 
 
 def test_cuts_free_what_they_say_and_undo_leaks_again(running):
@@ -113,15 +106,12 @@ def test_cuts_free_what_they_say_and_undo_leaks_again(running):
     expect(sentence(page, "chain_batches")).to_contain_text("with their activations")
 
 
-def test_leaving_and_returning_finds_it_going_on(running):
+def test_leaving_and_returning_and_another_tab_find_it_going_on(running, new_context):
     page = running
     go_to(page, "Home", "before_after")
     go_to(page, "Memory", "leak")
     expect(button(page, "mem_run")).to_be_disabled()
     wait_for_more_steps(page)
-
-
-def test_a_second_tab_sees_the_same_experiment(running, new_context):
     other = new_context().new_page()
     visit(other, PATH)
     expect(button(other, "mem_run")).to_be_disabled()
@@ -134,14 +124,14 @@ def test_a_click_on_a_batch_opens_its_graph(running):
     expect(page.get_by_text("paused; the chain is alive")).to_be_visible()
     chart(page, "chain_batches").scroll_into_view_if_needed()
     drawn(page, "chain_batches")
+    quiet(page)
     said = sentence(page, "chain").inner_text()
-    place = page.evaluate(
-        """() => { const plot = document.querySelector("[data-chart=chain_batches]");
-          const bars = plot.querySelectorAll(".bars .point path");
-          const box = bars[1].getBoundingClientRect();
-          return [box.x + box.width / 2, box.y + box.height / 2, bars.length]; }"""
+    place = chart(page, "chain_batches").evaluate(
+        """(plot) => {
+          const box = plot.querySelectorAll(".point path")[1].getBoundingClientRect();
+          return [box.x + box.width / 2, box.y + box.height / 2]; }"""
     )
-    page.mouse.click(*place[:2])
+    page.mouse.click(*place)
     expect(sentence(page, "chain")).not_to_have_text(said)
 
 
@@ -154,8 +144,8 @@ def test_a_budget_that_is_not_there_is_refused_in_one_line(page):
 
 def test_every_saved_tensor_is_named_with_what_it_is_for(page):
     visit(page, PATH, saved_batch=16)
-    chart(page, "kept").scroll_into_view_if_needed()
-    drawn(page, "kept")
+    chart(page, "saved_kept").scroll_into_view_if_needed()
+    drawn(page, "saved_kept")
     table = page.get_by_test_id("stDataFrame").last
     table.scroll_into_view_if_needed()
     expect(table.locator("table[role=grid]")).to_have_attribute("aria-rowcount", re.compile(r"\d+"))

@@ -1,6 +1,6 @@
 """The command line: ``python -m bnviz run``, ``replay``, ``modes``, ``recalibrate``, ``data``.
 
-``parity`` and ``check`` stand in `bnviz.commands`. Results go to stdout, progress and messages to
+``parity``, ``check``, ``quirks`` and ``log`` stand in `bnviz.commands`. Results go to stdout, progress and messages to
 stderr. Exit status: 0 done, 2 bad input, 1 anything else that went wrong, or a layer that differs.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bnviz import __version__, data
-from bnviz.commands import parity
+from bnviz.commands import log, parity, quirks
 from bnviz.commands import refuse as _refuse
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import BnvizError, ConfigError
@@ -428,6 +428,8 @@ def _table(document: dict[str, Any]) -> str:
 
 app.command("parity")(parity.parity)
 app.command("check")(parity.check)
+app.command("quirks")(quirks.quirks)
+app.command("log")(log.log)
 
 
 def main() -> None:

@@ -31,7 +31,9 @@ def main() -> None:
 
         with progress_bar("log") as tell:
             log = replay_log(5, tell)
-        LOG_FILE.write_text(replace(log, made=made("python -m bnviz log --epochs 5")).to_json() + "\n")
+        LOG_FILE.write_text(
+            replace(log, made=made("python -m bnviz log --epochs 5")).to_json() + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -72,8 +72,10 @@ def table_of(bench: "Bench") -> str:
         )  # fmt: skip
         lines.append(f"{setting:<{width}} " + " ".join(f"{cell:>10}" for cell in cells))
     lines.append("")
-    for setting in dict.fromkeys(found["setting"]):
-        lines.append(f"{setting}: {verdict(found, setting, len(bench.seeds))}")
+    lines += [
+        f"{setting}: {verdict(found, setting, len(bench.seeds))}"
+        for setting in dict.fromkeys(found["setting"])
+    ]
     lines += [
         f"{row['setting']}, {_('seed')} {row['seed']}: {row['stopped']}"
         for row in frame[frame["stopped"] != ""].to_dict("records")

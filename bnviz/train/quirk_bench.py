@@ -102,8 +102,8 @@ class Bench:
         """Read what `to_json` wrote."""
         document = json.loads(text)
         frame = pd.DataFrame(document.pop("frame"))
-        numbers = [c for c in frame if c not in ("setting", "stopped")]
-        frame[numbers] = frame[numbers].apply(pd.to_numeric)
+        for name in frame.columns.difference(["setting", "stopped"]):
+            frame[name] = pd.to_numeric(frame[name])  # a column of nothing but None
         return cls(frame, **{**document, "seeds": tuple(document["seeds"])})
 
 
@@ -260,7 +260,9 @@ class _Run:
             )
         since = (len(losses) - 1) // TEST_EVERY * TEST_EVERY
         right_loss = losses[since:].mean().item()
-        printed = right_loss / (self._config.batch_size if self._config.quirks.loss_divided_twice else 1)
+        printed = right_loss / (
+            self._config.batch_size if self._config.quirks.loss_divided_twice else 1
+        )
         return {
             "printed_loss": printed,
             "printed_accuracy": tested.accuracy,
@@ -398,9 +400,7 @@ def _accuracy_factor(row: pd.Series) -> str:
 def _signed(template_more: str, template_less: str, scale: float = 1.0) -> Any:
     def say(row: pd.Series) -> str:
         template = template_more if row["difference"] > 0 else template_less
-        return _(template).format(
-            size=scale * abs(row["difference"]), spread=scale * row["spread"]
-        )
+        return _(template).format(size=scale * abs(row["difference"]), spread=scale * row["spread"])
 
     return say
 

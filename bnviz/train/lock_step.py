@@ -206,8 +206,10 @@ class _Side:
 def _layer_names(model: nn.Module) -> dict[str, nn.Module]:
     """The layers in order of execution, each by what it follows and what it is."""
     words = {"Sigmoid": "activation", "ReLU": "activation", "Halving": "pooling"}
-    names, found, own = iter(WEIGHT_LAYERS), {}, ""
-    for module in (m for m in model.modules() if not list(m.children())):
+    names, own = iter(WEIGHT_LAYERS), ""
+    found: dict[str, nn.Module] = {}
+    leaves: list[nn.Module] = [m for m in model.modules() if not list(m.children())]
+    for module in leaves:
         if isinstance(module, nn.Conv2d | nn.Linear):
             own = next(names)
             found[own] = module

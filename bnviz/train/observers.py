@@ -294,7 +294,11 @@ class MemoryObserver:
 
     def __init__(self, model: nn.Module, table: Table):
         self.census = GraphCensus(model)
-        self._table = table
+        self._model, self._table = model, table
+
+    def start_over(self) -> None:
+        """Count from nothing again: statistics were put back, and a part of their graph is gone."""
+        self.census = GraphCensus(self._model)
 
     def observe(self, step: int) -> None:
         """Count what came since the last call and write the totals."""

@@ -340,6 +340,8 @@ class Trainer:
             quirks=self.config.quirks,
             go_on=go_on,
         )
+        if run.memory is not None and not self.config.quirks.test_moves_statistics:
+            run.memory.start_over()
         if self._observe:
             loss = self._printed_loss()
             run.evaluator.write(step, "note", found.seen, found.accuracy, loss)

@@ -63,6 +63,8 @@ EXACT = ("loss_factor", "accuracy_factor", "kept_bytes")
 """Measures that follow from the code alone."""
 TIMES_SPREAD = 2.0
 """A difference counts when it is more than so many times the spread over the seeds."""
+UNSETTLED_POINTS = 0.5
+"""A difference of accuracy that is larger than this and its spread, and not clear, is not settled."""
 LEAST_TIME_SHARE = 0.1
 """Runs follow one another, so the machine's mood is in their times: less of a step does not count."""
 
@@ -342,24 +344,36 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(found: pd.DataFrame, setting: str, seeds: int) -> str:
-    """A sentence on one setting from what `effects` found: harmless here, or what it costs."""
-    rows = found[found["setting"] == setting].set_index("measure")
-    said = [
-        sentence
-        for measure, say in _SENTENCES.items()
-        if rows.loc[measure, "clear"] and (sentence := say(rows.loc[measure]))
-    ]
-    if said:
-        return " ".join(said)
-    accuracy = rows.loc["eval_accuracy"]
+    """On one setting, from what `effects` found: harmless here, what it costs, or not settled."""
+    rows = {row["measure"]: row for _k, row in found[found["setting"] == setting].iterrows()}
+    clear = [measure for measure in _SENTENCES if rows[measure]["clear"]]
+    if "accuracy_factor" in clear and "printed_accuracy" in clear:
+        clear.remove("printed_accuracy")  # it says the same with chance in it
+    said = [_SENTENCES[measure](rows[measure]) for measure in clear]
+    if not {"eval_accuracy", "reload_change"} & set(clear):
+        said.append(_on_accuracy(rows["eval_accuracy"], seeds, alone=not said))
+    return " ".join(filter(None, said))
+
+
+def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
+    """On an accuracy that does not clearly differ; nothing of a small one beside other costs."""
+    difference, spread = 100 * row["difference"], 100 * row["spread"]
+    figures = {"difference": difference, "spread": spread, "seeds": seeds}
+    if difference == 0:
+        return _("Harmless here: accuracy is the same to the last image.") if alone else ""
     if seeds < 2:
         return _(
             "One seed shows no spread: {difference:+.2f} points in eval mode may be chance."
-        ).format(difference=100 * accuracy["difference"])
+        ).format(**figures)
+    if abs(difference) > max(spread, UNSETTLED_POINTS):
+        return _(
+            "Not settled by {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval mode."
+        ).format(**figures)
+    if not alone:
+        return ""
     return _(
-        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, which is within what "
-        "seeds differ by."
-    ).format(difference=100 * accuracy["difference"], spread=100 * accuracy["spread"])
+        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, too little to count."
+    ).format(**figures)
 
 
 def _points(of: str) -> Any:
@@ -367,7 +381,7 @@ def _points(of: str) -> Any:
         words = (
             _("costs {size:.2f} ± {spread:.2f} points {of}.")
             if row["difference"] < 0
-            else _("adds {size:.2f} ± {spread:.2f} points {of}.")
+            else _("gains {size:.2f} ± {spread:.2f} points {of}.")
         )
         sentence = words.format(
             size=100 * abs(row["difference"]), spread=100 * row["spread"], of=_(of)
@@ -414,7 +428,11 @@ _SENTENCES: dict[str, Any] = {
     "eval_accuracy": _points(N_("of accuracy in eval mode")),
     "reload_change": _points(N_("when the weights are saved and loaded")),
     "train_accuracy": _points(N_("of accuracy in train mode")),
-    "printed_accuracy": _points(N_("of the printed accuracy")),
+    "printed_accuracy": _signed(
+        N_("The printed accuracy is {size:.2f} ± {spread:.2f} points higher."),
+        N_("The printed accuracy is {size:.2f} ± {spread:.2f} points lower."),
+        100.0,
+    ),
     "train_loss": _signed(
         N_("The training loss ends {size:.3f} ± {spread:.3f} higher."),
         N_("The training loss ends {size:.3f} ± {spread:.3f} lower."),

@@ -53,7 +53,18 @@ PAGES = (
             "One batch that you can edit, step by step forward and back, and what BN leaves as it is."
         ),
     ),
+    (
+        "note",
+        N_("The note"),
+        ":material/sticky_note_2:",
+        N_("The note's three riddles answered, and each of its quirks switched on alone."),
+    ),
 )
+
+
+def has(name: str) -> bool:
+    """Whether there is a page of that file name."""
+    return any(file == name for file, *_rest in PAGES)
 
 
 def page(name: str) -> StreamlitPage:

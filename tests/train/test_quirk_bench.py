@@ -77,7 +77,9 @@ def test_without_any_one_of_the_four_nothing_is_kept(row, setting):
 
 
 def test_the_printed_loss_is_divided_by_the_batch_size(row):
-    assert row["loss_divided_twice"]["printed_loss"] * 16 == pytest.approx(row[NONE]["printed_loss"])
+    assert row["loss_divided_twice"]["printed_loss"] * 16 == pytest.approx(
+        row[NONE]["printed_loss"]
+    )
     assert row["loss_divided_twice"]["loss_factor"] == pytest.approx(1 / 16)
     assert row[NONE]["loss_factor"] == 1
 
@@ -165,7 +167,9 @@ def made_up(eval_change, eval_spread):
         same = dict.fromkeys([*quirk_bench.NOISY, *quirk_bench.EXACT], 1.0)
         change = eval_change + eval_spread * noise
         rows.append({"setting": NONE, "seed": seed, **same, "eval_accuracy": 0.8})
-        rows.append({"setting": "chained_mean", "seed": seed, **same, "eval_accuracy": 0.8 + change})
+        rows.append(
+            {"setting": "chained_mean", "seed": seed, **same, "eval_accuracy": 0.8 + change}
+        )
     return pd.DataFrame(rows)
 
 
@@ -184,8 +188,12 @@ def test_a_difference_counts_when_it_exceeds_the_spread_twice(change, spread, cl
 def test_the_verdict_names_cost_and_spread_or_says_harmless():
     costs = verdict(effects(made_up(-0.05, 0.01)), "chained_mean", 3)
     assert costs == "Costs 5.00 ± 1.00 points of accuracy in eval mode."
-    harmless = verdict(effects(made_up(-0.05, 0.03)), "chained_mean", 3)
-    assert harmless.startswith("Harmless here: -5.00 ± 3.00 points")
+    unsettled = verdict(effects(made_up(-0.05, 0.03)), "chained_mean", 3)
+    assert unsettled == "Not settled by 3 seeds: -5.00 ± 3.00 points in eval mode."
+    harmless = verdict(effects(made_up(-0.005, 0.01)), "chained_mean", 3)
+    assert harmless.startswith("Harmless here: -0.50 ± 1.00 points")
+    same = verdict(effects(made_up(0.0, 0.0)), "chained_mean", 3)
+    assert same == "Harmless here: accuracy is the same to the last image."
 
 
 def test_one_seed_proves_nothing_but_what_is_exact(bench):

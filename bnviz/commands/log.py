@@ -23,13 +23,13 @@ def log(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train as the note did and print its log beside what it should have said."""
-    from bnviz.train.note_log import check_epochs, replay_log
+    from bnviz.train.note_log import check_log, replay_log
     from bnviz.train.steps import leave_one_core_free
 
     leave_one_core_free()
     try:
         count, number = whole("epochs", epochs), whole("seed", seed)
-        check_epochs(count)
+        check_log(count, number)
         with progress_bar(_("epochs")) as tell:
             replay = replay_log(count, tell, seed=number, loops=loops)
     except BnvizError as error:

@@ -31,8 +31,8 @@ def quirks(
     leave_one_core_free()
     try:
         numbers, count = whole_numbers("seeds", seeds), whole("steps", steps)
-        check_bench(numbers, count)
         wanted = SETTINGS if settings is None else dict.fromkeys([NONE, *settings.split()])
+        check_bench(numbers, count, wanted)
         with progress_bar(_("runs")) as tell:
             bench = run_bench(wanted, numbers, count, tell)
     except BnvizError as error:

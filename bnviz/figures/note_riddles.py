@@ -34,7 +34,7 @@ def kept_by_way(frame: pd.DataFrame) -> Figure:
                 "y": [way(row) for row in frame.to_dict("records")],
                 "marker": {"color": shades},
                 "text": [f"{value:,.2f} MiB" if value else "0" for value in size],
-                "textposition": "auto",
+                "textposition": ["inside" if value else "outside" for value in size],
                 "name": _("kept by a test batch"),
                 "hovertemplate": f"%{{y}}<br>{_(QUANTITIES['kept_by_batch'].label)} %{{x:,.3f}} MiB<extra></extra>",
                 "showlegend": False,

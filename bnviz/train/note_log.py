@@ -95,8 +95,12 @@ class Replay:
         return cls(pd.DataFrame(document.pop("frame")), **document)
 
 
-def check_epochs(epochs: int) -> None:
-    """Refuse what the log does not have. Raises ConfigError for epochs outside 1 to MOST_EPOCHS."""
+def check_log(epochs: int, seed: int) -> None:
+    """Refuse what the log does not have.
+
+    Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for a seed that is none.
+    """
+    RunConfig.parse(seed=seed)
     if not 1 <= epochs <= MOST_EPOCHS:
         raise ConfigError(
             _("epochs: got {value}; allowed: 1 to {most}, as many as the note prints.").format(
@@ -119,7 +123,7 @@ def replay_log(
     hears of every LOOK_EVERY steps. Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for
     fewer than BATCH images, RunError when the note's loop cannot be timed.
     """
-    check_epochs(epochs)
+    check_log(epochs, seed)
     config = RunConfig.parse(variants="builtin", device="cpu", batch_size=BATCH, epochs=epochs, seed=seed)  # fmt: skip
     images_of = dataset or data.load()
     images = Images(images_of, torch.device("cpu"))

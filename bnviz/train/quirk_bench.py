@@ -28,7 +28,7 @@ from bnviz.i18n import N_, _
 from bnviz.nn import LeNet
 from bnviz.nn.state import statistics
 from bnviz.train.measurements import Progress, unheard
-from bnviz.train.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of
+from bnviz.train.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
 from bnviz.train.replays import errors_against
 from bnviz.train.steps import (
     Images,
@@ -55,12 +55,12 @@ LIMIT_MIB = 1024
 TRAINING_SHARE = 0.6
 
 NOISY = (
-    "train_loss", "eval_accuracy", "train_accuracy", "reload_change", "printed_accuracy",
-    "mean_drift", "var_drift", "ms",
+    "train_loss", "eval_accuracy", "train_accuracy", "printed_accuracy", "mean_drift", "var_drift",
+    "ms",
 )  # fmt: skip
 """Measures that differ from seed to seed."""
-EXACT = ("loss_factor", "accuracy_factor", "kept_bytes")
-"""Measures that follow from the code alone."""
+EXACT = ("loss_factor", "accuracy_factor", "kept_bytes", "reload_change")
+"""Measures in which no chance takes part: they compare a run with itself, or count."""
 TIMES_SPREAD = 2.0
 """A difference counts when it is more than so many times the spread over the seeds."""
 UNSETTLED_POINTS = 0.5
@@ -120,8 +120,13 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def check_bench(seeds: Sequence[int], steps: int) -> None:
-    """Refuse what the bench cannot do. Raises ConfigError for no or doubled seeds and for steps."""
+def check_bench(seeds: Sequence[int], steps: int, settings: Iterable[str] = SETTINGS) -> None:
+    """Refuse what the bench cannot do.
+
+    Raises ConfigError for no or doubled seeds, for steps and for settings that there are not.
+    """
+    for setting in settings:
+        on_in(setting)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(
             _("seeds: got {value!r}; allowed: one or more whole numbers, each once.").format(
@@ -156,7 +161,8 @@ def run_bench(
     Raises ConfigError for an unknown setting, for seeds or steps that `check_bench` refuses, and
     for a batch that is larger than the data.
     """
-    check_bench(seeds, steps)
+    settings = tuple(settings)
+    check_bench(seeds, steps, settings)
     images_of = dataset or data.load()
     images = Images(images_of, torch.device("cpu"))
     runs = [
@@ -376,21 +382,6 @@ def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     ).format(**figures)
 
 
-def _points(of: str) -> Any:
-    def say(row: pd.Series) -> str:
-        words = (
-            _("costs {size:.2f} ± {spread:.2f} points {of}.")
-            if row["difference"] < 0
-            else _("gains {size:.2f} ± {spread:.2f} points {of}.")
-        )
-        sentence = words.format(
-            size=100 * abs(row["difference"]), spread=100 * row["spread"], of=_(of)
-        )
-        return sentence[0].upper() + sentence[1:]
-
-    return say
-
-
 def _kept(row: pd.Series) -> str:
     if row["difference"] >= MIB:
         return _("Keeps {mib:,.1f} MiB of tensors alive at the end.").format(
@@ -416,7 +407,8 @@ def _accuracy_factor(row: pd.Series) -> str:
 def _signed(template_more: str, template_less: str, scale: float = 1.0) -> Any:
     def say(row: pd.Series) -> str:
         template = template_more if row["difference"] > 0 else template_less
-        return _(template).format(size=scale * abs(row["difference"]), spread=scale * row["spread"])
+        spread = 0.0 if pd.isna(row["spread"]) else row["spread"]  # of one seed there is none
+        return _(template).format(size=scale * abs(row["difference"]), spread=scale * spread)
 
     return say
 
@@ -425,9 +417,21 @@ _SENTENCES: dict[str, Any] = {
     "kept_bytes": _kept,
     "loss_factor": _loss_factor,
     "accuracy_factor": _accuracy_factor,
-    "eval_accuracy": _points(N_("of accuracy in eval mode")),
-    "reload_change": _points(N_("when the weights are saved and loaded")),
-    "train_accuracy": _points(N_("of accuracy in train mode")),
+    "eval_accuracy": _signed(
+        N_("Gains {size:.2f} ± {spread:.2f} points of accuracy in eval mode."),
+        N_("Costs {size:.2f} ± {spread:.2f} points of accuracy in eval mode."),
+        100.0,
+    ),
+    "reload_change": _signed(
+        N_("Gains {size:.2f} ± {spread:.2f} points when the network is saved and loaded."),
+        N_("Costs {size:.2f} ± {spread:.2f} points when the network is saved and loaded."),
+        100.0,
+    ),
+    "train_accuracy": _signed(
+        N_("Gains {size:.2f} ± {spread:.2f} points of accuracy in train mode."),
+        N_("Costs {size:.2f} ± {spread:.2f} points of accuracy in train mode."),
+        100.0,
+    ),
     "printed_accuracy": _signed(
         N_("The printed accuracy is {size:.2f} ± {spread:.2f} points higher."),
         N_("The printed accuracy is {size:.2f} ± {spread:.2f} points lower."),

@@ -83,7 +83,7 @@ def words(setting: str) -> str:
     on = on_in(setting)
     if len(on) > len(QUIRKS) // 2:
         off = [_(LABELS[name]) for name in QUIRKS if name not in on]
-        return _("all but: {names}").format(names=", ".join(off))
+        return _("all quirks but {names}").format(names=", ".join(off))
     return ", ".join(_(LABELS[name]) for name in QUIRKS if name in on)
 
 

@@ -167,8 +167,8 @@ def show(bench: "Bench") -> None:
     st.caption(
         _(
             "Differences are paired by seed, ± is their standard deviation over the seeds. One counts "
-            "when it is more than twice as large as that, and as what is typical of all quirks. Bytes "
-            "and factors of printed figures are exact."
+            "when it is more than twice as large as that, and as what is typical of all quirks. Bytes, "
+            "factors of printed figures and what saving loses are exact."
         )
     )
 
@@ -187,7 +187,8 @@ def table_of(bench: "Bench") -> pd.DataFrame:
                "train_loss", "printed_loss", "kept", "mean_drift", "var_drift", "ms"]  # fmt: skip
     means = frame.groupby("setting", sort=False)[columns].mean()
     spread = frame.groupby("setting", sort=False)["eval_accuracy"].std(ddof=1)
-    means.insert(1, "eval_spread", spread)
+    if len(bench.seeds) > 1:
+        means.insert(1, "eval_spread", spread)
     means.insert(0, "quirk", [_(LABELS.get(str(s), str(s))) for s in means.index])
     return means.reset_index(drop=True)
 
@@ -201,8 +202,9 @@ def matrix(bench: "Bench") -> None:
     st.dataframe(
         table_of(bench),
         hide_index=True,
+        height="content",
         column_config={
-            "quirk": st.column_config.TextColumn(_("quirk that is on"), width="medium", pinned=True),
+            "quirk": st.column_config.TextColumn(_("quirk that is on"), pinned=True),
             "eval_accuracy": number(_("eval, %"), "%.2f", _("Accuracy in eval mode on all test images; mean over the seeds.")),
             "eval_spread": number(_("± seeds"), "%.2f", _("Standard deviation of the column before over the seeds.")),
             "train_accuracy": number(_("train, %"), "%.2f", _("Accuracy in train mode on all test images, in batches of 16.")),

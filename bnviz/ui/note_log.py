@@ -116,8 +116,8 @@ def show(replay: "Replay") -> None:
         st.markdown(
             _(
                 "A step of the note's own loop (torchvision, DataLoader with two workers, default "
-                "Adam, batch {batch}) takes {note_ms:.2f} ms on this machine's CPU and one of bnviz "
-                "{own_ms:.2f} ms: **{ratio:.2f} times**, median of rounds in turns."
+                "Adam, batch {batch}) took {note_ms:.2f} ms on the CPU that made this replay, and one "
+                "of bnviz {own_ms:.2f} ms: **{ratio:.2f} times**, median of rounds in turns."
             ).format(batch=replay.batch_size, **replay.loops)
         )
 
@@ -156,7 +156,11 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
         ),
         Card(
             key="log_accuracy",
-            title=_("What the note measures is too low"),
+            title=(
+                _("What the note measures is too low")
+                if gap.min() > 0
+                else _("What the note measures, and what eval mode says")
+            ),
             figure=printed_accuracies(printed, frame),
             sentence=_(
                 "In epoch {epoch} the note prints {note:.1%}; measured the same way the replay has "

@@ -233,7 +233,7 @@ def parting_card(
         title=(
             _("The two sides do not part")
             if first is None
-            else _("From step {step} on they are two").format(step=int(first["step"]))
+            else _("They first differ at step {step}").format(step=int(first["step"]))
         ),
         figure=difference_over_steps(
             largest, tolerance, None if first is None else int(first["step"])

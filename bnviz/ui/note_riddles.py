@@ -278,7 +278,11 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
     )
     return Card(
         key="riddle_modes",
-        title=_("The smaller the test batch, the worse train mode answers"),
+        title=(
+            _("The smaller the test batch, the worse train mode answers")
+            if frame["train"].is_monotonic_increasing
+            else _("Train mode by the size of the test batch, beside eval mode")
+        ),
         figure=accuracy_by_test_batch(frame, variant, size),
         sentence=_(
             "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at test "

@@ -136,7 +136,7 @@ def replay_log(
     found = compare_loops(BATCH, lambda done, parts, share=None: heed(0, 0.0)) if loops else {}
     rows = _epochs(config, images, steps, heed)
     return Replay(
-        pd.DataFrame(rows), seed, BATCH, steps, images_of.name, len(images.test),
+        pd.DataFrame(rows), seed, BATCH, steps, images_of.whose, len(images.test),
         torch.get_num_threads(), found,
     )  # fmt: skip
 

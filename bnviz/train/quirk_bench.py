@@ -181,7 +181,7 @@ def run_bench(
         with _Run(config, images, limit_mib) as run:
             rows.append({"setting": setting, "seed": config.seed, **run.measure(steps, heed)})
     return Bench(
-        pd.DataFrame(rows), steps, tuple(seeds), batch_size, images_of.name,
+        pd.DataFrame(rows), steps, tuple(seeds), batch_size, images_of.whose,
         len(images.test), time.monotonic() - began,
     )  # fmt: skip
 

@@ -136,11 +136,11 @@ def origin(bench: "Bench") -> str:
             "({date}, {machine})."
         ).format(steps=bench.steps, batch=bench.batch_size, seeds=seeds, **bench.made)
     return _(
-        "Measured here: {steps} steps at batch {batch}, seeds {seeds}, {images:,} test images, in "
-        "{seconds:.0f} s."
+        "Measured here: {steps} steps at batch {batch}, seeds {seeds}, {images:,} test images of "
+        "{dataset}, in {seconds:.0f} s."
     ).format(
         steps=bench.steps, batch=bench.batch_size, seeds=seeds, images=bench.test_images,
-        seconds=bench.seconds,
+        dataset=bench.dataset, seconds=bench.seconds,
     )  # fmt: skip
 
 

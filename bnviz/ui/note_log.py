@@ -79,8 +79,10 @@ def origin(replay: "Replay") -> str:
         return _("Recorded: seed {seed}, batch {batch}. Made with: {command} ({date}, {machine}).").format(
             seed=replay.seed, batch=replay.batch_size, **replay.made
         )  # fmt: skip
-    return _("Measured here: seed {seed}, batch {batch}, {images:,} test images.").format(
-        seed=replay.seed, batch=replay.batch_size, images=replay.test_images
+    return _(
+        "Measured here: seed {seed}, batch {batch}, {images:,} test images of {dataset}."
+    ).format(
+        seed=replay.seed, batch=replay.batch_size, images=replay.test_images, dataset=replay.dataset
     )
 
 

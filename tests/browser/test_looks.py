@@ -12,6 +12,7 @@ PAGES = {
     "/running-stats": ("demo", "estimates"),
     "/train-vs-eval": ("truth",),
     "/anatomy": ("cells", "step_y"),
+    "/note": ("riddle_memory", "bench_effect"),
 }
 # What is left to Streamlit: rule, the element that it concerns, why. All else is ours to mend.
 ALLOWED = (

@@ -44,6 +44,7 @@ def cards(app):
         ("running_stats", ["demo", "memory_of_average"]),
         ("train_vs_eval", ["truth", "by_class"]),
         ("anatomy", ["cells"]),
+        ("note", ["riddle_memory"]),
     ],
 )
 def test_every_page_shows_the_recorded_run_before_any_other(app, name, keys):

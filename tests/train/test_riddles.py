@@ -1,0 +1,43 @@
+"""The three riddles, measured."""
+
+import pytest
+
+from bnviz.errors import ConfigError
+from bnviz.train.measurements import accuracy_with
+from bnviz.train.riddles import accuracy_by_batch_size, bytes_kept, estimator_accuracies
+from bnviz.train.store import recorded_run
+
+
+@pytest.mark.parametrize("batch_size", [2, 16, 64])
+def test_one_of_eight_ways_keeps_the_batch_in_proportion_to_its_size(sample, batch_size):
+    """1,398,712 bytes at 16, as `torch.profiler` counts them, and the images of 3,136 bytes each."""
+    frame = bytes_kept(batch_size, dataset=sample)
+    assert len(frame) == 8
+    [kept] = frame[frame["kept_bytes"] > 0].to_dict("records")
+    assert kept["graph_kept"] and kept["train_mode"] and kept["with_grad"]
+    assert kept["kept_bytes"] == pytest.approx(batch_size * (1_398_712 / 16 + 3136), rel=0.01)
+    assert frame["kept_nodes"].gt(0).sum() == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 0, 300, 1000])
+def test_a_batch_that_does_not_fit_is_refused(sample, batch_size):
+    with pytest.raises(ConfigError, match=f"batch_size: got {batch_size}; allowed: 2 to 250"):
+        bytes_kept(batch_size, dataset=sample)
+
+
+def test_the_mean_of_all_batches_is_the_worst_and_the_population_the_best(dataset):
+    """On the recorded run; the accuracies are those of the race on the same 10,000 images."""
+    found = estimator_accuracies(recorded_run(), "builtin", 400).set_index("estimator")
+    accuracy, error = found["accuracy"], found["standard_error"]
+    assert accuracy.idxmin() == "none" and accuracy.idxmax() == "population"
+    assert accuracy["0.1"] - accuracy["none"] > 0.3
+    for name in ("0.9", "0.01"):
+        whole = accuracy_with(recorded_run(), "builtin", 400, float(name))
+        assert accuracy[name] == pytest.approx(whole, abs=4 * error[name])
+
+
+def test_train_mode_is_worse_the_smaller_the_test_batch(dataset):
+    frame = accuracy_by_batch_size(recorded_run(), "builtin", 400)
+    assert frame["train"].is_monotonic_increasing
+    assert frame["eval"].nunique() == 1
+    assert (frame["eval"] - frame["train"]).iloc[1] > 0.05  # at batch 4, as the note's log has it

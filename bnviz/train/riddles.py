@@ -23,9 +23,9 @@ from bnviz.train.steps import Images, build_model, note_test
 BATCHES = 3
 ESTIMATORS: tuple[Estimator, ...] = (0.9, 0.1, 0.01, None, POPULATION)
 IMAGES = 2000
-"""Test images of the accuracies, and training images of the population are POPULATION_IMAGES."""
-POPULATION_IMAGES = 5000
-BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
+"""Test images of the accuracies: a page waits for them."""
+POPULATION_IMAGES = 2000
+BATCH_SIZES = (2, 4, 8, 16, 64, 256)
 MOST_BATCH = 512
 
 

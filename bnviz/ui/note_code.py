@@ -7,7 +7,16 @@ import streamlit as st
 
 from bnviz.config import RunConfig
 from bnviz.i18n import N_, _
-from bnviz.train.quirk_settings import ALL, LABELS, NONE, QUIRKS, config_of, setting_of, words
+from bnviz.train.quirk_settings import (
+    ALL,
+    LABELS,
+    NONE,
+    QUIRKS,
+    config_of,
+    on_in,
+    setting_of,
+    words,
+)
 from bnviz.ui import router
 from bnviz.ui.again import train_again
 from bnviz.ui.source import lines_of
@@ -128,13 +137,14 @@ def chosen_setting() -> str:
 
 def code_section() -> None:
     """All quirks, their code and their switches, and what can be done with these."""
-    st.session_state[BEFORE] = chosen_setting()
-    _buttons()
+    buttons = st.container()
     for title, rows in ((_("In the layer"), LAYER_ROWS), (_("In the loop"), LOOP_ROWS)):
         st.markdown(f"**{title}**")
         for quirk, row in rows.items():
             _show(quirk, row)
-    setting = chosen_setting()
+    setting = st.session_state[BEFORE] = chosen_setting()  # known once the switches are there
+    with buttons:
+        _buttons(setting)
     st.markdown(_("With these switches: {words}.").format(words=words(setting)))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         train_again(run_of(setting), key="train_quirks", label=_("Train with these switches"))
@@ -166,7 +176,7 @@ def _show(quirk: str, row: Row) -> None:
                 st.code(code.text(sign), language="diff", wrap_lines=True)
 
 
-def _buttons() -> None:
+def _buttons(now: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, setting, icon in (
             (_("All on, as the note"), ALL, ":material/toggle_on:"),
@@ -174,7 +184,7 @@ def _buttons() -> None:
         ):
             st.button(
                 label, key=f"quirks_{setting}", icon=icon, on_click=_set, args=(setting,),
-                disabled=chosen_setting() == setting,
+                disabled=now == setting,
                 help=_("Sets all twelve switches; Undo brings the others back."),
             )  # fmt: skip
         st.button(
@@ -199,8 +209,6 @@ def _undo() -> None:
 
 
 def _apply(setting: str) -> None:
-    from bnviz.train.quirk_settings import on_in
-
     on = on_in(setting)
     for quirk in QUIRKS:
         st.session_state[key_of(quirk)] = quirk in on

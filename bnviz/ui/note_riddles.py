@@ -27,7 +27,7 @@ from bnviz.ui.state import momentum_slider
 
 MIB, GB = 2**20, 1e9
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
-TEST_SIZES = MEMORY_SIZES
+TEST_SIZES = (2, 4, 8, 16, 64, 256)
 TEST_SET = 10_000
 POINTS = 500
 HEIGHT = 330

@@ -245,13 +245,13 @@ def stored(short_config, sample):
 
     def make(variants):
         config = short_config(variants=variants, steps=5)
-        writer = RunWriter(runs_folder(), "short", config)
+        writer = RunWriter(runs_folder(), f"short-{variants}", config)
         with Trainer(config, sample, history=writer.history) as trainer:
             while not trainer.done:
                 trainer.step()
             trainer.flush()
             writer.finish(trainer.summary(1.0))
-        return "short"
+        return f"short-{variants}"
 
     return make
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from bnviz.errors import BnvizError, ConfigError
 from bnviz.figures.note_bench import SCALES, effect_by_quirk
+from bnviz.figures.theme import QUANTITIES
 from bnviz.i18n import N_, _
 from bnviz.train.measurements import Progress
 from bnviz.train.quirk_settings import LABELS, NONE
@@ -225,33 +226,34 @@ def matrix(bench: "Bench") -> None:
 def effect_card(bench: "Bench", changes: pd.DataFrame, measure: str) -> Card:
     """What each quirk changes in one measure."""
     labels = {str(s): _(LABELS.get(str(s), str(s))) for s in dict.fromkeys(changes["setting"])}
-    rows = changes[changes["measure"] == measure]
-    clear = rows[rows["clear"]]
-    base = bench.frame[bench.frame["setting"] == NONE][
-        measure if measure != "reload_change" else "reloaded_accuracy"
-    ]
-    _quantity, scale = SCALES[measure]
-    if len(clear):
-        most = clear.iloc[int(clear["difference"].abs().to_numpy().argmax())]
-        sentence = _(
-            "{count} of {of} settings clearly differ from no quirk; most {quirk}, by {change:+,.4g} ± "
-            "{spread:,.2g}."
-        ).format(
-            count=len(clear), of=len(rows), quirk=labels[most["setting"]],
-            change=scale * most["difference"], spread=scale * (0 if pd.isna(most["spread"]) else most["spread"]),
-        )  # fmt: skip
-    else:
-        sentence = _("None of {of} settings clearly differs from no quirk in this measure.").format(
-            of=len(rows)
-        )
-    sentence += " " + _("Without a quirk it is {base:,.4g}.").format(base=scale * base.mean())
     return Card(
         key="bench_effect",
         title=_("What each quirk changes: {measure}").format(measure=_(MEASURES[measure])),
         figure=effect_by_quirk(changes, measure, labels),
-        sentence=sentence,
+        sentence=effect_sentence(bench, changes, measure, labels),
         alt=_("Change by each quirk against none, with the spread over the seeds"),
         height=520,
         asked=measure,
         wide=True,
     )
+
+
+def effect_sentence(
+    bench: "Bench", changes: pd.DataFrame, measure: str, labels: dict[str, str]
+) -> str:
+    """How many settings clearly differ, the largest change, and what it is without a quirk."""
+    rows = changes[changes["measure"] == measure]
+    most = rows.iloc[int(rows["difference"].abs().to_numpy().argmax())]
+    quantity, scale = SCALES[measure]
+    unit = _(QUANTITIES[quantity].unit)
+    return _(
+        "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} ± "
+        "{spread:,.2g} {unit}, by {quirk}, which {counts}. Without a quirk it is {base:,.4g} {own_unit}."
+    ).format(
+        count=int(rows["clear"].sum()), of=len(rows), quirk=labels[most["setting"]],
+        change=scale * most["difference"],
+        spread=scale * (0 if pd.isna(most["spread"]) else most["spread"]), unit=unit,
+        counts=_("counts") if most["clear"] else _("may be chance"),
+        base=scale * bench.frame[bench.frame["setting"] == NONE][measure].mean(),
+        own_unit="%" if quantity == "effect_points" else unit,
+    )  # fmt: skip

@@ -101,18 +101,22 @@ def on_the_run(run: RunView) -> None:
         if run.job is not None:
             run.job.watch()
         variant = run.default_variant
-        step = newest_checkpoint(run, variant)
         with plainly():
-            if step is None:
-                raise RunError(
-                    _("No weights are stored in this run yet; the first come after 20 steps.")
-                )
+            step = _newest(run, variant)
             _averages(run, variant, step)
             _modes(run, variant, step)
         if run.is_left():
             st.rerun()
 
     riddles()
+
+
+def _newest(run: RunView, variant: str) -> int:
+    """The last checkpoint; `plainly` says on the page that there is none."""
+    step = newest_checkpoint(run, variant)
+    if step is None:
+        raise RunError(_("No weights are stored in this run yet; the first come after 20 steps."))
+    return step
 
 
 def _averages(run: RunView, variant: str, step: int) -> None:

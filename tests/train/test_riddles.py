@@ -3,8 +3,10 @@
 import pytest
 
 from bnviz.errors import ConfigError
+from bnviz.train import riddles
 from bnviz.train.measurements import accuracy_with
 from bnviz.train.riddles import accuracy_by_batch_size, bytes_kept, estimator_accuracies
+from bnviz.train.steps import build_model
 from bnviz.train.store import recorded_run
 
 
@@ -17,6 +19,20 @@ def test_one_of_eight_ways_keeps_the_batch_in_proportion_to_its_size(sample, bat
     assert kept["graph_kept"] and kept["train_mode"] and kept["with_grad"]
     assert kept["kept_bytes"] == pytest.approx(batch_size * (1_398_712 / 16 + 3136), rel=0.01)
     assert frame["kept_nodes"].gt(0).sum() == 1
+
+
+def test_what_was_kept_is_freed(sample, monkeypatch):
+    models = []
+
+    def build(*arguments):
+        models.append(build_model(*arguments))
+        return models[-1]
+
+    monkeypatch.setattr(riddles, "build_model", build)
+    bytes_kept(16, dataset=sample)
+    assert len(models) == 8
+    for model in models:
+        assert all(layer.running_var.grad_fn is None for layer in model.norm_layers().values())
 
 
 @pytest.mark.parametrize("batch_size", [1, 0, 300, 1000])

@@ -33,7 +33,8 @@ st.subheader(_("The note's code beside ours"))
 st.caption(
     _(
         "Twelve quirks, each with the line that does it and the line that does it right, read from "
-        "the files that run here. The switches make a side of the comparison below, and a run."
+        "the files that run here: − marks what the note does, + what is right. The switches make a "
+        "side of the comparison below, and a run."
     )
 )
 note_code.code_section()

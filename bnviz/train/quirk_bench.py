@@ -61,8 +61,8 @@ NOISY = (
 """Measures that differ from seed to seed."""
 EXACT = ("loss_factor", "accuracy_factor", "kept_bytes", "reload_change")
 """Measures in which no chance takes part: they compare a run with itself, or count."""
-TIMES_SPREAD = 2.0
-"""A difference counts when it is more than so many times the spread over the seeds."""
+# Student's t at 95 %, two-sided, for 1, 2, 3, … degrees of freedom (the last for all beyond).
+T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 UNSETTLED_POINTS = 0.5
 """A difference of accuracy that is larger than this and its spread, and not clear, is not settled."""
 LEAST_TIME_SHARE = 0.1
@@ -320,11 +320,11 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
 
     One row a setting (but ``none``) and measure of NOISY and EXACT: setting, measure, difference
     (mean over the seeds), spread (their standard deviation; missing for one seed), standard_error,
-    seeds, and clear, whether the difference counts. For NOISY measures it counts when it is more
-    than TIMES_SPREAD times the spread, which is taken at least as large as is typical for that
-    measure (the median of the settings' own spreads that are not 0): three seeds that happen to
-    agree prove nothing. One seed alone proves nothing either. For ms it must also be more than
-    LEAST_TIME_SHARE of a step. For EXACT ones any difference counts.
+    seeds, and clear, whether the difference counts. For NOISY measures it counts when 0 lies outside
+    of its 95 % interval (Student's t over the seeds). The spread is taken at least as large as is
+    typical for the measure (the median of the settings' own spreads that are not 0): three seeds
+    that happen to agree prove nothing, and one seed proves nothing at all. For ms it must also be
+    more than LEAST_TIME_SHARE of a step. For EXACT ones any difference counts.
     """
     measures = [*NOISY, *EXACT]
     wide = frame.set_index(["setting", "seed"])[measures].astype(float)
@@ -342,7 +342,8 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
     spreads = result[result["spread"] > 0].groupby("measure")["spread"].median()
     least = result["measure"].map(spreads).fillna(0.0)
     size = result["difference"].abs()
-    counts = size > TIMES_SPREAD * result["spread"].clip(lower=least)
+    t = result["seeds"].map(lambda n: T95[min(max(n - 1, 1), len(T95)) - 1])
+    counts = size > t * result["spread"].clip(lower=least) / np.sqrt(result["seeds"])
     counts &= (result["measure"] != "ms") | (size > LEAST_TIME_SHARE * base["ms"].mean())
     exact = result["measure"].isin(EXACT) & (size > 0)
     result["clear"] = exact | (result["measure"].isin(NOISY) & counts & (result["seeds"] > 1))

@@ -168,7 +168,8 @@ def show(bench: "Bench") -> None:
     st.caption(
         _(
             "Differences are paired by seed, ± is their standard deviation over the seeds. One counts "
-            "when it is more than twice as large as that, and as what is typical of all quirks. Bytes, "
+            "when 0 lies outside of its 95 % interval (Student's t; the spread at least as large as is "
+            "typical of all quirks). Of so many comparisons some may do so by chance. Bytes, "
             "factors of printed figures and what saving loses are exact."
         )
     )

@@ -35,7 +35,7 @@ class Code:
     marked: tuple[int, ...] = (0,)
 
     def text(self, sign: str) -> str:
-        """The lines, with `sign` before those that differ, as in a diff."""
+        """The lines, with `sign` before those that differ."""
         lines = lines_of(import_module(self.module), *self.starts).text.splitlines()
         return "\n".join(
             f"{sign if k in self.marked else ' '} {line}" for k, line in enumerate(lines)
@@ -173,7 +173,7 @@ def _show(quirk: str, row: Row) -> None:
         ):
             with place:
                 st.caption(whose.format(place=code.place()))
-                st.code(code.text(sign), language="diff", wrap_lines=True)
+                st.code(code.text(sign), language="python", wrap_lines=True)
 
 
 def _buttons(now: str) -> None:

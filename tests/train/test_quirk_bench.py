@@ -170,10 +170,10 @@ def test_a_bench_survives_its_own_json(bench):
     assert dataclasses.replace(back, frame=None) == dataclasses.replace(bench, frame=None)
 
 
-def made_up(eval_change, eval_spread):
-    """A bench of three seeds in which one quirk changes the accuracy so much on the average."""
+def made_up(eval_change, eval_spread, times=1):
+    """A bench of 3 x times seeds in which a quirk changes the accuracy so much on the average."""
     rows = []
-    for seed, noise in enumerate((-1.0, 0.0, 1.0)):
+    for seed, noise in enumerate((-1.0, 0.0, 1.0) * times):
         same = dict.fromkeys([*quirk_bench.NOISY, *quirk_bench.EXACT], 1.0)
         change = eval_change + eval_spread * noise
         rows.append({"setting": NONE, "seed": seed, **same, "eval_accuracy": 0.8})
@@ -187,12 +187,19 @@ def made_up(eval_change, eval_spread):
     ("change", "spread", "clear"),
     [(-0.05, 0.01, True), (-0.05, 0.03, False), (0.05, 0.01, True), (0.0, 0.0, False)],
 )
-def test_a_difference_counts_when_it_exceeds_the_spread_twice(change, spread, clear):
+def test_a_difference_counts_when_0_is_outside_of_its_interval(change, spread, clear):
     found = effects(made_up(change, spread)).set_index("measure").loc["eval_accuracy"]
     assert found["difference"] == pytest.approx(change)
     assert found["spread"] == pytest.approx(spread)  # of -1, 0 and 1 the standard deviation is 1
     assert found["standard_error"] == pytest.approx(spread / math.sqrt(3))
     assert found["clear"] == clear
+
+
+def test_more_seeds_settle_what_three_leave_open():
+    """t over 12 seeds is 2.20: 2.20 x 0.03 x sqrt(8 / 11) / sqrt(12) is 0.016."""
+    few, many = (effects(made_up(-0.02, 0.03, times)) for times in (1, 4))
+    assert not few[few["measure"] == "eval_accuracy"]["clear"].item()
+    assert many[many["measure"] == "eval_accuracy"]["clear"].item()
 
 
 def test_the_verdict_names_cost_and_spread_or_says_harmless():

@@ -1,10 +1,12 @@
 """The three riddles, measured."""
 
+import pandas as pd
 import pytest
 
 from bnviz.errors import ConfigError
 from bnviz.train import riddles
 from bnviz.train.measurements import accuracy_with
+from bnviz.train.note_recorded import STEP, VARIANT, recorded_riddles
 from bnviz.train.riddles import accuracy_by_batch_size, bytes_kept, estimator_accuracies
 from bnviz.train.steps import build_model
 from bnviz.train.store import recorded_run
@@ -50,6 +52,15 @@ def test_the_mean_of_all_batches_is_the_worst_and_the_population_the_best(datase
     for name in ("0.9", "0.01"):
         whole = accuracy_with(recorded_run(), "builtin", 400, float(name))
         assert accuracy[name] == pytest.approx(whole, abs=4 * error[name])
+
+
+@pytest.mark.parametrize("measure", [estimator_accuracies, accuracy_by_batch_size])
+def test_what_is_shipped_is_what_the_recorded_run_gives(dataset, measure):
+    """To two images of 2,000: another machine rounds otherwise."""
+    shipped = recorded_riddles()[measure.__name__]
+    pd.testing.assert_frame_equal(
+        shipped, measure(recorded_run(), VARIANT, STEP), check_dtype=False, atol=0.001, rtol=0
+    )
 
 
 def test_train_mode_is_worse_the_smaller_the_test_batch(dataset):

@@ -42,7 +42,8 @@ def quirks(
 
 def document_of(bench: "Bench") -> dict[str, Any]:
     """The document of ``bnviz quirks --json``."""
-    from bnviz.train.quirk_bench import effects, rows_of, verdict
+    from bnviz.train.quirk_bench import rows_of
+    from bnviz.train.quirk_effects import effects, verdict
 
     found = effects(bench.frame)
     return {
@@ -57,7 +58,8 @@ def document_of(bench: "Bench") -> dict[str, Any]:
 
 def table_of(bench: "Bench") -> str:
     """Means over the seeds of each setting, and a sentence on it."""
-    from bnviz.train.quirk_bench import MIB, effects, verdict
+    from bnviz.train.quirk_bench import MIB
+    from bnviz.train.quirk_effects import effects, verdict
 
     frame, found = bench.frame, effects(bench.frame)
     means = frame.drop(columns="stopped").groupby("setting", sort=False).mean()

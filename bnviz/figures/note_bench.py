@@ -31,7 +31,7 @@ GROUPS = (
 def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, str]) -> Figure:
     """The difference of each setting from no quirk, with the spread over the seeds as a bar.
 
-    `effects` is what `bnviz.train.quirk_bench.effects` returns, `labels` names its settings in the
+    `effects` is what `bnviz.train.quirk_effects.effects` returns, `labels` names its settings in the
     order in which they are to stand.
     """
     quantity, scale = SCALES[measure]

@@ -147,7 +147,7 @@ def origin(bench: "Bench") -> str:
 
 def show(bench: "Bench") -> None:
     """Where it comes from, the matrix, the figure, and a sentence for each quirk."""
-    from bnviz.train.quirk_bench import effects, verdict
+    from bnviz.train.quirk_effects import effects, verdict
 
     st.caption(origin(bench))
     matrix(bench)

@@ -14,7 +14,8 @@ from bnviz.nn.state import snapshot
 from bnviz.train import quirk_bench
 from bnviz.train.measurements import Unwanted
 from bnviz.train.note_recorded import recorded_bench
-from bnviz.train.quirk_bench import Bench, effects, run_bench, verdict
+from bnviz.train.quirk_bench import Bench, run_bench
+from bnviz.train.quirk_effects import EXACT, NOISY, effects, verdict
 from bnviz.train.quirk_settings import (
     ALL,
     LABELS,
@@ -174,7 +175,7 @@ def made_up(eval_change, eval_spread, times=1):
     """A bench of 3 x times seeds in which a quirk changes the accuracy so much on the average."""
     rows = []
     for seed, noise in enumerate((-1.0, 0.0, 1.0) * times):
-        same = dict.fromkeys([*quirk_bench.NOISY, *quirk_bench.EXACT], 1.0)
+        same = dict.fromkeys([*NOISY, *EXACT], 1.0)
         change = eval_change + eval_spread * noise
         rows.append({"setting": NONE, "seed": seed, **same, "eval_accuracy": 0.8})
         rows.append(
@@ -216,7 +217,7 @@ def test_the_verdict_names_cost_and_spread_or_says_harmless():
 def test_one_seed_proves_nothing_but_what_is_exact(bench):
     found = effects(bench.frame)
     clear = found[found["clear"]]
-    assert set(clear["measure"]) <= set(quirk_bench.EXACT)
+    assert set(clear["measure"]) <= set(EXACT)
     assert "One seed shows no spread" in verdict(found, "conv_shift_one", 1)
 
 
@@ -265,7 +266,7 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
     assert bench.made["command"] == "python -m bnviz quirks"
     kept = bench.frame.groupby("setting")["kept_bytes"].min() / MIB
     assert set(kept.index[kept > 1]) == {"leak", ALL}
-    assert np.isfinite(bench.frame[list(quirk_bench.NOISY)].to_numpy()).all()
+    assert np.isfinite(bench.frame[list(NOISY)].to_numpy()).all()
     found = effects(bench.frame)
     assert "Costs" in verdict(found, "plain_attributes", 3)
     assert "16 times too small" in verdict(found, "loss_divided_twice", 3)

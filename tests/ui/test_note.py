@@ -23,7 +23,7 @@ from bnviz.figures.note_riddles import (
 from bnviz.train import riddles
 from bnviz.train.lock_step import compare_sides, largest_by_step
 from bnviz.train.note_recorded import recorded_bench, recorded_log
-from bnviz.train.quirk_bench import effects
+from bnviz.train.quirk_effects import effects
 from bnviz.train.quirk_settings import LABELS, QUIRKS, on_in, setting_of
 from bnviz.train.store import RunWriter, recorded_run, runs_folder
 from bnviz.train.trainer import Trainer

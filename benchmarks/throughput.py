@@ -10,62 +10,22 @@ forward and backward alone, on one batch that is already there, without optimize
 over the rounds.
 """
 
-import gzip
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from common import median_ratio, parser, show, use_threads
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision.datasets import FashionMNIST
-from torchvision.transforms import ToTensor
 
 from bnviz import data
 from bnviz.config import RunConfig
 from bnviz.nn import LeNet
+from bnviz.train.note_loop import note_loop, seconds, torchvision_folder
 from bnviz.train.trainer import Trainer
 
 BATCH = 16
-
-
-def torchvision_folder(root: Path) -> Path:
-    """The files of bnviz's data set, laid out as torchvision wants them."""
-    source = data.load("fashion-mnist").folder
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in data.FILES:
-        packed = source / f"{file}.gz"
-        content = gzip.decompress(packed.read_bytes()) if packed.is_file() else None
-        (raw / file).write_bytes(content or (source / file).read_bytes())
-    return root
-
-
-def endless(loader: DataLoader) -> Iterator[list[torch.Tensor]]:
-    while True:
-        yield from loader
-
-
-def note_loop(root: Path) -> Callable[[], None]:
-    """One step of the note's loop, its DataLoader running."""
-    images = FashionMNIST(str(root), train=True, download=False, transform=ToTensor())
-    batches = endless(DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2))
-    net, loss_of = LeNet("builtin"), nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    sums = [0.0]
-
-    def step() -> None:
-        inputs, labels = next(batches)
-        loss = loss_of(net(inputs), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        sums[0] += loss.item()
-
-    return step
 
 
 def network_alone() -> Callable[[], None]:
@@ -80,20 +40,15 @@ def network_alone() -> Callable[[], None]:
     return step
 
 
-def seconds(step: Callable[[], None], count: int) -> float:
-    began = time.perf_counter()
-    for _ in range(count):
-        step()
-    return time.perf_counter() - began
-
-
 def measure(root: Path, rounds: int, steps: int, threads: int) -> list[dict[str, object]]:
     use_threads(threads)
     config = RunConfig(variants=("builtin",), device="cpu", batch_size=BATCH, epochs=10)
     names = ("the note's loop", "bnviz", "the network alone")
     times: dict[str, list[float]] = {name: [] for name in names}
     with Trainer(config, data.load("fashion-mnist")) as trainer:
-        loops = dict(zip(names, (note_loop(root), trainer.step, network_alone()), strict=True))
+        loops = dict(
+            zip(names, (note_loop(root, BATCH), trainer.step, network_alone()), strict=True)
+        )
         for loop in loops.values():
             seconds(loop, steps)
         for _ in range(rounds):

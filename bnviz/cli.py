@@ -1,7 +1,7 @@
 """The command line: ``python -m bnviz run``, ``replay``, ``modes``, ``recalibrate``, ``data``.
 
-``memory``, ``parity`` and ``check`` stand in `bnviz.commands`. Results go to stdout, progress and messages to
-stderr. Exit status: 0 done, 2 bad input, 1 anything else that went wrong, or a layer that differs.
+``memory``, ``parity``, ``check``, ``quirks`` and ``log`` stand in `bnviz.commands`. Results go to stdout, progress
+and messages to stderr. Exit status: 0 done, 2 bad input, 1 anything else that went wrong, or a layer that differs.
 """
 
 import json
@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from bnviz import __version__, data
-from bnviz.commands import memory, parity
+from bnviz.commands import log, memory, parity, quirks
 from bnviz.commands import refuse as _refuse
+from bnviz.commands.showing import whole
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import BnvizError, ConfigError
 from bnviz.i18n import _
@@ -366,14 +367,7 @@ def recalibrate_run(
 
 
 def _whole_number(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(
-            _("{name}: got {value!r}; allowed: a whole number.").format(name=name, value=text)
-        ) from None
+    return None if text is None else whole(name, text)
 
 
 def _estimator_table(document: dict[str, Any]) -> str:
@@ -429,6 +423,8 @@ def _table(document: dict[str, Any]) -> str:
 app.command("memory")(memory.memory)
 app.command("parity")(parity.parity)
 app.command("check")(parity.check)
+app.command("quirks")(quirks.quirks)
+app.command("log")(log.log)
 
 
 def main() -> None:

@@ -60,7 +60,9 @@ class Quirks(BaseModel):
     chained_mean: bool = True
     """Means are taken one dimension after the other."""
     test_in_train_mode: bool = True
-    """`test()` never calls `eval()`: it normalises by the batch and overwrites the statistics."""
+    """`test()` never calls `eval()`: it normalises by the batch."""
+    test_moves_statistics: bool = True
+    """Test passes in train mode overwrite the running statistics; off, they are put back."""
     test_with_grad: bool = True
     """`test()` never uses `no_grad()`: each test batch builds a graph."""
     loss_divided_twice: bool = True

@@ -93,6 +93,11 @@ class Dataset:
         return self.origin == "sample"
 
     @property
+    def whose(self) -> str:
+        """The name of what is really there: that of the sample where it stands in."""
+        return "fashion-mnist-sample" if self.is_sample else self.name
+
+    @property
     def sha256(self) -> str:
         """One checksum for all four files: SHA-256 over their checksums in order."""
         sums = SAMPLE_SHA256 if self.is_sample else FULL_SHA256

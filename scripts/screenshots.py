@@ -19,6 +19,7 @@ PAGES = {
     "train-vs-eval": "/train-vs-eval",
     "memory": "/memory",
     "anatomy": "/anatomy",
+    "note": "/note",
 }
 WIDTHS = (1440, 420)
 SETTINGS = "dataset=fashion-mnist-sample&steps=1500&eval_every=100"
@@ -95,7 +96,7 @@ def main() -> None:
         photograph(page, "train", "during")
         press(page, "pause")
         state(page, "paused")
-        for name in ("home", "activations", "running-stats", "train-vs-eval", "anatomy"):
+        for name in ("home", "activations", "running-stats", "train-vs-eval", "anatomy", "note"):
             page.goto(PAGES[name] + query)
             photograph(page, name, "during")
         page.goto(PAGES["train"] + query)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bnviz.commands import refuse
-from bnviz.commands.bar import progress_bar
+from bnviz.commands.showing import progress_bar
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 

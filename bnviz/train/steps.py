@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import LeNet
+from bnviz.nn.state import put_back
 from bnviz.train.schema import LAYERS
 
 
@@ -107,6 +110,17 @@ def rehearse() -> None:
     train_step(model, build_optimizer(config, model, device), inputs, labels)
 
 
+class NoteTested(NamedTuple):
+    """What a pass of the note's `test()` came to."""
+
+    accuracy: float
+    """As the note works it out, 0 to 1."""
+    right: int
+    """Right answers."""
+    seen: int
+    """Images seen."""
+
+
 def note_test(
     model: nn.Module,
     images: Tensor,
@@ -115,17 +129,20 @@ def note_test(
     batch_size: int,
     quirks: Quirks,
     go_on: Callable[[], bool],
-) -> tuple[float, int]:
+) -> NoteTested:
     """The note's `test()`: by its quirks in train mode and with gradients on, never backward.
 
-    `go_on` is asked after each batch; False ends the pass. Returns the accuracy as the note works
-    it out and the number of images seen.
+    `go_on` is asked after each batch; False ends the pass. Where the pass must not move the running
+    statistics they are put back after it, and so is the graph that they had before.
     """
     dtype = next(model.parameters()).dtype
     right = seen = tested = 0
-    model.train(quirks.test_in_train_mode)
     try:
-        with torch.set_grad_enabled(quirks.test_with_grad):
+        with (
+            nullcontext() if quirks.test_moves_statistics else put_back(model),
+            torch.set_grad_enabled(quirks.test_with_grad),
+        ):
+            model.train(quirks.test_in_train_mode)
             for part, target in zip(
                 images.split(batch_size), labels.split(batch_size), strict=True
             ):
@@ -137,7 +154,7 @@ def note_test(
     finally:
         model.train()
     divisor = tested * batch_size if quirks.accuracy_over_full_batches else seen
-    return right / max(divisor, 1), seen
+    return NoteTested(right / max(divisor, 1), right, seen)
 
 
 class StepTimer:

@@ -332,7 +332,7 @@ class Trainer:
 
         images = self._images.test[: self.config.eval_images]
         labels = self._images.test_labels[: self.config.eval_images]
-        accuracy, seen = note_test(
+        found = note_test(
             run.model,
             images,
             labels,
@@ -340,10 +340,14 @@ class Trainer:
             quirks=self.config.quirks,
             go_on=go_on,
         )
+        if run.memory is not None and not self.config.quirks.test_moves_statistics:
+            run.memory.census.recount()
         if self._observe:
             loss = self._printed_loss()
-            run.evaluator.write(step, "note", seen, accuracy, loss)
-            self._event("note_test", images=seen, batches=tested, loss=loss, accuracy=accuracy)
+            run.evaluator.write(step, "note", found.seen, found.accuracy, loss)
+            self._event(
+                "note_test", images=found.seen, batches=tested, loss=loss, accuracy=found.accuracy
+            )
 
     def _printed_loss(self) -> float:
         """The training loss since the last test as the note prints it."""

@@ -59,6 +59,12 @@ PAGES = (
             "One batch that you can edit, step by step forward and back, and what BN leaves as it is."
         ),
     ),
+    (
+        "note",
+        N_("The note"),
+        ":material/sticky_note_2:",
+        N_("The note's three riddles answered, and each of its quirks switched on alone."),
+    ),
 )
 
 

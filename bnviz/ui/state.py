@@ -109,6 +109,11 @@ def eps_slider(help_text: str) -> None:
     _named_slider("eps", help_text, jobs().give_way, jobs().give_way)
 
 
+def momentum_slider(help_text: str) -> None:
+    """The momentum slider alone, inside the fragment that answers to it."""
+    _named_slider("momentum", help_text, jobs().give_way, jobs().give_way)
+
+
 def _named_slider(
     key: str, help_text: str, moved: Callable[[], None], taken: Callable[[], None]
 ) -> None:

@@ -10,7 +10,8 @@ from scripts.serving import serving
 HERE = Path(__file__).parent
 # Streamlit looks for its own addresses below the page's path first when a subpage is opened.
 PROBES = re.compile(
-    r"/(train|activations|running-stats|train-vs-eval|memory|anatomy)/_stcore/(health|host-config)$"
+    r"/(train|activations|running-stats|train-vs-eval|memory|anatomy|note)/"
+    r"_stcore/(health|host-config)$"
 )
 # Ctrl+C ends the server in good order, and streamlit's command line then says 1 for it. A thread
 # left inside torch would make it -6.

@@ -13,6 +13,7 @@ PAGES = {
     "/train-vs-eval": ("truth",),
     "/memory": ("leak", "chain"),
     "/anatomy": ("cells", "step_y"),
+    "/note": ("riddle_memory", "bench_effect"),
 }
 # What is left to Streamlit: rule, the element that it concerns, why. All else is ours to mend.
 ALLOWED = (

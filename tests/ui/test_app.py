@@ -44,6 +44,7 @@ def cards(app):
         ("running_stats", ["demo", "memory_of_average"]),
         ("train_vs_eval", ["truth", "by_class"]),
         ("anatomy", ["cells"]),
+        ("note", ["riddle_memory"]),
     ],
 )
 def test_every_page_shows_the_recorded_run_before_any_other(app, name, keys):
@@ -156,7 +157,7 @@ def test_sliders_act_on_the_eval_side_only(app):
 
 
 @pytest.mark.parametrize(
-    "page", ["train", "activations", "running_stats", "train_vs_eval", "anatomy"]
+    "page", ["train", "activations", "running_stats", "train_vs_eval", "anatomy", "note"]
 )
 def test_a_run_whose_file_was_cut_is_said_once_and_the_recorded_one_shown(app, page):
     folder = runs_folder() / "broken"
@@ -337,7 +338,7 @@ def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
         writer.finish(trainer.summary(1.0))
     app.query_params["run"] = name
     app.run()
-    for page in ("train", "activations", "running_stats", "train_vs_eval", "anatomy"):
+    for page in ("train", "activations", "running_stats", "train_vs_eval", "anatomy", "note"):
         app.switch_page(f"pages/{page}.py").run()
         assert_shown_plainly(app, page)
     for page, control, views in (

@@ -1,0 +1,75 @@
+"""``python -m bnviz log``: the note's printed log replayed."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bnviz.commands import refuse
+from bnviz.commands.showing import progress_bar, whole
+from bnviz.errors import BnvizError
+from bnviz.i18n import _
+
+if TYPE_CHECKING:
+    from bnviz.train.note_log import Replay
+
+
+def log(
+    epochs: Annotated[str, typer.Option(help="1 to 5, about a minute each.")] = "1",
+    seed: Annotated[str, typer.Option(help="Of weights and batches.")] = "0",
+    loops: Annotated[
+        bool, typer.Option("--loops/--no-loops", help="Time the note's own loop beside ours.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train as the note did and print its log beside what it should have said."""
+    from bnviz.train.note_log import check_log, replay_log
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
+    try:
+        count, number = whole("epochs", epochs), whole("seed", seed)
+        check_log(count, number)
+        with progress_bar(_("epochs")) as tell:
+            replay = replay_log(count, tell, seed=number, loops=loops)
+    except BnvizError as error:
+        refuse(error)
+    typer.echo(json.dumps(document_of(replay), indent=1) if as_json else table_of(replay))
+
+
+def document_of(replay: "Replay") -> dict[str, Any]:
+    """The document of ``bnviz log --json``."""
+    from bnviz.train.note_log import PRINTED
+
+    document = json.loads(replay.to_json())
+    document["epochs"] = document.pop("frame")
+    return {**document, "printed": [line._asdict() for line in PRINTED[: len(replay.frame)]]}
+
+
+def table_of(replay: "Replay") -> str:
+    """A line an epoch: the note's beside the replay's."""
+    from bnviz.train.note_log import COMPANY, PRINTED
+
+    heads = (
+        _("epoch"), _("the note's loss"), _("replayed"), _("mean CE"), _("the note's acc"),
+        _("as it measures"), _("batch {n}").format(n=COMPANY), _("eval mode"), _("note's s"), _("s"),
+    )  # fmt: skip
+    lines = ["  ".join(heads)]
+    for printed, row in zip(PRINTED, replay.frame.to_dict("records"), strict=False):
+        cells = (
+            str(printed.epoch), f"{printed.loss:.4f}", f"{row['printed_loss']:.4f}",
+            f"{row['mean_loss']:.4f}", f"{printed.accuracy:.4f}", f"{row['note_accuracy']:.4f}",
+            f"{row['company_accuracy']:.4f}", f"{row['eval_accuracy']:.4f}",
+            f"{printed.seconds:.1f}", f"{row['seconds']:.1f}",
+        )  # fmt: skip
+        lines.append(
+            "  ".join(cell.rjust(len(head)) for cell, head in zip(cells, heads, strict=True))
+        )
+    if replay.loops:
+        lines.append(
+            _(
+                "A step of the note's loop takes {note_ms:.2f} ms here, one of bnviz {own_ms:.2f} ms: "
+                "{ratio:.2f} times (median of rounds in turns)"
+            ).format(**replay.loops)
+        )
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""``python -m bnviz quirks``: the bug bench, each of the note's quirks measured."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bnviz.commands import refuse
+from bnviz.commands.showing import progress_bar, whole, whole_numbers
+from bnviz.errors import BnvizError
+from bnviz.i18n import _
+
+if TYPE_CHECKING:
+    from bnviz.train.quirk_bench import Bench
+
+
+def quirks(
+    seeds: Annotated[str, typer.Option(help="Seeds of weights and batches.")] = "0,1,2",
+    steps: Annotated[str, typer.Option(help="Optimizer steps of each run.")] = "600",
+    settings: Annotated[
+        str | None,
+        typer.Option(help="Settings beside none, separated by spaces; all of the bench."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train with each of the note's quirks alone, some together, all and none; print what it costs."""
+    from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
+    from bnviz.train.quirk_settings import NONE
+    from bnviz.train.steps import leave_one_core_free
+
+    leave_one_core_free()
+    try:
+        numbers, count = whole_numbers("seeds", seeds), whole("steps", steps)
+        wanted = SETTINGS if settings is None else dict.fromkeys([NONE, *settings.split()])
+        check_bench(numbers, count, wanted)
+        with progress_bar(_("runs")) as tell:
+            bench = run_bench(wanted, numbers, count, tell)
+    except BnvizError as error:
+        refuse(error)
+    typer.echo(json.dumps(document_of(bench), indent=1) if as_json else table_of(bench))
+
+
+def document_of(bench: "Bench") -> dict[str, Any]:
+    """The document of ``bnviz quirks --json``."""
+    from bnviz.train.quirk_bench import rows_of
+    from bnviz.train.quirk_effects import effects, verdict
+
+    found = effects(bench.frame)
+    return {
+        **json.loads(bench.to_json()),
+        "effects": rows_of(found),
+        "verdicts": {
+            setting: verdict(found, setting, len(bench.seeds))
+            for setting in dict.fromkeys(found["setting"])
+        },
+    }
+
+
+def table_of(bench: "Bench") -> str:
+    """Means over the seeds of each setting, and a sentence on it."""
+    from bnviz.train.quirk_bench import MIB
+    from bnviz.train.quirk_effects import effects, verdict
+
+    frame, found = bench.frame, effects(bench.frame)
+    means = frame.drop(columns="stopped").groupby("setting", sort=False).mean()
+    width = max(map(len, means.index))
+    heads = (_("loss"), _("eval"), _("train"), _("reloaded"), _("MiB"), _("mean drift"), _("ms"))
+    lines = [f"{_('quirks on'):<{width}} " + " ".join(f"{head:>10}" for head in heads)]
+    for setting, row in means.iterrows():
+        cells = (
+            f"{row['train_loss']:.4f}", f"{row['eval_accuracy']:.4f}",
+            f"{row['train_accuracy']:.4f}", f"{row['reloaded_accuracy']:.4f}",
+            f"{row['kept_bytes'] / MIB:.2f}", f"{row['mean_drift']:.3f}", f"{row['ms']:.2f}",
+        )  # fmt: skip
+        lines.append(f"{setting:<{width}} " + " ".join(f"{cell:>10}" for cell in cells))
+    lines.append("")
+    lines += [
+        f"{setting}: {verdict(found, setting, len(bench.seeds))}"
+        for setting in dict.fromkeys(found["setting"])
+    ]
+    lines += [
+        f"{row['setting']}, {_('seed')} {row['seed']}: {row['stopped']}"
+        for row in frame[frame["stopped"] != ""].to_dict("records")
+    ]
+    lines.append(
+        _("{steps} steps at batch {batch}, seeds {seeds}, {dataset}, in {seconds:.0f} s").format(
+            steps=bench.steps, batch=bench.batch_size, seeds=",".join(map(str, bench.seeds)),
+            dataset=bench.dataset, seconds=bench.seconds,
+        )
+    )  # fmt: skip
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""What several commands share: a progress bar on stderr, whole numbers from text."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.train.measurements import Progress as Tell
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Tell]:
+    """A bar on stderr that goes by the share of the work that is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(),
+        TextColumn("{task.fields[part]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with redirect_stdout(sys.stderr), Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=1.0, part="")
+
+        def tell(done: int, parts: int, share: float | None = None) -> None:
+            share = done / max(parts, 1) if share is None else share
+            bar.update(task, completed=share, part=f"{done}/{parts}")
+
+        yield tell
+        bar.update(task, completed=1.0)
+
+
+def whole(name: str, text: str) -> int:
+    """`text` as a whole number. Raises ConfigError naming the option for anything else."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            _("{name}: got {value!r}; allowed: a whole number.").format(name=name, value=text)
+        ) from None
+
+
+def whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    """Numbers separated by commas. Raises ConfigError as `whole`."""
+    return tuple(whole(name, word.strip()) for word in text.split(","))

@@ -1,0 +1,66 @@
+"""The bug bench: what each quirk changes, with its spread over the seeds."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from bnviz.figures.panels import Figure, figure
+from bnviz.figures.theme import QUANTITIES, axis, colour
+from bnviz.i18n import N_, _
+
+MIB = 2**20
+# Measure of the bench: its quantity on the axis, and what one unit of the measure is in it.
+SCALES: dict[str, tuple[str, float]] = {
+    "eval_accuracy": ("effect_points", 100.0),
+    "train_accuracy": ("effect_points", 100.0),
+    "reload_change": ("effect_points", 100.0),
+    "printed_accuracy": ("effect_points", 100.0),
+    "train_loss": ("effect_loss", 1.0),
+    "kept_bytes": ("effect_kept", 1 / MIB),
+    "mean_drift": ("effect_mean", 1.0),
+    "var_drift": ("effect_var", 100.0),
+    "ms": ("effect_time", 1.0),
+}
+GROUPS = (
+    (True, N_("counts"), "note", "circle"),
+    (False, N_("within chance"), "batch", "circle-open"),
+)
+
+
+def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, str]) -> Figure:
+    """The difference of each setting from no quirk, with the spread over the seeds as a bar.
+
+    `effects` is what `bnviz.train.quirk_effects.effects` returns, `labels` names its settings in the
+    order in which they are to stand.
+    """
+    quantity, scale = SCALES[measure]
+    rows = effects[effects["measure"] == measure].set_index("setting").loc[list(labels)]
+    data = []
+    for clear, name, shade, symbol in GROUPS:
+        shown = rows[rows["clear"] == clear]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": (scale * shown["difference"]).to_numpy(np.float32),
+                "y": [labels[str(setting)] for setting in shown.index],
+                "error_x": {
+                    "type": "data",
+                    "array": (scale * shown["spread"].fillna(0)).to_numpy(np.float32),
+                    "color": colour(shade),
+                    "thickness": 1.6,
+                },
+                "marker": {"size": 10, "color": colour(shade), "symbol": symbol},
+                "name": _(name),
+                "hovertemplate": f"%{{y}}<br>%{{x:{QUANTITIES[quantity].format}}} ± %{{error_x.array:.2g}} {_(QUANTITIES[quantity].unit)}",
+            }
+        )  # fmt: skip
+    layout = {
+        "xaxis": axis(quantity, zeroline=True),
+        "yaxis": axis(
+            "quirk", autorange="reversed", automargin=True, type="category",
+            categoryorder="array", categoryarray=list(labels.values()),
+        ),
+    }  # fmt: skip
+    return figure(data, layout)

@@ -1,0 +1,47 @@
+"""The note's printed log beside its replay."""
+
+from typing import Any
+
+import pandas as pd
+
+from bnviz.figures.panels import Figure, figure, scatter
+from bnviz.figures.theme import axis, colour, hover
+from bnviz.i18n import _
+
+EPOCHS = {"dtick": 1, "range": [0.7, 5.3]}
+
+
+def _line(x: Any, y: Any, name: str, uid: str, quantity: str, shade: str, dash: str, symbol: str) -> dict[str, Any]:  # fmt: skip
+    return scatter(
+        0, x, y, mode="lines+markers", name=name, uid=uid,
+        line={"color": colour(shade), "dash": dash, "width": 2.2},
+        marker={"size": 8, "symbol": symbol},
+        hovertemplate=name + "<br>" + hover("epoch", quantity),
+    )  # fmt: skip
+
+
+def printed_losses(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:
+    """Loss as the note prints it: columns epoch, loss, and epoch, printed_loss of the replay."""
+    return figure(
+        [
+            _line(printed["epoch"], printed["loss"], _("the note's log"), "note", "printed_loss", "note", "dashdot", "diamond"),
+            _line(replay["epoch"], replay["printed_loss"], _("replayed"), "replay", "printed_loss", "builtin", "solid", "circle"),
+        ],
+        {"xaxis": axis("epoch", **EPOCHS), "yaxis": axis("printed_loss")},
+    )  # fmt: skip
+
+
+def printed_accuracies(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:
+    """Accuracy as printed, as the note measures it, and in eval mode (0 to 1)."""
+    sides = (
+        ("eval_accuracy", _("replayed, eval mode"), "solid", "circle"),
+        ("note_accuracy", _("replayed, as the note measures"), "dot", "circle-open"),
+    )
+    data = [
+        _line(printed["epoch"], 100 * printed["accuracy"], _("the note's log"), "note", "accuracy", "note", "dashdot", "diamond"),
+        *(
+            _line(replay["epoch"], 100 * replay[column], name, column, "accuracy", "builtin", dash, symbol)
+            for column, name, dash, symbol in sides
+        ),
+    ]  # fmt: skip
+    return figure(data, {"xaxis": axis("epoch", **EPOCHS), "yaxis": axis("accuracy")})

@@ -1,0 +1,279 @@
+"""Two networks in lock-step: same weights, same batches; where they first differ, and how much.
+
+A side is a variant, and for the note's layer its quirks (`bnviz.train.quirk_settings`). At each step
+every tensor is compared in the order in which it comes to be: what each layer puts out, with the
+running statistics after a BN layer; the loss; the gradients, from the last layer to the first; the
+parameters after the update; and the statistics once more after a test pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from bnviz import data
+from bnviz.analysis.memory import release
+from bnviz.config import RunConfig
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.nn.state import STATISTICS
+from bnviz.train.measurements import Progress, unheard
+from bnviz.train.quirk_settings import QUIRKY, side_config, side_parts
+from bnviz.train.schema import LAYERS, WEIGHT_LAYERS
+from bnviz.train.steps import (
+    Images,
+    batches,
+    build_model,
+    build_optimizer,
+    note_test,
+    train_step,
+)
+
+KINDS = ("forward", "gradient", "parameter", "buffer")
+STEPS, MOST_STEPS = 100, 2000
+TEST_EVERY, TEST_IMAGES = 50, 100
+LOOK_EVERY = 10
+AFFINE = {"gamma": "weight", "beta": "bias"}
+"""The note's names for what torch calls otherwise."""
+
+
+class Place(NamedTuple):
+    """A tensor of a step."""
+
+    kind: str
+    """One of KINDS."""
+    layer: str
+    """``conv1``, ``conv1 BN``, ``conv1 activation``, ``conv1 pooling``, …, ``out``, ``loss``."""
+    tensor: str
+    """``output``, ``weight``, ``bias``, ``running_mean``, ``running_var``, or either of the last
+    two followed by ``after test()``."""
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Two sides compared: `frame` has one row a step and tensor, in the order of their making.
+
+    Columns of `frame`: step; kind, layer and tensor, as in `Place`; difference, the largest absolute
+    difference divided by the largest absolute value of that tensor on either side (0 where both are
+    0; infinite where one is no number). A gradient is held against the largest gradient of its
+    layer, weight and bias together: a bias in front of BN has no gradient but rounding, of which
+    nothing can be said. `start` has the same for what both sides begin with.
+    """
+
+    sides: tuple[str, str]
+    frame: pd.DataFrame
+    start: pd.DataFrame
+    steps: int
+    dtype: str
+
+
+def check_lock_step(sides: Sequence[str], steps: int, dtype: str) -> None:
+    """Refuse what cannot be compared.
+
+    Raises ConfigError for a side that there is not, steps outside 1 to MOST_STEPS and another dtype.
+    """
+    for side in sides:
+        side_parts(side)
+    if not 1 <= steps <= MOST_STEPS:
+        raise ConfigError(
+            _("steps: got {value}; allowed: 1 to {most}.").format(value=steps, most=MOST_STEPS)
+        )
+    RunConfig.parse(dtype=dtype)
+
+
+def compare_sides(
+    first: str,
+    second: str,
+    steps: int = STEPS,
+    progress: Progress = unheard,
+    *,
+    dtype: str = "float32",
+    batch_size: int = 16,
+    seed: int = 0,
+    test_every: int = TEST_EVERY,
+    dataset: Dataset | None = None,
+) -> Parting:
+    """Step both sides on the same batches from the same weights, on the CPU.
+
+    A side of the note's layer makes a test pass over TEST_IMAGES test images each `test_every`
+    steps, as its quirks have it. What its statistics keep is freed after each pass, which changes no
+    number. Raises ConfigError as `check_lock_step` and for a batch larger than the data.
+    """
+    check_lock_step((first, second), steps, dtype)
+    images = Images(dataset or data.load(), torch.device("cpu"))
+    fields = {
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "seed": seed,
+        "steps": steps,
+        "device": "cpu",
+    }
+    sides = [_Side(side, side_config(side, **fields), images) for side in (first, second)]
+    sides[0].config.total_steps(len(images.train))
+    start = pd.DataFrame(
+        [(*place, value) for place, value in _differences(*(side.state() for side in sides))],
+        columns=["kind", "layer", "tensor", "difference"],
+    )
+    rows = []
+    for step, batch in zip(range(1, steps + 1), batches(images, sides[0].config), strict=False):
+        if step % LOOK_EVERY == 1:
+            progress(step - 1, steps)
+        both = [side.step(step, test_every, *batch) for side in sides]
+        rows += [(step, *place, value) for place, value in _differences(*both)]
+    frame = pd.DataFrame(rows, columns=["step", "kind", "layer", "tensor", "difference"])
+    return Parting((first, second), frame, start, steps, dtype)
+
+
+def first_apart(frame: pd.DataFrame, tolerance: float) -> "pd.Series | None":
+    """The first row of a `Parting.frame` whose difference is more than `tolerance`, or None."""
+    above = frame[frame["difference"] > tolerance]
+    return above.iloc[0] if len(above) else None
+
+
+def largest_by_step(frame: pd.DataFrame) -> pd.DataFrame:
+    """The largest difference of each step and kind: columns step, kind, difference, layer, tensor."""
+    largest = frame.groupby(["step", "kind"], sort=False)["difference"].idxmax()
+    return frame.loc[largest].reset_index(drop=True)
+
+
+def that_matters(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a `Parting.frame` without what BN takes away again.
+
+    A bias in front of BN shifts the input of BN and its running mean, and nothing behind it. Its
+    gradient is rounding alone, and Adam, which divides a gradient by its own size, makes whole steps
+    of it: in float32 the biases of two right networks part at once.
+    """
+    before_bn = frame["layer"].isin(list(LAYERS))
+    shifted = before_bn & (frame["tensor"].isin(["bias", "output"]))
+    return frame[~shifted & ~frame["tensor"].str.startswith("running_mean")]
+
+
+class _Side:
+    """A network, its optimizer, and all that comes to be in one of its steps."""
+
+    def __init__(self, name: str, config: RunConfig, images: Images):
+        self.config, self._images = config, images
+        self._variant, _setting = side_parts(name)
+        self._model = build_model(config, self._variant, images.train.device)
+        self._optimizer = build_optimizer(config, self._model, images.train.device)
+        self._layers = _layer_names(self._model)
+
+    def state(self) -> dict[Place, Tensor]:
+        """Parameters and statistics."""
+        found: dict[Place, Tensor] = {}
+        for layer, module in self._layers.items():
+            found |= _parameters_of(layer, module)
+            found |= _statistics_of(layer, module)
+        return found
+
+    def step(
+        self, step: int, test_every: int, inputs: Tensor, labels: Tensor
+    ) -> dict[Place, Tensor]:
+        """One training step, with a test pass of the note's layer when it is due."""
+        found: dict[Place, Tensor] = {}
+        with _listening(self._layers, found):
+            loss = train_step(self._model, self._optimizer, inputs, labels)
+        found[Place("forward", "loss", "output")] = loss
+        for layer, module in reversed(self._layers.items()):
+            for name, parameter in reversed(list(module.named_parameters(recurse=False))):
+                assert parameter.grad is not None
+                place = Place("gradient", layer, AFFINE.get(name, name))
+                found[place] = parameter.grad.flatten()
+        for layer, module in self._layers.items():
+            found |= _parameters_of(layer, module)
+        if self._variant == QUIRKY and step % test_every == 0:
+            found |= self._tested()
+        return found
+
+    def _tested(self) -> dict[Place, Tensor]:
+        note_test(
+            self._model, self._images.test[:TEST_IMAGES], self._images.test_labels[:TEST_IMAGES],
+            batch_size=self.config.batch_size, quirks=self.config.quirks, go_on=lambda: True,
+        )  # fmt: skip
+        release(self._model)
+        found: dict[Place, Tensor] = {}
+        for layer, module in self._layers.items():
+            found |= _statistics_of(layer, module, " after test()")
+        return found
+
+
+def _layer_names(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers in order of execution, each by what it follows and what it is."""
+    words = {"Sigmoid": "activation", "ReLU": "activation", "Halving": "pooling"}
+    names, own = iter(WEIGHT_LAYERS), ""
+    found: dict[str, nn.Module] = {}
+    leaves: list[nn.Module] = [m for m in model.modules() if not list(m.children())]
+    for module in leaves:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            own = next(names)
+            found[own] = module
+        else:
+            found[f"{own} {words.get(type(module).__name__, 'BN')}"] = module
+    return found
+
+
+@contextmanager
+def _listening(layers: dict[str, nn.Module], heard: dict[Place, Tensor]) -> Iterator[None]:
+    """While it lasts `heard` gets what each layer puts out, and its statistics behind it."""
+
+    def hear(layer: str) -> Any:
+        def hook(module: nn.Module, _inputs: object, output: Tensor) -> None:
+            heard[Place("forward", layer, "output")] = output.detach().flatten().clone()
+            heard.update(_statistics_of(layer, module))
+
+        return hook
+
+    handles = [module.register_forward_hook(hear(name)) for name, module in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _parameters_of(layer: str, module: nn.Module) -> dict[Place, Tensor]:
+    return {
+        Place("parameter", layer, AFFINE.get(name, name)): parameter.detach().flatten().clone()
+        for name, parameter in module.named_parameters(recurse=False)
+    }
+
+
+def _statistics_of(layer: str, module: nn.Module, when: str = "") -> dict[Place, Tensor]:
+    """Running statistics, be they buffers or plain attributes; none of a layer without."""
+    return {
+        Place("buffer", layer, name + when): value.detach().flatten().clone()
+        for name in STATISTICS
+        if isinstance(value := getattr(module, name, None), Tensor)
+    }
+
+
+def _differences(
+    first: dict[Place, Tensor], second: dict[Place, Tensor]
+) -> Iterator[tuple[Place, float]]:
+    """The relative difference of each tensor that both have, in the order of the first."""
+    shared = [place for place in first if place in second]
+    sizes = {place: max(_largest(first[place]), _largest(second[place])) for place in shared}
+    of_layer: dict[str, float] = {}
+    for place in shared:
+        if place.kind == "gradient":
+            of_layer[place.layer] = max(of_layer.get(place.layer, 0.0), sizes[place])
+    for place in shared:
+        size = of_layer[place.layer] if place.kind == "gradient" else sizes[place]
+        apart = _largest(first[place] - second[place])
+        yield place, _ratio(apart, size)
+
+
+def _largest(values: Tensor) -> float:
+    return values.abs().max().item()
+
+
+def _ratio(apart: float, size: float) -> float:
+    if not np.isfinite(apart) or not np.isfinite(size):
+        return float("inf")
+    return apart / size if size else 0.0

@@ -1,0 +1,188 @@
+"""The note's printed log, and a replay of it on this machine.
+
+The note prints, for nn.BatchNorm at batch 4 with Adam at 0.01, five epochs. Its loss is a mean that
+is divided by the batch size once more; its accuracy comes from a test pass in train mode, in which
+each image is normalized with its three neighbours and the running statistics move.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from bnviz import data
+from bnviz.analysis.modes import train_side
+from bnviz.analysis.passes import evaluate, standard_error
+from bnviz.config import Quirks, RunConfig
+from bnviz.data import Dataset
+from bnviz.errors import ConfigError
+from bnviz.i18n import _
+from bnviz.train.measurements import Progress, unheard
+from bnviz.train.note_loop import compare_loops
+from bnviz.train.steps import (
+    Images,
+    batches,
+    build_model,
+    build_optimizer,
+    note_test,
+    train_step,
+)
+
+BATCH = 4
+MOST_EPOCHS = 5
+LOOK_EVERY = 100
+COMPANY = 256
+"""A batch so large that train mode is normalized nearly as the whole test set would be."""
+
+
+class Printed(NamedTuple):
+    """A line of the note's log."""
+
+    epoch: int
+    loss: float
+    """As printed: divided by the batch size once too often."""
+    seconds: float
+    """On the GPU of the note's author."""
+    accuracy: float
+
+
+# The last block of the note ("训练输出如下", the output of training with nn.BatchNorm2d and 1d).
+PRINTED = (
+    Printed(1, 0.194394, 50.538379, 0.7894),
+    Printed(2, 0.146268, 52.352518, 0.7895),
+    Printed(3, 0.132021, 52.240710, 0.8206),
+    Printed(4, 0.126241, 53.277958, 0.8244),
+    Printed(5, 0.120607, 52.067259, 0.8318),
+)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay of the log found: `frame` has one row an epoch.
+
+    Columns of `frame`: epoch; mean_loss, the mean cross-entropy of its steps, and printed_loss, as
+    the note divides it; note_accuracy, of a test pass as the note makes it; company_accuracy, in
+    train mode at batch COMPANY, and eval_accuracy, of the same weights before that pass moved the
+    statistics; eval_error, the standard error of the last; and seconds of training.
+    """
+
+    frame: pd.DataFrame
+    seed: int
+    batch_size: int
+    steps: int
+    """Of an epoch."""
+    dataset: str
+    test_images: int
+    threads: int
+    """Of torch in the replay."""
+    loops: dict[str, float]
+    """Times of a step of the note's own loop and of ours, as `compare_loops` gives them."""
+    made: dict[str, str] = field(default_factory=dict)
+    """Command, date and machine of a recorded replay."""
+
+    def to_json(self) -> str:
+        """All of it as one JSON document."""
+        document = {**asdict(self), "frame": self.frame.to_dict("records")}
+        return json.dumps(document, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Replay":
+        """Read what `to_json` wrote."""
+        document = json.loads(text)
+        return cls(pd.DataFrame(document.pop("frame")), **document)
+
+
+def check_log(epochs: int, seed: int) -> None:
+    """Refuse what the log does not have.
+
+    Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for a seed that is none.
+    """
+    RunConfig.parse(seed=seed)
+    if not 1 <= epochs <= MOST_EPOCHS:
+        raise ConfigError(
+            _("epochs: got {value}; allowed: 1 to {most}, as many as the note prints.").format(
+                value=epochs, most=MOST_EPOCHS
+            )
+        )
+
+
+def replay_log(
+    epochs: int = MOST_EPOCHS,
+    progress: Progress = unheard,
+    *,
+    seed: int = 0,
+    dataset: Dataset | None = None,
+    loops: bool = True,
+) -> Replay:
+    """Train and test as the note did, epoch by epoch, and measure what it should have printed.
+
+    `loops` also times the note's own loop beside ours, first, in a process of its own. `progress`
+    hears of every LOOK_EVERY steps. Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for
+    fewer than BATCH images, RunError when the note's loop cannot be timed.
+    """
+    check_log(epochs, seed)
+    config = RunConfig.parse(variants="builtin", device="cpu", batch_size=BATCH, epochs=epochs, seed=seed)  # fmt: skip
+    images_of = dataset or data.load()
+    images = Images(images_of, torch.device("cpu"))
+    steps = config.total_steps(len(images.train)) // epochs
+
+    def heed(epoch: int, share: float) -> None:
+        progress(epoch, epochs, (epoch + share) / epochs)
+
+    heed(0, 0.0)
+    found = compare_loops(BATCH, lambda done, parts, share=None: heed(0, 0.0)) if loops else {}
+    rows = _epochs(config, images, steps, heed)
+    return Replay(
+        pd.DataFrame(rows), seed, BATCH, steps, images_of.whose, len(images.test),
+        torch.get_num_threads(), found,
+    )  # fmt: skip
+
+
+def _epochs(config: RunConfig, images: Images, steps: int, heed: Any) -> list[dict[str, float]]:
+    """The rows of `Replay.frame`."""
+    model = build_model(config, "builtin", images.train.device)
+    optimizer = build_optimizer(config, model, images.train.device)
+    training, rows = batches(images, config), []
+    for epoch in range(config.epochs or 1):
+        began, total = time.perf_counter(), 0.0
+        for step in range(1, steps + 1):
+            total += train_step(model, optimizer, *next(training)).item()
+            if step % LOOK_EVERY == 0:
+                heed(epoch, 0.9 * step / steps)
+        seconds = time.perf_counter() - began
+        rows.append(
+            {
+                "epoch": epoch + 1,
+                "mean_loss": total / steps,
+                "printed_loss": total / (steps * BATCH),
+                **_measured(model, images, lambda share, epoch=epoch: heed(epoch, 0.9 + share / 10)),
+                "seconds": seconds,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _measured(model: Any, images: Images, heed: Any) -> dict[str, float]:
+    """Accuracies on all test images; the note's pass comes last, for it moves the statistics."""
+    test, labels = images.test, images.test_labels
+    in_eval = evaluate(model, test, labels, mode="eval", batch_size=1)
+    company = train_side(model, test, batch_size=COMPANY, order=torch.arange(len(test)).numpy())
+    tested = 0
+
+    def go_on() -> bool:
+        nonlocal tested
+        tested += 1
+        if tested % LOOK_EVERY == 0:
+            heed(tested * BATCH / len(test))
+        return True
+
+    note = note_test(model, test, labels, batch_size=BATCH, quirks=Quirks(), go_on=go_on)
+    return {
+        "note_accuracy": note.accuracy,
+        "company_accuracy": float((company.argmax(1) == labels.numpy()).mean()),
+        "eval_accuracy": in_eval.accuracy,
+        "eval_error": standard_error(in_eval.accuracy, len(test)),
+    }

@@ -1,0 +1,49 @@
+"""What is shipped of the note's page: bug bench, replayed log, and the riddles on the recorded run."""
+
+import json
+import os
+import platform
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from bnviz.train.note_log import Replay
+from bnviz.train.quirk_bench import Bench
+
+FOLDER = Path(__file__).parents[1] / "assets" / "note"
+BENCH_FILE, LOG_FILE = FOLDER / "quirks.json", FOLDER / "log.json"
+RIDDLES_FILE = FOLDER / "riddles.json"
+VARIANT, STEP = "builtin", 400
+"""Of the recorded run, for which the riddles are measured beforehand: a first visit need not wait."""
+
+
+@cache
+def recorded_bench() -> Bench:
+    """The bug bench at its defaults."""
+    return Bench.from_json(BENCH_FILE.read_text())
+
+
+@cache
+def recorded_log() -> Replay:
+    """Five epochs of the note's log, replayed."""
+    return Replay.from_json(LOG_FILE.read_text())
+
+
+@cache
+def recorded_riddles() -> dict[str, pd.DataFrame]:
+    """What `bnviz.train.riddles` measures on the recorded run, by the name of the function."""
+    document = json.loads(RIDDLES_FILE.read_text())
+    return {name: pd.DataFrame(rows) for name, rows in document.items()}
+
+
+def made(command: str) -> dict[str, str]:
+    """How, when and where something was made, for what is shipped."""
+    import torch
+
+    return {
+        "command": command,
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()}-core {platform.machine()} CPU, torch {torch.__version__}",
+    }

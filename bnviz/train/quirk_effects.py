@@ -1,0 +1,167 @@
+"""What the bug bench says: differences beside chance, and a sentence for each quirk."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bnviz.i18n import N_, _
+from bnviz.train.quirk_bench import MIB
+from bnviz.train.quirk_settings import NONE
+
+NOISY = (
+    "train_loss", "eval_accuracy", "train_accuracy", "printed_accuracy", "mean_drift", "var_drift",
+    "ms",
+)  # fmt: skip
+"""Measures that differ from seed to seed."""
+EXACT = ("loss_factor", "accuracy_factor", "kept_bytes", "reload_change")
+"""Measures in which no chance takes part: they compare a run with itself, or count."""
+# Student's t at 95 %, two-sided, for 1, 2, 3, … degrees of freedom (the last for all beyond).
+T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+UNSETTLED_POINTS = 0.5
+"""A difference of accuracy that is larger than this and its spread, and not clear, is not settled."""
+LEAST_TIME_SHARE = 0.1
+"""Runs follow one another, so the machine's mood is in their times: less of a step does not count."""
+
+
+def effects(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each setting changes against ``none``, paired by seed; `frame` as in `Bench`.
+
+    One row a setting (but ``none``) and measure of NOISY and EXACT: setting, measure, difference
+    (mean over the seeds), spread (their standard deviation; missing for one seed), standard_error,
+    seeds, and clear, whether the difference counts. For NOISY measures it counts when 0 lies outside
+    of its 95 % interval (Student's t over the seeds). The spread is taken at least as large as is
+    typical for the measure (the median of the settings' own spreads that are not 0): three seeds
+    that happen to agree prove nothing, and one seed proves nothing at all. For ms it must also be
+    more than LEAST_TIME_SHARE of a step. For EXACT ones any difference counts.
+    """
+    measures = [*NOISY, *EXACT]
+    wide = frame.set_index(["setting", "seed"])[measures].astype(float)
+    base = wide.loc[NONE]
+    rows = []
+    for setting in dict.fromkeys(frame["setting"]):
+        if setting == NONE:
+            continue
+        differences = wide.loc[setting] - base
+        for measure in measures:
+            values = differences[measure].dropna()
+            rows.append((setting, measure, values.mean(), values.std(ddof=1), len(values)))
+    result = pd.DataFrame(rows, columns=["setting", "measure", "difference", "spread", "seeds"])
+    result["standard_error"] = result["spread"] / np.sqrt(result["seeds"])
+    spreads = result[result["spread"] > 0].groupby("measure")["spread"].median()
+    least = result["measure"].map(spreads).fillna(0.0)
+    size = result["difference"].abs()
+    t = result["seeds"].map(lambda n: T95[min(max(n - 1, 1), len(T95)) - 1])
+    counts = size > t * result["spread"].clip(lower=least) / np.sqrt(result["seeds"])
+    counts &= (result["measure"] != "ms") | (size > LEAST_TIME_SHARE * base["ms"].mean())
+    exact = result["measure"].isin(EXACT) & (size > 0)
+    result["clear"] = exact | (result["measure"].isin(NOISY) & counts & (result["seeds"] > 1))
+    return result
+
+
+def verdict(found: pd.DataFrame, setting: str, seeds: int) -> str:
+    """On one setting, from what `effects` found: harmless here, what it costs, or not settled."""
+    rows = {row["measure"]: row for _k, row in found[found["setting"] == setting].iterrows()}
+    clear = [measure for measure in _SENTENCES if rows[measure]["clear"]]
+    if "accuracy_factor" in clear and "printed_accuracy" in clear:
+        clear.remove("printed_accuracy")  # it says the same with chance in it
+    said = [_SENTENCES[measure](rows[measure]) for measure in clear]
+    if not {"eval_accuracy", "reload_change"} & set(clear):
+        said.append(_on_accuracy(rows["eval_accuracy"], seeds, alone=not said))
+    return " ".join(filter(None, said))
+
+
+def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
+    """On an accuracy that does not clearly differ; nothing of a small one beside other costs."""
+    difference, spread = 100 * row["difference"], 100 * row["spread"]
+    figures = {"difference": difference, "spread": spread, "seeds": seeds}
+    if difference == 0:
+        return _("Harmless here: accuracy is the same to the last image.") if alone else ""
+    if seeds < 2:
+        return _(
+            "One seed shows no spread: {difference:+.2f} points in eval mode may be chance."
+        ).format(**figures)
+    if abs(difference) > max(spread, UNSETTLED_POINTS):
+        return _(
+            "Not settled by {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval mode."
+        ).format(**figures)
+    if not alone:
+        return ""
+    return _(
+        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, too little to count."
+    ).format(**figures)
+
+
+def _kept(row: pd.Series) -> str:
+    if row["difference"] >= MIB:
+        return _("Keeps {mib:,.1f} MiB of tensors alive at the end.").format(
+            mib=row["difference"] / MIB
+        )
+    return _("Keeps {kib:,.1f} KiB alive at the end, far from filling a memory.").format(
+        kib=row["difference"] / 1024
+    )
+
+
+def _loss_factor(row: pd.Series) -> str:
+    return _("The printed loss is {times:.0f} times too small.").format(
+        times=1 / (1 + row["difference"])
+    )
+
+
+def _accuracy_factor(row: pd.Series) -> str:
+    return _(
+        "The printed accuracy is {percent:.2f} % too small, because the last batch is partial."
+    ).format(percent=-100 * row["difference"])
+
+
+def _signed(template_more: str, template_less: str, scale: float = 1.0) -> Any:
+    def say(row: pd.Series) -> str:
+        template = template_more if row["difference"] > 0 else template_less
+        spread = 0.0 if pd.isna(row["spread"]) else row["spread"]  # of one seed there is none
+        return _(template).format(size=scale * abs(row["difference"]), spread=scale * spread)
+
+    return say
+
+
+_SENTENCES: dict[str, Any] = {
+    "kept_bytes": _kept,
+    "loss_factor": _loss_factor,
+    "accuracy_factor": _accuracy_factor,
+    "eval_accuracy": _signed(
+        N_("Gains {size:.2f} ± {spread:.2f} points of accuracy in eval mode."),
+        N_("Costs {size:.2f} ± {spread:.2f} points of accuracy in eval mode."),
+        100.0,
+    ),
+    "reload_change": _signed(
+        N_("Gains {size:.2f} ± {spread:.2f} points when the network is saved and loaded."),
+        N_("Costs {size:.2f} ± {spread:.2f} points when the network is saved and loaded."),
+        100.0,
+    ),
+    "train_accuracy": _signed(
+        N_("Gains {size:.2f} ± {spread:.2f} points of accuracy in train mode."),
+        N_("Costs {size:.2f} ± {spread:.2f} points of accuracy in train mode."),
+        100.0,
+    ),
+    "printed_accuracy": _signed(
+        N_("The printed accuracy is {size:.2f} ± {spread:.2f} points higher."),
+        N_("The printed accuracy is {size:.2f} ± {spread:.2f} points lower."),
+        100.0,
+    ),
+    "train_loss": _signed(
+        N_("The training loss ends {size:.3f} ± {spread:.3f} higher."),
+        N_("The training loss ends {size:.3f} ± {spread:.3f} lower."),
+    ),
+    "mean_drift": _signed(
+        N_("Running means end {size:.2f} ± {spread:.2f} σ further from the population's."),
+        N_("Running means end {size:.2f} ± {spread:.2f} σ nearer to the population's."),
+    ),
+    "var_drift": _signed(
+        N_("Running variances end {size:.1f} ± {spread:.1f} % further from the population's."),
+        N_("Running variances end {size:.1f} ± {spread:.1f} % nearer to the population's."),
+        100.0,
+    ),
+    "ms": _signed(
+        N_("A step takes {size:.2f} ± {spread:.2f} ms longer."),
+        N_("A step takes {size:.2f} ± {spread:.2f} ms less."),
+    ),
+}

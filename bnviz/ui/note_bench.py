@@ -1,0 +1,260 @@
+"""The bug bench on the page: recorded at once, measured here when the reader asks."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from bnviz.errors import BnvizError, ConfigError
+from bnviz.figures.note_bench import SCALES, effect_by_quirk
+from bnviz.figures.theme import QUANTITIES
+from bnviz.i18n import N_, _
+from bnviz.train.measurements import Progress
+from bnviz.train.quirk_settings import LABELS, NONE
+from bnviz.ui.board import board
+from bnviz.ui.live import Card
+from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
+from bnviz.ui.registry import measurements
+
+if TYPE_CHECKING:
+    from bnviz.train.quirk_bench import Bench
+
+MIB = 2**20
+SEEDS, STEPS = "0,1,2", 600
+STEP_CHOICES = (100, 200, 400, 600, 1000, 2000)
+MEASURES = {
+    "eval_accuracy": N_("accuracy, eval mode"),
+    "reload_change": N_("accuracy lost by saving and loading"),
+    "train_accuracy": N_("accuracy, train mode"),
+    "printed_accuracy": N_("printed accuracy"),
+    "train_loss": N_("training loss"),
+    "kept_bytes": N_("tensors kept"),
+    "mean_drift": N_("drift of running means"),
+    "var_drift": N_("drift of running variances"),
+    "ms": N_("time of a step"),
+}
+
+
+def bench_key(seeds: str, steps: int) -> Key:
+    """Its place among the measurements of the process; it belongs to no run."""
+    return ("note", "bench", seeds, str(steps))
+
+
+def _ticking() -> float | None:
+    state = st.session_state
+    known = measurements().get(
+        *bench_key(state.get("bench_seeds", SEEDS), state.get("bench_steps", STEPS))
+    )
+    return TICK_S if known is not None and known.going_on else None
+
+
+def bench_section() -> None:
+    """Controls, what is measured or recorded, matrix, figure and sentences."""
+    ticking = _ticking()
+
+    @st.fragment(run_every=ticking, key="bench_section")
+    def section() -> None:
+        seeds, steps = _controls()
+        try:
+            bench = measured(seeds, steps) or _recorded()
+        except BnvizError as error:
+            st.error(str(error), icon=":material/error:")
+            bench = _recorded()
+        show(bench)
+        if ticking != _ticking():
+            st.rerun()
+
+    section()
+
+
+def _controls() -> tuple[str, int]:
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        seeds = st.text_input(
+            _("Seeds"), SEEDS, key="bench_seeds", bind="query-params", width=160,
+            help=_("Whole numbers, separated by commas. Three or more show what is chance."),
+        )  # fmt: skip
+        steps = st.select_slider(
+            _("Training steps of each run"), STEP_CHOICES, value=STEPS, key="bench_steps",
+            bind="query-params", width=280, help=_("At batch 16, with a test pass every 200."),
+        )  # fmt: skip
+    return seeds, int(steps)
+
+
+def parsed_seeds(text: str) -> tuple[int, ...]:
+    """The seeds of the text field. Raises ConfigError for what is no list of whole numbers."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            _("seeds: got {value!r}; allowed: whole numbers separated by commas.").format(
+                value=text
+            )
+        ) from None
+
+
+def measured(seeds: str, steps: int) -> "Bench | None":
+    """What was measured here; until then a button, progress or an error.
+
+    Raises ConfigError for seeds that cannot be.
+    """
+    key = bench_key(seeds, steps)
+    known: Bench | None = found(key)
+    if watch(key):
+        return known
+    numbers = parsed_seeds(seeds)
+    from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
+
+    check_bench(numbers, steps)
+
+    def work(progress: Progress) -> "Bench":
+        from bnviz.train.steps import leave_one_core_free
+
+        leave_one_core_free()
+        return run_bench(SETTINGS, numbers, steps, progress)
+
+    start_button(
+        _("Measure again") if known else _("Measure here"), key, work, again=known is not None,
+        help=_(
+            "Trains {runs} small networks of {steps} steps one after the other in the background; "
+            "you may leave the page and come back."
+        ).format(runs=len(SETTINGS) * len(numbers), steps=steps),
+    )  # fmt: skip
+    return known
+
+
+def _recorded() -> "Bench":
+    from bnviz.train.note_recorded import recorded_bench
+
+    return recorded_bench()
+
+
+def origin(bench: "Bench") -> str:
+    """Recorded or measured here, with what it takes to make it again."""
+    seeds = ", ".join(map(str, bench.seeds))
+    if bench.made:
+        return _(
+            "Recorded: {steps} steps at batch {batch}, seeds {seeds}. Made with: {command} "
+            "({date}, {machine})."
+        ).format(steps=bench.steps, batch=bench.batch_size, seeds=seeds, **bench.made)
+    return _(
+        "Measured here: {steps} steps at batch {batch}, seeds {seeds}, {images:,} test images of "
+        "{dataset}, in {seconds:.0f} s."
+    ).format(
+        steps=bench.steps, batch=bench.batch_size, seeds=seeds, images=bench.test_images,
+        dataset=bench.dataset, seconds=bench.seconds,
+    )  # fmt: skip
+
+
+def show(bench: "Bench") -> None:
+    """Where it comes from, the matrix, the figure, and a sentence for each quirk."""
+    from bnviz.train.quirk_effects import effects, verdict
+
+    st.caption(origin(bench))
+    matrix(bench)
+    changes = effects(bench.frame)
+    measure = st.selectbox(
+        _("Measure"), list(MEASURES), key="bench_measure", bind="query-params", width=320,
+        format_func=lambda m: _(MEASURES[m]), help=_("What the figure shows for each quirk."),
+    )  # fmt: skip
+    board([effect_card(bench, changes, measure)], key="bench_board", revision=origin(bench))
+    st.markdown(_("**What each quirk costs here**"))
+    settings = list(dict.fromkeys(changes["setting"]))
+    st.markdown(
+        "\n".join(
+            f"- **{_(LABELS.get(s, s))}**: {verdict(changes, s, len(bench.seeds))}"
+            for s in settings
+        )
+    )
+    st.caption(
+        _(
+            "Differences are paired by seed, ± is their standard deviation over the seeds. One counts "
+            "when 0 lies outside of its 95 % interval (Student's t; the spread at least as large as is "
+            "typical of all quirks). Of so many comparisons some may do so by chance. Bytes, "
+            "factors of printed figures and what saving loses are exact."
+        )
+    )
+
+
+def table_of(bench: "Bench") -> pd.DataFrame:
+    """Means over the seeds, one row a setting, in the units of the table."""
+    frame = bench.frame.assign(
+        kept=bench.frame["kept_bytes"] / MIB,
+        **{
+            name: 100 * bench.frame[name]
+            for name in ("eval_accuracy", "train_accuracy", "reloaded_accuracy", "printed_accuracy")
+        },
+        var_drift=100 * bench.frame["var_drift"].astype(float),
+    )
+    columns = ["eval_accuracy", "train_accuracy", "reloaded_accuracy", "printed_accuracy",
+               "train_loss", "printed_loss", "kept", "mean_drift", "var_drift", "ms"]  # fmt: skip
+    means = frame.groupby("setting", sort=False)[columns].mean()
+    spread = frame.groupby("setting", sort=False)["eval_accuracy"].std(ddof=1)
+    if len(bench.seeds) > 1:
+        means.insert(1, "eval_spread", spread)
+    means.insert(0, "quirk", [_(LABELS.get(str(s), str(s))) for s in means.index])
+    return means.reset_index(drop=True)
+
+
+def matrix(bench: "Bench") -> None:
+    """The table, which sorts by a click on a column."""
+
+    def number(label: str, form: str, text: str):  # type: ignore[no-untyped-def]
+        return st.column_config.NumberColumn(label, format=form, help=text)
+
+    st.dataframe(
+        table_of(bench),
+        hide_index=True,
+        height="content",
+        column_config={
+            "quirk": st.column_config.TextColumn(_("quirk that is on"), pinned=True),
+            "eval_accuracy": number(_("eval, %"), "%.2f", _("Accuracy in eval mode on all test images; mean over the seeds.")),
+            "eval_spread": number(_("± seeds"), "%.2f", _("Standard deviation of the column before over the seeds.")),
+            "train_accuracy": number(_("train, %"), "%.2f", _("Accuracy in train mode on all test images, in batches of 16.")),
+            "reloaded_accuracy": number(_("reloaded, %"), "%.2f", _("Eval mode after state_dict went into a new network.")),
+            "printed_accuracy": number(_("printed, %"), "%.2f", _("As test() prints it, on 500 test images.")),
+            "train_loss": number(_("loss"), "%.4f", _("Mean cross-entropy of the last 100 training steps, in nats.")),
+            "printed_loss": number(_("printed loss"), "%.4f", _("As the note prints it, since the test before.")),
+            "kept": number(_("kept, MiB"), "%.2f", _("Tensors that the running statistics keep alive at the end.")),
+            "mean_drift": number(_("mean off, σ"), "%.3f", _("Root mean square distance of the running means from the population's.")),
+            "var_drift": number(_("variance off, %"), "%.1f", _("The same of the running variances, relative to the population's.")),
+            "ms": number(_("ms a step"), "%.2f", _("Median time of a training step.")),
+        },
+    )  # fmt: skip
+    for row in bench.frame[bench.frame["stopped"] != ""].to_dict("records"):
+        st.info(f"{_(LABELS.get(row['setting'], row['setting']))}, {row['seed']}: {row['stopped']}")
+
+
+def effect_card(bench: "Bench", changes: pd.DataFrame, measure: str) -> Card:
+    """What each quirk changes in one measure."""
+    labels = {str(s): _(LABELS.get(str(s), str(s))) for s in dict.fromkeys(changes["setting"])}
+    return Card(
+        key="bench_effect",
+        title=_("What each quirk changes: {measure}").format(measure=_(MEASURES[measure])),
+        figure=effect_by_quirk(changes, measure, labels),
+        sentence=effect_sentence(bench, changes, measure, labels),
+        alt=_("Change by each quirk against none, with the spread over the seeds"),
+        height=520,
+        asked=measure,
+        wide=True,
+    )
+
+
+def effect_sentence(
+    bench: "Bench", changes: pd.DataFrame, measure: str, labels: dict[str, str]
+) -> str:
+    """How many settings clearly differ, the largest change, and what it is without a quirk."""
+    rows = changes[changes["measure"] == measure]
+    most = rows.iloc[int(rows["difference"].abs().to_numpy().argmax())]
+    quantity, scale = SCALES[measure]
+    unit = _(QUANTITIES[quantity].unit)
+    return _(
+        "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} ± "
+        "{spread:,.2g} {unit}, by {quirk}, which {counts}. Without a quirk it is {base:,.4g} {own_unit}."
+    ).format(
+        count=int(rows["clear"].sum()), of=len(rows), quirk=labels[most["setting"]],
+        change=scale * most["difference"],
+        spread=scale * (0 if pd.isna(most["spread"]) else most["spread"]), unit=unit,
+        counts=_("counts") if most["clear"] else _("may be chance"),
+        base=scale * bench.frame[bench.frame["setting"] == NONE][measure].mean(),
+        own_unit="%" if quantity == "effect_points" else unit,
+    )  # fmt: skip

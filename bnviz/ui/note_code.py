@@ -1,0 +1,214 @@
+"""The note's layer and loop beside ours: each quirk with its lines, and a switch."""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+import streamlit as st
+
+from bnviz.config import RunConfig
+from bnviz.i18n import N_, _
+from bnviz.train.quirk_settings import (
+    ALL,
+    LABELS,
+    NONE,
+    QUIRKS,
+    config_of,
+    on_in,
+    setting_of,
+    words,
+)
+from bnviz.ui import router
+from bnviz.ui.again import train_again
+from bnviz.ui.source import lines_of
+
+NOTE, STEPS, TRAINER = "bnviz.nn.note", "bnviz.train.steps", "bnviz.train.trainer"
+COMPOSITE, BASE, PASSES = "bnviz.nn.batchnorm", "bnviz.nn.base", "bnviz.analysis.passes"
+HISTORY, BEFORE = "quirk_history", "quirks_before"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines of a module, named by how they begin; those in `marked` are what differs."""
+
+    module: str
+    starts: tuple[str, ...]
+    marked: tuple[int, ...] = (0,)
+
+    def text(self, sign: str) -> str:
+        """The lines, with `sign` before those that differ."""
+        lines = lines_of(import_module(self.module), *self.starts).text.splitlines()
+        return "\n".join(
+            f"{sign if k in self.marked else ' '} {line}" for k, line in enumerate(lines)
+        )
+
+    def place(self) -> str:
+        """File and line of the first."""
+        return lines_of(import_module(self.module), *self.starts).place
+
+
+@dataclass(frozen=True)
+class Row:
+    """A quirk in plain words, the note's lines and the right ones."""
+
+    words: str
+    note: Code
+    ours: Code
+
+
+LAYER_ROWS: dict[str, Row] = {
+    "keep_graph": Row(
+        N_(
+            "The running mean is assigned from tensors that still have their graph, so it drags the "
+            "graph of every batch along."
+        ),
+        Code(NOTE, ("if not self.keep_graph:", "mean, var = mean.detach(), var.detach()", "self.running_mean = self.momentum * mean"), (0, 2)),
+        Code(COMPOSITE, ("self._finish(mean.detach()",)),
+    ),
+    "zero_running_var": Row(
+        N_("The running variance starts at 0: eval mode before training divides by √eps, times 316."),
+        Code(NOTE, ('for name, value in (("running_mean", 0.0)',)),
+        Code(BASE, ('for name, start in (("running_mean", 0)',)),
+    ),
+    "conv_shift_one": Row(
+        N_("β starts at 1 in the convolutions and at 0 in the fully connected layers."),
+        Code(NOTE, ("shift_init = 1.0 if num_dims == 4",)),
+        Code(BASE, ("nn.init.zeros_(self.bias)",)),
+    ),
+    "plain_attributes": Row(
+        N_("The statistics are attributes: `state_dict` forgets them and `.to()` leaves them behind."),
+        Code(NOTE, ("setattr(self, name, filled(value))",)),
+        Code(BASE, ('self.register_buffer("running_mean"', 'self.register_buffer("running_var"'), (0, 1)),
+    ),
+    "biased_running_var": Row(
+        N_("The variance that is averaged divides by n, torch's by n − 1: 16/15 at batch 16."),
+        Code(NOTE, ("if self.unbiased:", "var = var * (count / max(count - 1, 1))", "self.running_var = self.momentum * var"), (0, 2)),
+        Code(BASE, ("unbiased = var * (count / (count - 1))", "old_var.lerp_(unbiased"), (0, 1)),
+    ),
+    "chained_mean": Row(
+        N_("Means are taken one dimension after the other: the same number but for rounding, in three nodes."),
+        Code(NOTE, ("for dim in dims:", "x = x.mean(dim, keepdim=True)"), (0, 1)),
+        Code(COMPOSITE, ("mean = wide.mean(dims, keepdim=True)",)),
+    ),
+    "momentum_of_new": Row(
+        N_("0.9 is the weight of the new batch. The note's own text weighs the old value with it."),
+        Code(NOTE, ("momentum: float = 0.9", "self.running_mean = self.momentum * mean")),
+        Code(BASE, ("momentum: float | None = 0.1", "old_mean.lerp_(mean")),
+    ),
+}  # fmt: skip
+LOOP_ROWS: dict[str, Row] = {
+    "test_in_train_mode": Row(
+        N_("`test()` never calls `eval()`: each test image is normalized by its neighbours."),
+        Code(STEPS, ("model.train(quirks.test_in_train_mode)",)),
+        Code(PASSES, ('model.train(mode == "train")',)),
+    ),
+    "test_moves_statistics": Row(
+        N_("In train mode a test pass also overwrites the running statistics, with the test images'."),
+        Code(STEPS, ("nullcontext() if quirks.test_moves_statistics",)),
+        Code(PASSES, ("with put_back(model):",)),
+    ),
+    "test_with_grad": Row(
+        N_("`test()` has no `no_grad()`: each test batch builds a graph that no backward ever frees."),
+        Code(STEPS, ("torch.set_grad_enabled(quirks.test_with_grad)",)),
+        Code(PASSES, ("@torch.no_grad()", "def forward("), (0,)),
+    ),
+    "loss_divided_twice": Row(
+        N_("The printed loss divides by the batch size what is a mean over the batch already."),
+        Code(TRAINER, ("divided = self.config.quirks.loss_divided_twice", "return float(losses.mean()) /"), (1,)),
+        Code(PASSES, ("F.cross_entropy(logits.float(), labels).item()",)),
+    ),
+    "accuracy_over_full_batches": Row(
+        N_("The printed accuracy divides by batches times batch size, also when the last is smaller."),
+        Code(STEPS, ("divisor = tested * batch_size if",)),
+        Code(PASSES, ("(logits.argmax(1) == labels).float().mean().item()",)),
+    ),
+}  # fmt: skip
+ROWS = {**LAYER_ROWS, **LOOP_ROWS}
+
+
+def key_of(quirk: str) -> str:
+    """The session key of a switch."""
+    return f"quirk_{quirk}"
+
+
+def chosen_setting() -> str:
+    """The quirks whose switches are on, as a setting."""
+    return setting_of(q for q in QUIRKS if st.session_state.get(key_of(q), True))
+
+
+def code_section() -> None:
+    """All quirks, their code and their switches, and what can be done with these."""
+    buttons = st.container()
+    for title, rows in ((_("In the layer"), LAYER_ROWS), (_("In the loop"), LOOP_ROWS)):
+        st.markdown(f"**{title}**")
+        for quirk, row in rows.items():
+            _show(quirk, row)
+    setting = st.session_state[BEFORE] = chosen_setting()  # known once the switches are there
+    with buttons:
+        _buttons(setting)
+    st.markdown(_("With these switches: {words}.").format(words=words(setting)))
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        train_again(run_of(setting), key="train_quirks", label=_("Train with these switches"))
+        st.page_link(
+            router.page("train"), label=_("Watch runs on Train"), icon=":material/monitoring:"
+        )
+
+
+def run_of(setting: str) -> RunConfig:
+    """A run of the note's layer with those quirks beside torch's, tested every 250 steps."""
+    return config_of(setting, variants=("note", "builtin"), epochs=1, eval_every=250)
+
+
+def _show(quirk: str, row: Row) -> None:
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+            st.toggle(
+                f"**{_(LABELS[quirk])}**", value=True, key=key_of(quirk), bind="query-params",
+                on_change=_remember, help=_("On is what the note wrote, off is the right way."),
+            )  # fmt: skip
+        st.markdown(_(row.words))
+        left, right = st.columns(2, gap="small")
+        for place, code, sign, whose in (
+            (left, row.note, "-", _("the note's: {place}")),
+            (right, row.ours, "+", _("right: {place}")),
+        ):
+            with place:
+                st.caption(whose.format(place=code.place()))
+                st.code(code.text(sign), language="python", wrap_lines=True)
+
+
+def _buttons(now: str) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for label, setting, icon in (
+            (_("All on, as the note"), ALL, ":material/toggle_on:"),
+            (_("All off"), NONE, ":material/toggle_off:"),
+        ):
+            st.button(
+                label, key=f"quirks_{setting}", icon=icon, on_click=_set, args=(setting,),
+                disabled=now == setting,
+                help=_("Sets all twelve switches; Undo brings the others back."),
+            )  # fmt: skip
+        st.button(
+            _("Undo"), key="quirks_undo", icon=":material/undo:", on_click=_undo,
+            disabled=not st.session_state.get(HISTORY), help=_("Takes back the last change."),
+        )  # fmt: skip
+
+
+def _remember() -> None:
+    """Keep what the switches were before the change."""
+    st.session_state.setdefault(HISTORY, []).append(st.session_state.get(BEFORE, ALL))
+
+
+def _set(setting: str) -> None:
+    _remember()
+    _apply(setting)
+
+
+def _undo() -> None:
+    if st.session_state.get(HISTORY):
+        _apply(st.session_state[HISTORY].pop())
+
+
+def _apply(setting: str) -> None:
+    on = on_in(setting)
+    for quirk in QUIRKS:
+        st.session_state[key_of(quirk)] = quirk in on

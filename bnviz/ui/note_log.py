@@ -1,0 +1,182 @@
+"""The note's printed log beside its replay, recorded or made here."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from bnviz.figures.note_log import printed_accuracies, printed_losses
+from bnviz.i18n import _
+from bnviz.train.measurements import Progress
+from bnviz.ui.board import board
+from bnviz.ui.live import Card
+from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
+from bnviz.ui.registry import measurements
+
+if TYPE_CHECKING:
+    from bnviz.train.note_log import Replay
+
+EPOCHS = (1, 2, 3, 4, 5)
+
+
+def log_key(epochs: int) -> Key:
+    """Its place among the measurements of the process; it belongs to no run."""
+    return ("note", "log", str(epochs))
+
+
+def _ticking() -> float | None:
+    known = measurements().get(*log_key(st.session_state.get("log_epochs", 1)))
+    return TICK_S if known is not None and known.going_on else None
+
+
+def log_section() -> None:
+    """Controls, the replay, both figures and the table."""
+    ticking = _ticking()
+
+    @st.fragment(run_every=ticking, key="log_section")
+    def section() -> None:
+        epochs = st.select_slider(
+            _("Epochs to replay here"), EPOCHS, value=1, key="log_epochs", bind="query-params",
+            width=280, help=_("15,000 steps at batch 4 each: about a minute an epoch."),
+        )  # fmt: skip
+        show(measured(epochs) or _recorded())
+        if ticking != _ticking():
+            st.rerun()
+
+    section()
+
+
+def measured(epochs: int) -> "Replay | None":
+    """What was replayed here; until then a button, progress or an error."""
+    key = log_key(epochs)
+    known: Replay | None = found(key)
+    if watch(key):
+        return known
+
+    def work(progress: Progress) -> "Replay":
+        from bnviz.train.note_log import replay_log
+        from bnviz.train.steps import leave_one_core_free
+
+        leave_one_core_free()
+        return replay_log(epochs, progress)
+
+    start_button(
+        _("Replay again") if known else _("Replay here"), key, work, again=known is not None,
+        help=_("First both loops are timed in turns, then it trains; you may leave the page."),
+    )  # fmt: skip
+    return known
+
+
+def _recorded() -> "Replay":
+    from bnviz.train.note_recorded import recorded_log
+
+    return recorded_log()
+
+
+def origin(replay: "Replay") -> str:
+    """Recorded or measured here, with what it takes to make it again."""
+    if replay.made:
+        return _("Recorded: seed {seed}, batch {batch}. Made with: {command} ({date}, {machine}).").format(
+            seed=replay.seed, batch=replay.batch_size, **replay.made
+        )  # fmt: skip
+    return _(
+        "Measured here: seed {seed}, batch {batch}, {images:,} test images of {dataset}."
+    ).format(
+        seed=replay.seed, batch=replay.batch_size, images=replay.test_images, dataset=replay.dataset
+    )
+
+
+def printed_frame() -> pd.DataFrame:
+    """The five printed epochs: columns epoch, loss, seconds, accuracy."""
+    from bnviz.train.note_log import PRINTED
+
+    return pd.DataFrame([line._asdict() for line in PRINTED])
+
+
+def show(replay: "Replay") -> None:
+    """Where it comes from, both figures, the table, and what the loop costs."""
+    printed = printed_frame()
+    st.caption(origin(replay))
+    board(cards(printed, replay), key="log_board", revision=origin(replay))
+    st.dataframe(
+        table_of(printed, replay),
+        hide_index=True,
+        column_config={
+            "epoch": st.column_config.NumberColumn(_("epoch"), format="%d"),
+            "loss": _number(_("note: loss"), "%.4f", _("As printed: divided by the batch size once too often.")),
+            "printed_loss": _number(_("here: loss as printed"), "%.4f", _("The same division of the replay's loss.")),
+            "mean_loss": _number(_("here: mean CE"), "%.4f", _("What the loss should be: cross-entropy in nats.")),
+            "accuracy": _number(_("note: acc, %"), "%.2f", _("As printed: train mode, batch 4.")),
+            "note_accuracy": _number(_("here: as the note, %"), "%.2f", _("The same test pass on the replay's weights.")),
+            "company_accuracy": _number(_("here: batch 256, %"), "%.2f", _("Train mode, 256 images normalized together.")),
+            "eval_accuracy": _number(_("here: eval, %"), "%.2f", _("Eval mode, before the test pass moves the statistics.")),
+            "seconds": _number(_("note: s"), "%.1f", _("On the GPU of the note's author.")),
+            "seconds_here": _number(_("here: s"), "%.1f", _("Training of the epoch, without tests.")),
+        },
+    )  # fmt: skip
+    if replay.loops:
+        st.markdown(
+            _(
+                "A step of the note's own loop (torchvision, DataLoader with two workers, default "
+                "Adam, batch {batch}) took {note_ms:.2f} ms on the CPU that made this replay, and one "
+                "of bnviz {own_ms:.2f} ms: **{ratio:.2f} times**, median of rounds in turns."
+            ).format(batch=replay.batch_size, **replay.loops)
+        )
+
+
+def table_of(printed: pd.DataFrame, replay: "Replay") -> pd.DataFrame:
+    """An epoch a row, the note's figures beside the replay's; accuracies in percent."""
+    here = replay.frame.rename(columns={"seconds": "seconds_here"})
+    joined = printed.merge(here, on="epoch", how="left")
+    shares = ["accuracy", "note_accuracy", "company_accuracy", "eval_accuracy"]
+    joined[shares] = 100 * joined[shares]
+    return joined[
+        ["epoch", "loss", "printed_loss", "mean_loss", *shares, "seconds", "seconds_here"]
+    ]
+
+
+def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
+    """Loss and accuracy over the epochs."""
+    frame = replay.frame
+    last = frame.iloc[-1]
+    line = printed.iloc[len(frame) - 1]
+    gap = 100 * (frame["eval_accuracy"] - frame["note_accuracy"])
+    return [
+        Card(
+            key="log_loss",
+            title=_("The printed loss is the mean divided once too often"),
+            figure=printed_losses(printed, frame),
+            sentence=_(
+                "In epoch {epoch} the note prints {note:.4f}; the replay's mean cross-entropy is "
+                "{mean:.4f}, which divided by batch {batch} once more is {printed:.4f}."
+            ).format(
+                epoch=int(last["epoch"]), note=line["loss"], mean=last["mean_loss"],
+                batch=replay.batch_size, printed=last["printed_loss"],
+            ),
+            alt=_("Printed loss of the note's five epochs beside the replay"),
+            height=340,
+        ),
+        Card(
+            key="log_accuracy",
+            title=(
+                _("What the note measures is too low")
+                if gap.min() > 0
+                else _("What the note measures, and what eval mode says")
+            ),
+            figure=printed_accuracies(printed, frame),
+            sentence=_(
+                "In epoch {epoch} the note prints {note:.1%}; measured the same way the replay has "
+                "{same:.1%}, in eval mode {eval:.1%}. Over the epochs its way is {least:.1f} to "
+                "{most:.1f} points lower."
+            ).format(
+                epoch=int(last["epoch"]), note=line["accuracy"], same=last["note_accuracy"],
+                eval=last["eval_accuracy"], least=gap.min(), most=gap.max(),
+            ),
+            alt=_("Accuracy as printed, as the note measures it, and in eval mode, by epoch"),
+            height=340,
+        ),
+    ]  # fmt: skip
+
+
+def _number(label: str, form: str, text: str):  # type: ignore[no-untyped-def]
+    return st.column_config.NumberColumn(label, format=form, help=text)

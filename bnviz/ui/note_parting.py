@@ -1,0 +1,253 @@
+"""Where two runs part: two sides in lock-step, measured when the reader asks."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from bnviz.figures.note_parting import KINDS, difference_over_steps
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+from bnviz.train.measurements import Progress
+from bnviz.train.quirk_settings import ALL, NONE, QUIRKS, QUIRKY, side_words
+from bnviz.ui.board import board
+from bnviz.ui.live import Card
+from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
+from bnviz.ui.note_code import chosen_setting
+from bnviz.ui.registry import measurements
+
+if TYPE_CHECKING:
+    from bnviz.train.lock_step import Parting
+
+SWITCHES = "switches"
+SIDES = (
+    *(variant for variant in VARIANTS if variant != QUIRKY),
+    f"{QUIRKY}:{NONE}",
+    SWITCHES,
+    f"{QUIRKY}:{ALL}",
+    *(f"{QUIRKY}:{quirk}" for quirk in QUIRKS),
+)
+STEP_CHOICES = (20, 50, 100, 200, 300, 500, 1000)
+TOLERANCES = tuple(10.0**k for k in range(-7, 0))
+DTYPES = ("float32", "float64")
+DEFAULTS = {"side_a": "composite", "side_b": "builtin", "lock_steps": 100, "lock_dtype": "float32"}
+# A sentence on what the first difference is, by its kind.
+SAID = {
+    "forward": N_("what the layer puts out is another number already"),
+    "gradient": N_("the forward pass still agreed, the way back does not"),
+    "parameter": N_("the update made it another number"),
+    "buffer": N_("a statistic that training itself never reads"),
+}
+
+
+def side_of(choice: str) -> str:
+    """The side that a choice stands for."""
+    return f"{QUIRKY}:{chosen_setting()}" if choice == SWITCHES else choice
+
+
+def words_of(choice: str) -> str:
+    """A choice of the two selectors in words."""
+    if choice == SWITCHES:
+        return _("Note's BN with the switches above")
+    return side_words(choice)
+
+
+def parting_key(first: str, second: str, steps: int, dtype: str) -> Key:
+    """Its place among the measurements of the process; it belongs to no run."""
+    return ("note", "parting", first, second, str(steps), dtype)
+
+
+def _chosen() -> Key:
+    state = {name: st.session_state.get(name, value) for name, value in DEFAULTS.items()}
+    return parting_key(
+        side_of(state["side_a"]), side_of(state["side_b"]), state["lock_steps"], state["lock_dtype"]
+    )
+
+
+def _ticking() -> float | None:
+    known = measurements().get(*_chosen())
+    return TICK_S if known is not None and known.going_on else None
+
+
+def parting_section() -> None:
+    """Controls, the measurement, where the sides part and how far."""
+    ticking = _ticking()
+
+    @st.fragment(run_every=ticking, key="parting_section")
+    def section() -> None:
+        tolerance, matters = _controls()
+        parting = measured(*_chosen()[2:])
+        if parting is not None:
+            show(parting, tolerance, matters)
+        if ticking != _ticking():
+            st.rerun()
+
+    section()
+
+
+def _controls() -> tuple[float, bool]:
+    for name, label in (("side_a", _("One side")), ("side_b", _("The other side"))):
+        st.selectbox(
+            label, SIDES, index=SIDES.index(str(DEFAULTS[name])), key=name, bind="query-params",
+            format_func=words_of, width=420,
+            help=_("A kind of layer, or the note's with some of its quirks."),
+        )  # fmt: skip
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        tolerance = st.select_slider(
+            _("Tolerance"), TOLERANCES, value=1e-3, key="lock_tolerance", bind="query-params",
+            width=240, format_func=lambda value: f"{value:.0e}",
+            help=_(
+                "Largest difference divided by the largest value of the tensor; of a gradient, by the "
+                "largest gradient of its layer. Answers at once."
+            ),
+        )  # fmt: skip
+        st.select_slider(
+            _("Steps"), STEP_CHOICES, value=DEFAULTS["lock_steps"], key="lock_steps",
+            bind="query-params", width=240, help=_("At batch 16, seed 0; another number is measured anew."),
+        )  # fmt: skip
+        st.segmented_control(
+            _("Precision"), DTYPES, default=DEFAULTS["lock_dtype"], required=True, key="lock_dtype",
+            bind="query-params", help=_("In float64 rounding is a billion times finer."),
+        )  # fmt: skip
+    matters = st.toggle(
+        _("Leave out what BN takes away again"), key="lock_matters", bind="query-params",
+        help=_(
+            "A bias in front of BN only shifts what BN subtracts. Its gradient is rounding alone, and "
+            "Adam makes whole steps of it: right networks part there first, and nothing comes of it."
+        ),
+    )  # fmt: skip
+    return float(tolerance), matters
+
+
+def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None":
+    """What was measured of these sides; until then a sentence and a button, progress or an error."""
+    key = parting_key(first, second, int(steps), dtype)
+    known: Parting | None = found(key)
+    if watch(key):
+        return known
+
+    def work(progress: Progress) -> "Parting":
+        from bnviz.train.lock_step import compare_sides
+        from bnviz.train.steps import leave_one_core_free
+
+        leave_one_core_free()
+        return compare_sides(first, second, int(steps), progress, dtype=dtype)
+
+    if known is None:
+        st.markdown(
+            _(
+                "Not measured yet: both sides take {steps} steps on the same batches from the same "
+                "weights, and every tensor is compared. The note's sides also make a test pass every "
+                "50 steps."
+            ).format(steps=steps)
+        )
+    start_button(
+        _("Measure again") if known else _("Compare"), key, work, again=known is not None,
+        help=_("Takes some seconds; nothing of a run is touched."),
+    )  # fmt: skip
+    return known
+
+
+def show(parting: "Parting", tolerance: float, matters: bool) -> None:
+    """The sentence, the figure, and the first difference of each kind."""
+    from bnviz.train.lock_step import first_apart, largest_by_step, that_matters
+
+    frame = that_matters(parting.frame) if matters else parting.frame
+    first = first_apart(frame, tolerance)
+    st.markdown(sentence(parting, first, tolerance))
+    board(
+        [parting_card(parting, largest_by_step(frame), first, tolerance)],
+        key="parting_board", revision=f"{parting.sides} {parting.steps} {parting.dtype}",
+    )  # fmt: skip
+    st.dataframe(
+        firsts(frame, tolerance),
+        hide_index=True,
+        column_config={
+            "kind": st.column_config.TextColumn(_("kind")),
+            "step": st.column_config.NumberColumn(_("first above at step"), format="%d"),
+            "place": st.column_config.TextColumn(_("layer, tensor")),
+            "difference": st.column_config.NumberColumn(_("difference then"), format="%.2g"),
+            "largest": st.column_config.NumberColumn(_("largest of all steps"), format="%.2g"),
+        },
+    )
+
+
+def sentence(parting: "Parting", first: "pd.Series | None", tolerance: float) -> str:
+    """Where they part, or that they do not, and whether they began alike."""
+    names = [side_words(side) for side in parting.sides]
+    said = (
+        _("**{a}** and **{b}** stay within {tolerance:.0e} of each other in all {steps} steps.")
+        if first is None
+        else _(
+            "**{a}** and **{b}** first differ by more than {tolerance:.0e} **at step {step}: {kind}, "
+            "{layer}, {tensor}**, by {difference:.2g}: {why}."
+        )
+    )  # fmt: skip
+    text = said.format(
+        a=names[0], b=names[1], tolerance=tolerance, steps=parting.steps,
+        **({} if first is None else _details(first)),
+    )  # fmt: skip
+    unlike = parting.start[parting.start["difference"] > 0]
+    if len(unlike):
+        begin = ", ".join(dict.fromkeys(f"{r.layer} {r.tensor}" for r in unlike.itertuples()))
+        text += " " + _("They do not begin alike: {tensors}.").format(tensors=begin)
+    return text
+
+
+def _details(first: pd.Series) -> dict[str, object]:
+    before_bn = first["tensor"] == "bias" and first["layer"] in ("conv1", "conv2", "fc1", "fc2")
+    why = _(SAID[first["kind"]])
+    if before_bn and first["kind"] == "parameter":
+        why = _(
+            "a bias in front of BN, whose gradient is rounding alone, and BN takes it away again"
+        )
+    return {
+        "step": int(first["step"]), "kind": _(KINDS[first["kind"]][0]), "layer": first["layer"],
+        "tensor": first["tensor"], "difference": first["difference"], "why": why,
+    }  # fmt: skip
+
+
+def firsts(frame: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+    """For each kind the first difference above the tolerance (empty if none) and the largest."""
+    from bnviz.train.lock_step import first_apart
+
+    rows = []
+    for kind, (name, _shade, _dash) in KINDS.items():
+        own = frame[frame["kind"] == kind]
+        if not len(own):
+            continue
+        first, place = first_apart(own, tolerance), (None, "", None)
+        if first is not None:
+            place = (first["step"], f"{first['layer']}, {first['tensor']}", first["difference"])
+        rows.append((_(name), *place, own["difference"].max()))
+    return pd.DataFrame(rows, columns=["kind", "step", "place", "difference", "largest"])
+
+
+def parting_card(
+    parting: "Parting", largest: pd.DataFrame, first: "pd.Series | None", tolerance: float
+) -> Card:
+    """How far apart the sides are, step by step."""
+    worst = largest.iloc[int(largest["difference"].to_numpy().argmax())]
+    return Card(
+        key="parting",
+        title=(
+            _("The two sides do not part")
+            if first is None
+            else _("They first differ at step {step}").format(step=int(first["step"]))
+        ),
+        figure=difference_over_steps(
+            largest, tolerance, None if first is None else int(first["step"])
+        ),
+        sentence=_(
+            "In {dtype}, largest difference of all {steps} steps: {worst:.2g}, in {kind} of {layer} "
+            "({tensor}) at step {step}. The same bits are drawn at the lower edge."
+        ).format(
+            dtype=parting.dtype, steps=parting.steps, worst=worst["difference"],
+            kind=_(KINDS[worst["kind"]][0]), layer=worst["layer"], tensor=worst["tensor"],
+            step=int(worst["step"]),
+        ),
+        alt=_("Largest relative difference of the two sides at each step, by kind of tensor"),
+        height=380,
+        asked=f"{tolerance}",
+        wide=True,
+    )  # fmt: skip

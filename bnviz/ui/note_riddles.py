@@ -1,0 +1,320 @@
+"""The note's three riddles: a short answer each, with a figure that answers to a slider."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from bnviz.errors import RunError
+from bnviz.figures.note_riddles import (
+    accuracy_by_estimator,
+    accuracy_by_test_batch,
+    channel_curve,
+    kept_by_way,
+    way,
+)
+from bnviz.figures.theme import LAYER_LABELS
+from bnviz.i18n import _
+from bnviz.train.reading import replay_layer
+from bnviz.train.schema import LAYERS, layer_slice, steps_table
+from bnviz.train.store import RECORDED_ID
+from bnviz.ui import router
+from bnviz.ui.board import board, plainly
+from bnviz.ui.estimates import with_statistics
+from bnviz.ui.live import Card
+from bnviz.ui.measuring import newest_checkpoint
+from bnviz.ui.registry import jobs
+from bnviz.ui.runs import RunView, view
+from bnviz.ui.state import momentum_slider
+
+MIB, GB = 2**20, 1e9
+MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
+TEST_SIZES = (2, 4, 8, 16, 64, 256)
+TEST_SET = 10_000
+POINTS = 500
+HEIGHT = 330
+LIVE_S = 5.0
+
+
+def memory_riddle() -> None:
+    """Why memory ran out: eight ways to run a test batch, one of which keeps it."""
+
+    @st.fragment(key="riddle_memory")
+    def riddle() -> None:
+        st.markdown(
+            _(
+                "**1. Why did memory run out with my BN and not with torch's?** Two things are needed: "
+                "running statistics that keep their graph, *and* a test pass in train mode with "
+                "gradients on. Then no `backward()` ever frees what the batch saved."
+            )
+        )
+        size = st.select_slider(
+            _("Images in a test batch"), MEMORY_SIZES, value=16, key="riddle_batch",
+            bind="query-params", width=320,
+            help=_("Real test images go through the note's network in all eight ways at once."),
+        )  # fmt: skip
+        with plainly():
+            board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
+        _link("memory", _("Watch it happen, predict it, cut it: Memory"))
+
+    riddle()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def kept(batch_size: int) -> pd.DataFrame:
+    """`bytes_kept` for a batch size; a repeat is instant."""
+    from bnviz.train.riddles import bytes_kept
+
+    jobs().give_way(1.0)
+    return bytes_kept(batch_size)
+
+
+def memory_card(size: int, frame: pd.DataFrame) -> Card:
+    """The eight ways, with what one of them comes to over a whole test set."""
+    leaking = frame[frame["kept_bytes"] > 0]
+    ways = "; ".join(way(row, ", ") for row in leaking.to_dict("records"))
+    most = int(frame["kept_bytes"].max())
+    return Card(
+        key="riddle_memory",
+        title=_("{n} of eight ways to test keeps the batch").format(n=len(leaking)),
+        figure=kept_by_way(frame),
+        sentence=_(
+            "{ways}: {size:,} bytes a test batch of {batch}, its images included; one pass over "
+            "{images:,} images would keep {total:.2f} GB. Detached statistics, eval() or no_grad(): "
+            "any one of them and nothing stays."
+        ).format(
+            ways=ways, size=most, batch=size, images=TEST_SET, total=most * TEST_SET / size / GB,
+        ),
+        alt=_("Bytes that a test batch keeps alive in eight ways to run the test"),
+        height=HEIGHT + 60,
+        asked=str(size),
+        wide=True,
+    )  # fmt: skip
+
+
+def on_the_run(run: RunView) -> None:
+    """The other two riddles, on the run on show."""
+
+    @st.fragment(run_every=LIVE_S if run.live else None, key="riddles_on_run")
+    def riddles() -> None:
+        if run.job is not None:
+            run.job.watch()
+        variant = run.default_variant
+        with plainly():
+            step = _newest(run, variant)
+            _averages(run, variant, step)
+            _modes(run, variant, step)
+        if run.is_left():
+            st.rerun()
+
+    riddles()
+
+
+def _newest(run: RunView, variant: str) -> int:
+    """The last checkpoint; `plainly` says on the page that there is none."""
+    step = newest_checkpoint(run, variant)
+    if step is None:
+        raise RunError(_("No weights are stored in this run yet; the first come after 20 steps."))
+    return step
+
+
+def _averages(run: RunView, variant: str, step: int) -> None:
+    st.markdown(
+        _(
+            "**2. Why not simply average the batch means?** Running statistics never enter training, "
+            "so any average can be tried afterwards in the same weights. The plain mean remembers "
+            "weights that are long gone."
+        )
+    )
+    momentum_slider(_("Rebuilds the running mean of one channel from the recorded batches."))
+    layer, channel = _channel_controls()
+    momentum = float(st.session_state["momentum"])
+    frame = accuracies(run.id, variant, step)
+    board(
+        [
+            averages_card(run, variant, step, frame),
+            channel_card(run, variant, layer, channel, momentum, step),
+        ],
+        key="riddle_averages",
+        revision=run.id,
+    )
+    _link("running_stats", _("All momenta, all channels, any run: Running statistics"))
+
+
+def _channel_controls() -> tuple[str, int]:
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        layer = st.selectbox(
+            _("BN layer"), list(LAYERS), key="riddle_layer", bind="query-params", width=200,
+            format_func=lambda name: _(LAYER_LABELS[name]),
+            help=_("Whose channel the curve follows."),
+        )  # fmt: skip
+        last = LAYERS[layer] - 1
+        if st.session_state.get("riddle_channel", 0) > last:
+            st.session_state["riddle_channel"] = last
+        channel = st.number_input(
+            _("Channel"), 0, last, key="riddle_channel", bind="query-params", width=140,
+            help=_("0 to {last}.").format(last=last),
+        )  # fmt: skip
+    return layer, int(channel)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
+    """`estimator_accuracies` of a run by its id; a repeat is instant, and so is the recorded run."""
+    if recorded := _recorded(run_id, variant, step):
+        return recorded["estimator_accuracies"]
+    from bnviz.train.riddles import estimator_accuracies
+
+    jobs().give_way(2.0)
+    return estimator_accuracies(view(run_id).source, variant, step)
+
+
+def _recorded(run_id: str, variant: str, step: int) -> dict[str, pd.DataFrame] | None:
+    """What is shipped, if it is of these weights."""
+    from bnviz.train.note_recorded import STEP, VARIANT, recorded_riddles
+
+    return recorded_riddles() if (run_id, variant, step) == (RECORDED_ID, VARIANT, STEP) else None
+
+
+def estimator_words(frame: pd.DataFrame) -> dict[str, str]:
+    """The estimators of `estimator_accuracies` as the figure names them."""
+    named = {
+        "0.9": _("m = 0.9, the note"),
+        "0.1": _("m = 0.1, torch"),
+        "0.01": _("m = 0.01"),
+        "none": _("mean of all batches"),
+        "population": _("population"),
+    }
+    return {name: named[name] for name in frame["estimator"]}
+
+
+def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) -> Card:
+    """Accuracy in eval mode with each estimator."""
+    by_name = frame.set_index("estimator")["accuracy"]
+    return Card(
+        key="riddle_averages",
+        title=_("The same weights, five averages"),
+        figure=accuracy_by_estimator(frame, estimator_words(frame), variant),
+        sentence=_(
+            "{label} at step {step:,}, eval mode on {images:,} test images: {mean:.1%} with the mean "
+            "of all batches, {torch:.1%} at m = 0.1, {note:.1%} at the note's 0.9; {population:.1%} "
+            "with the population at these weights. Bars are standard errors."
+        ).format(
+            label=run.labels[variant], step=step, images=_images(frame), mean=by_name["none"],
+            torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
+        ),
+        alt=_("Accuracy in eval mode with the running statistics of five estimators"),
+        height=HEIGHT,
+    )  # fmt: skip
+
+
+def _images(frame: pd.DataFrame) -> int:
+    """How many images an accuracy with that standard error was measured on."""
+    row = frame[frame["standard_error"] > 0].iloc[0]
+    return round(row["accuracy"] * (1 - row["accuracy"]) / row["standard_error"] ** 2)
+
+
+def channel_card(
+    run: RunView, variant: str, layer: str, channel: int, momentum: float, step: int
+) -> Card:
+    """One channel's running mean at the slider beside the plain mean."""
+    steps, replayed, _var = replay_layer(
+        run.config, run.history, variant, layer, momentum, [channel], stop=step
+    )
+    _steps, averaged, _var = replay_layer(
+        run.config, run.history, variant, layer, None, [channel], stop=step
+    )
+    column = layer_slice(layer).start + channel
+    batch = run.history[steps_table(variant)].column("batch_mean", stop=len(steps))[:, column]
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(POINTS, len(steps))).astype(int))
+    series = {
+        "step": steps[shown],
+        "batch": batch[shown],
+        "replay": replayed[shown, 0],
+        "average": averaged[shown, 0],
+    }
+    recent = float(batch[-50:].mean())
+    return Card(
+        key="riddle_channel",
+        title=_("What an average remembers: {layer}, channel {channel}").format(
+            layer=layer, channel=channel
+        ),
+        figure=channel_curve(series, _("running mean at m = {m:g}").format(m=momentum), variant),
+        sentence=_(
+            "At step {step:,} the running mean is {replay:.3f} at m = {m:g} and {average:.3f} as the "
+            "mean of all batches; the last {count} batches have {recent:.3f}."
+        ).format(
+            step=int(steps[-1]), replay=float(replayed[-1, 0]), m=momentum,
+            average=float(averaged[-1, 0]), count=min(50, len(batch)), recent=recent,
+        ),
+        alt=_("Batch means of a channel, its running mean, and the mean of all batches"),
+        height=HEIGHT,
+        asked=f"{layer} {channel} {momentum}",
+    )  # fmt: skip
+
+
+def _modes(run: RunView, variant: str, step: int) -> None:
+    st.markdown(
+        _(
+            "**3. Why is the printed accuracy too low?** The note's `test()` never calls `eval()`, so "
+            "each image is normalized by its neighbours in the test batch, three of them in the "
+            "printed log."
+        )
+    )
+    size = st.select_slider(
+        _("Test batch"), TEST_SIZES, value=4, key="riddle_test_batch", bind="query-params", width=320,
+        help=_("How many test images are normalized together in train mode."),
+    )  # fmt: skip
+    board(
+        [modes_card(run, variant, step, by_size(run.id, variant, step), size)],
+        key="riddle_modes", revision=run.id,
+    )  # fmt: skip
+    _link("train_vs_eval", _("Image by image, layer by layer: Train vs eval"))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def by_size(run_id: str, variant: str, step: int) -> pd.DataFrame:
+    """`accuracy_by_batch_size` of a run by its id; a repeat is instant, and so is the recorded run."""
+    if recorded := _recorded(run_id, variant, step):
+        return recorded["accuracy_by_batch_size"]
+    from bnviz.train.riddles import accuracy_by_batch_size
+
+    jobs().give_way(2.0)
+    return accuracy_by_batch_size(view(run_id).source, variant, step)
+
+
+def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size: int) -> Card:
+    """Accuracy of both modes by the size of the test batch."""
+    row = frame[frame["batch_size"] == size].iloc[0]
+    gap = 100 * (row["eval"] - row["train"])
+    words = (
+        _("{gap:.1f} points below eval mode") if gap > 0 else _("{gap:.1f} points above eval mode")
+    )
+    return Card(
+        key="riddle_modes",
+        title=(
+            _("The smaller the test batch, the worse train mode answers")
+            if frame["train"].is_monotonic_increasing
+            else _("Train mode by the size of the test batch, beside eval mode")
+        ),
+        figure=accuracy_by_test_batch(frame, variant, size),
+        sentence=_(
+            "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at test "
+            "batch {size}, {eval:.1%} in eval mode: {words}."
+        ).format(
+            label=run.labels[variant], step=step, images=int(row["images"]), train=row["train"],
+            size=size, eval=row["eval"], words=words.format(gap=abs(gap)),
+        ),
+        alt=_("Accuracy in train mode by the size of the test batch, and in eval mode"),
+        height=HEIGHT,
+        asked=str(size),
+        wide=True,
+    )  # fmt: skip
+
+
+def able(run: RunView) -> bool:
+    """Whether the run has BN, which the riddles on the run ask for."""
+    return bool(with_statistics(run))
+
+
+def _link(name: str, label: str) -> None:
+    st.page_link(router.page(name), label=label, icon=":material/arrow_forward:")

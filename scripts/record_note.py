@@ -1,0 +1,62 @@
+"""Record what is shipped in bnviz/assets/note: riddles, bug bench, replayed log.
+
+    python -m scripts.record_note [riddles] [quirks] [log]
+
+With the real Fashion-MNIST; the bench takes some seven minutes on two cores, the log as long.
+"""
+
+import json
+import sys
+from dataclasses import replace
+
+from bnviz import data
+from bnviz.commands.showing import progress_bar
+from bnviz.train.note_recorded import (
+    BENCH_FILE,
+    FOLDER,
+    LOG_FILE,
+    RIDDLES_FILE,
+    STEP,
+    VARIANT,
+    made,
+)
+from bnviz.train.riddles import accuracy_by_batch_size, estimator_accuracies
+from bnviz.train.steps import leave_one_core_free
+from bnviz.train.store import recorded_run
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["riddles", "quirks", "log"]
+    if data.load().is_sample:
+        raise SystemExit("The full data set is needed: " + " ".join(data.load().refused))
+    leave_one_core_free()
+    FOLDER.mkdir(exist_ok=True)
+    if "riddles" in wanted:
+        record_riddles()
+    if "quirks" in wanted:
+        from bnviz.train.quirk_bench import run_bench
+
+        with progress_bar("quirks") as tell:
+            bench = run_bench(progress=tell)
+        BENCH_FILE.write_text(replace(bench, made=made("python -m bnviz quirks")).to_json() + "\n")
+    if "log" in wanted:
+        from bnviz.train.note_log import replay_log
+
+        with progress_bar("log") as tell:
+            log = replay_log(5, tell)
+        LOG_FILE.write_text(
+            replace(log, made=made("python -m bnviz log --epochs 5")).to_json() + "\n"
+        )
+
+
+def record_riddles() -> None:
+    """The riddles on the recorded run, which is to be recorded before."""
+    found = {
+        measure.__name__: measure(recorded_run(), VARIANT, STEP).to_dict("records")
+        for measure in (estimator_accuracies, accuracy_by_batch_size)
+    }
+    RIDDLES_FILE.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""The page The note as Streamlit runs it, without a browser."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from bnviz.figures import theme
+from bnviz.figures.note_bench import SCALES, effect_by_quirk
+from bnviz.figures.note_log import printed_accuracies, printed_losses
+from bnviz.figures.note_parting import FLOOR, difference_over_steps
+from bnviz.figures.note_riddles import (
+    accuracy_by_estimator,
+    accuracy_by_test_batch,
+    channel_curve,
+    kept_by_way,
+)
+from bnviz.train import riddles
+from bnviz.train.lock_step import compare_sides, largest_by_step
+from bnviz.train.note_recorded import recorded_bench, recorded_log
+from bnviz.train.quirk_effects import effects
+from bnviz.train.quirk_settings import LABELS, QUIRKS, on_in, setting_of
+from bnviz.train.store import RunWriter, recorded_run, runs_folder
+from bnviz.train.trainer import Trainer
+from bnviz.ui import note_bench, note_code, note_log, note_parting, note_riddles
+from bnviz.ui.registry import jobs, measurements
+
+
+@pytest.fixture
+def app():
+    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    yield tested
+    measurements().end_all()
+    measurements.clear()
+    jobs().stop_all()
+    jobs.clear()
+
+
+def opened(app, **query):
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    return app.switch_page("pages/note.py").run()
+
+
+def cards(app):
+    shown = (json.loads(c.proto.json)["cards"] for c in app.get("bidi_component"))
+    return {card["key"]: card for page in shown for card in page}
+
+
+def wait_for(app, key):
+    """Until the measurement of that key has ended, and the page with what it found."""
+    end = time.monotonic() + 60
+    while measurements().get(*key).going_on:
+        assert time.monotonic() < end
+        time.sleep(0.02)  # polling another thread
+    return app.run()
+
+
+def test_the_page_is_never_empty_and_says_what_is_recorded(app):
+    opened(app)
+    assert not app.exception and not app.error
+    assert set(cards(app)) == {
+        "riddle_memory", "riddle_averages", "riddle_channel", "riddle_modes", "bench_effect",
+        "log_loss", "log_accuracy",
+    }  # fmt: skip
+    said = [c.value for c in app.caption]
+    for command in ("bnviz quirks", "bnviz log --epochs 5"):
+        assert any(s.startswith("Recorded: ") and command in s for s in said)
+    assert all(card["title"] and card["sentence"] and card["alt"] for card in cards(app).values())
+
+
+def test_the_first_riddle_s_sentence_has_the_figures_of_its_batch(app):
+    opened(app)
+    app.select_slider(key="riddle_batch").set_value(64).run()
+    frame = riddles.bytes_kept(64)
+    card = cards(app)["riddle_memory"]
+    assert f"{frame['kept_bytes'].max():,} bytes a test batch of 64" in card["sentence"]
+    assert card["title"] == "1 of eight ways to test keeps the batch"
+
+
+def test_the_second_and_third_riddle_answer_to_their_sliders(app):
+    opened(app)
+    app.select_slider(key="momentum").set_value(0.9).run()
+    assert "at m = 0.9 and" in cards(app)["riddle_channel"]["sentence"]
+    app.select_slider(key="riddle_test_batch").set_value(2).run()
+    frame = riddles.accuracy_by_batch_size(recorded_run(), "builtin", 400, (2,))
+    assert (
+        f"{frame['train'][0]:.1%} in train mode at test batch 2"
+        in (cards(app)["riddle_modes"]["sentence"])
+    )
+    app.selectbox(key="riddle_layer").set_value("fc1").run()
+    app.number_input(key="riddle_channel").set_value(100).run()
+    assert cards(app)["riddle_channel"]["title"].endswith("fc1, channel 100")
+    app.selectbox(key="riddle_layer").set_value("conv1").run()  # which has no channel 100
+    assert not app.exception
+    assert cards(app)["riddle_channel"]["title"].endswith("conv1, channel 5")
+
+
+def test_every_quirk_has_a_row_with_lines_from_the_files():
+    assert set(note_code.ROWS) == set(QUIRKS)
+    for quirk, row in note_code.ROWS.items():
+        for code, sign in ((row.note, "-"), (row.ours, "+")):
+            marked = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
+            assert len(marked) == len(code.marked), quirk
+            path, number = code.place().split(":")
+            line = (Path(__file__).parents[2] / path).read_text().splitlines()[int(number) - 1]
+            assert line.strip() == code.text(" ").splitlines()[0].strip()
+
+
+def test_the_switches_can_be_set_together_and_taken_back(app):
+    opened(app)
+    toggles = {q: app.toggle(key=note_code.key_of(q)) for q in QUIRKS}
+    assert all(t.value for t in toggles.values())
+    app.toggle(key="quirk_chained_mean").set_value(False).run()
+    assert any("all quirks but mean taken" in m.value for m in app.markdown)
+    app.button(key="quirks_none").click().run()
+    assert not any(app.toggle(key=note_code.key_of(q)).value for q in QUIRKS)
+    assert app.button(key="quirks_none").disabled
+    app.button(key="quirks_undo").click().run()
+    assert [q for q in QUIRKS if not app.toggle(key=note_code.key_of(q)).value] == ["chained_mean"]
+    app.button(key="quirks_undo").click().run()
+    assert all(app.toggle(key=note_code.key_of(q)).value for q in QUIRKS)
+    assert app.button(key="quirks_undo").disabled
+
+
+def test_a_link_sets_switches_and_the_run_has_them(app):
+    opened(app, quirk_keep_graph="false", quirk_momentum_of_new="false")
+    app.button(key="train_quirks").click().run()
+    [job] = jobs().all()
+    assert job.config.variants == ("note", "builtin")
+    assert job.config.momentum == 0.1
+    assert not job.config.quirks.keep_graph and job.config.quirks.chained_mean
+
+
+def test_the_bench_is_measured_here_and_found_again(app, monkeypatch):
+    little = replace(recorded_bench(), made={}, seeds=(5, 6), steps=100)
+    monkeypatch.setattr("bnviz.train.quirk_bench.run_bench", lambda *_args: little)
+    opened(app, bench_seeds="5,6", bench_steps="100")
+    app.button(key="measure_bench").click().run()
+    wait_for(app, note_bench.bench_key("5,6", 100))
+    assert any(c.value.startswith("Measured here: 100 steps") for c in app.caption)
+    app.switch_page("pages/home.py").run()
+    app.switch_page("pages/note.py").run()
+    assert any(c.value.startswith("Measured here: 100 steps") for c in app.caption)
+    assert [b.key for b in app.button if "bench" in b.key] == ["measure_again_bench"]
+
+
+@pytest.mark.parametrize("seeds", ["a,b", "1,1", "", "-1"])
+def test_seeds_that_are_none_are_refused_and_the_recorded_stays(app, seeds):
+    opened(app)
+    app.text_input(key="bench_seeds").set_value(seeds).run()
+    assert not app.exception
+    [error] = app.error
+    assert error.value.startswith("seed")
+    assert "bench_effect" in cards(app)
+    assert not [b for b in app.button if b.key == "measure_bench"]
+
+
+def test_the_matrix_has_a_row_a_setting_and_its_means(app):
+    opened(app)
+    bench = recorded_bench()
+    table = app.dataframe[0].value
+    assert len(table) == bench.frame["setting"].nunique()
+    all_on = bench.frame[bench.frame["setting"] == "all"]
+    shown = table[table["quirk"] == LABELS["all"]].iloc[0]
+    assert shown["eval_accuracy"] == pytest.approx(100 * all_on["eval_accuracy"].mean())
+    assert shown["eval_spread"] == pytest.approx(100 * all_on["eval_accuracy"].std())
+    assert shown["kept"] == pytest.approx(all_on["kept_bytes"].mean() / 2**20)
+    for measure in note_bench.MEASURES:
+        app.selectbox(key="bench_measure").set_value(measure).run()
+        assert note_bench.MEASURES[measure] in cards(app)["bench_effect"]["title"]
+
+
+@pytest.fixture(scope="module")
+def parting(sample):
+    return compare_sides("composite", "builtin", 20, dataset=sample)
+
+
+def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, parting, monkeypatch):
+    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *_a, **_o: parting)
+    opened(app, lock_steps="20")
+    assert any("Not measured yet: both sides take 20 steps" in m.value for m in app.markdown)
+    app.button(key="measure_parting").click().run()
+    wait_for(app, note_parting.parting_key("composite", "builtin", 20, "float32"))
+    assert any("at step 1: parameter" in m.value for m in app.markdown)
+    assert any("whose gradient is rounding alone" in m.value for m in app.markdown)
+    app.select_slider(key="lock_tolerance").set_value(0.1).run()
+    app.toggle(key="lock_matters").set_value(True).run()
+    assert any("stay within 1e-01 of each other in all 20 steps" in m.value for m in app.markdown)
+    assert cards(app)["parting"]["title"] == "The two sides do not part"
+
+
+def test_the_switches_are_a_side(app, monkeypatch):
+    asked = []
+    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *a, **_o: asked.append(a[:2]))
+    opened(app, quirk_keep_graph="false")
+    app.selectbox(key="side_a").set_value("switches").run()
+    app.run()  # AppTest 1.67: a fragment's first run after a new value still has the old one
+    app.button(key="measure_parting").click().run()
+    setting = setting_of(on_in("all") - {"keep_graph"})
+    wait_for(app, note_parting.parting_key(f"note:{setting}", "builtin", 100, "float32"))
+    assert asked == [(f"note:{setting}", "builtin")]
+
+
+def test_two_right_layers_that_do_not_begin_alike_are_said_to(sample):
+    parting = compare_sides("note:none", "note:conv_shift_one", 1, dataset=sample)
+    said = note_parting.sentence(parting, None, 1e-3)
+    assert said.endswith("They do not begin alike: conv1 BN bias, conv2 BN bias.")
+
+
+def test_the_log_is_replayed_here(app, monkeypatch):
+    short = replace(recorded_log(), frame=recorded_log().frame[:1], made={}, loops={})
+    monkeypatch.setattr("bnviz.train.note_log.replay_log", lambda *_a: short)
+    opened(app)
+    app.button(key="measure_log").click().run()
+    wait_for(app, note_log.log_key(1))
+    assert any(c.value.startswith("Measured here: seed 0, batch 4") for c in app.caption)
+    assert "In epoch 1 the note prints 0.1944" in cards(app)["log_loss"]["sentence"]
+    table = app.dataframe[len(app.dataframe) - 1].value
+    assert table["seconds_here"].notna().sum() == 1 and len(table) == 5
+
+
+def test_a_measurement_that_fails_says_why(app, monkeypatch):
+    def fails(*_arguments):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("bnviz.train.note_log.replay_log", fails)
+    opened(app)
+    app.button(key="measure_log").click().run()
+    wait_for(app, note_log.log_key(1))
+    [error] = app.error
+    assert "out of luck" in error.value
+    assert "log_loss" in cards(app)
+
+
+@pytest.fixture
+def stored(short_config, sample):
+    """Makes a run of five steps, too short for a checkpoint, and gives its id."""
+
+    def make(variants):
+        config = short_config(variants=variants, steps=5)
+        writer = RunWriter(runs_folder(), f"short-{variants}", config)
+        with Trainer(config, sample, history=writer.history) as trainer:
+            while not trainer.done:
+                trainer.step()
+            trainer.flush()
+            writer.finish(trainer.summary(1.0))
+        return f"short-{variants}"
+
+    return make
+
+
+def test_a_run_without_weights_says_so_and_the_rest_of_the_page_stands(app, stored):
+    opened(app, run=stored("builtin"))
+    assert not app.exception
+    assert any("No weights are stored in this run yet" in i.value for i in app.info)
+    assert {"riddle_memory", "bench_effect", "log_loss"} <= set(cards(app))
+
+
+def test_a_run_without_bn_has_no_second_and_third_riddle(app, stored):
+    opened(app, run=stored("none"))
+    assert not app.exception
+    assert "riddle_memory" in cards(app) and "riddle_averages" not in cards(app)
+    assert any(b.key == "again_builtin" for b in app.button)
+
+
+def figures():
+    run = recorded_run()
+    frame = effects(recorded_bench().frame)
+    labels = {s: LABELS[s] for s in dict.fromkeys(frame["setting"])}
+    averages = riddles.estimator_accuracies(run, "builtin", 400)
+    largest = pd.DataFrame(
+        {"step": [1, 2], "kind": "forward", "layer": "a", "tensor": "b", "difference": [0.0, 0.1]}
+    )
+    series = {name: [1.0, 2.0] for name in ("step", "batch", "replay", "average")}
+    yield kept_by_way(riddles.bytes_kept(16))
+    yield accuracy_by_estimator(averages, note_riddles.estimator_words(averages), "builtin")
+    yield channel_curve(series, "m = 0.1", "builtin")
+    yield accuracy_by_test_batch(riddles.accuracy_by_batch_size(run, "builtin", 400, (4, 16)), "builtin", 4)  # fmt: skip
+    yield from (effect_by_quirk(frame, measure, labels) for measure in SCALES)
+    yield difference_over_steps(largest, 1e-3, 2)
+    yield printed_losses(note_log.printed_frame(), recorded_log().frame)
+    yield printed_accuracies(note_log.printed_frame(), recorded_log().frame)
+
+
+def test_every_figure_has_axes_with_units_and_marks_to_see():
+    known = {q.axis() for q in theme.QUANTITIES.values()}
+    for figure in figures():
+        drawn = go.Figure(figure)
+        assert {drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text} <= known
+        assert sum(len(trace.x) for trace in drawn.data) > 1
+        assert all(trace.name for trace in drawn.data)
+
+
+def test_what_is_the_same_bits_is_drawn_at_the_floor(parting):
+    line, *_rest = difference_over_steps(
+        largest_by_step(parting.frame).assign(difference=0.0), 1e-3, None
+    )["data"]
+    assert line["y"].tolist() == pytest.approx([FLOOR] * 20)
+
+
+def test_the_means_of_the_log_s_sentence_follow_from_its_table():
+    """Its way is lower by what the table says, epoch by epoch."""
+    gap = 100 * (recorded_log().frame["eval_accuracy"] - recorded_log().frame["note_accuracy"])
+    [_loss, accuracy] = note_log.cards(note_log.printed_frame(), recorded_log())
+    assert f"{gap.min():.1f} to {gap.max():.1f} points lower" in accuracy.sentence
+    assert accuracy.title == "What the note measures is too low"

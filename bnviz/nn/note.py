@@ -119,13 +119,13 @@ class NoteBatchNorm(nn.Module):
 
     def _average_in(self, mean: Tensor, var: Tensor, count: int) -> None:
         self.batch_mean, self.batch_var = mean.detach().flatten(), var.detach().flatten()
-        if not self.keep_graph or self.in_place:
+        if not self.keep_graph:
             mean, var = mean.detach(), var.detach()
         if self.unbiased:
             var = var * (count / max(count - 1, 1))
         if self.in_place:
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var, self.momentum)
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach(), self.momentum)
             return
         self.running_mean = self.momentum * mean + (1 - self.momentum) * self.running_mean
         self.running_var = self.momentum * var + (1 - self.momentum) * self.running_var

@@ -35,7 +35,7 @@ Spans = tuple[tuple[int, str], ...]
 """Numbers of nodes since the batch began, ascending, and the layer that ran from there on."""
 
 OUTSIDE = ""
-"""The layer of what was computed in no layer's forward (running averages included, see `watch`)."""
+"""The layer of what was computed in no layer's forward, or before anybody listened."""
 
 _STANDARD = frozenset(vars(nn.Module()))
 _PLAIN = frozenset({bool, int, float, str})  # what most attributes are
@@ -104,6 +104,7 @@ class GraphCensus:
     order), so its cost does not grow with the chain, and it keeps no reference to any of them.
     Parameters and their leaves are not counted: they live anyway. Call it after each step, when
     `backward` has freed what it frees, in the thread that computes: each thread numbers its own.
+    A storage that several batches saved, the same input for one, counts in each of them.
     Tensors that were saved under `torch.autograd.graph.saved_tensors_hooks` are not seen.
     """
 
@@ -133,14 +134,20 @@ class GraphCensus:
     def update(self, *others: Any) -> Batch:
         """Add what came since the last call; `others` are held too, for this once.
 
-        A chain that was cut counts as nothing again. If only some of the tensors were detached,
-        all is counted anew.
+        While each tensor that is held leads on to what it led to before, only what is new is
+        walked; if one of them was detached or replaced, all is counted anew.
         """
         found = dict(self._graphs(*others))
-        if not set(self.holders) <= found.keys():
+        nodes, on = _new_nodes(found, self._newest)
+        if not on.issuperset(self.holders):
             self._recount(found)
         self.holders = tuple(found)
-        nodes, stop = newer_nodes(found.values(), self._newest), _next_number()
+        older = {number: nodes.pop(number) for number in list(nodes) if number < self._begun}
+        older = {number: node for number, node in older.items() if number > self._newest}
+        if older:  # made before anybody looked
+            kept = self._count(older, 0, self._begun, ())
+            self._add(Batch(0, self._begun, len(older), kept), older)
+        stop = _next_number()
         spans = tuple((number - self._begun, name) for number, name in self._spans)
         batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, stop, spans))
         if nodes:
@@ -233,7 +240,7 @@ class GraphCensus:
 
     def _graphs(self, *others: Any) -> Iterator[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
-        sizes = [len(vars(module)) for module in self._modules]
+        sizes = [len(vars(module)) + len(module._buffers) for module in self._modules]
         if sizes != self._sizes:
             self._sizes, self._attributes = sizes, list(self._may_hold())
         for module, name, path in self._attributes:
@@ -330,6 +337,31 @@ def newer_nodes(roots: Iterable[Any], than: int) -> dict[int, Any]:
             found[number] = node
             stack += [function for function, _input in node.next_functions if function is not None]
     return found
+
+
+def _new_nodes(roots: Mapping[str, Any], than: int) -> tuple[dict[int, Any], set[str]]:
+    """As `newer_nodes`; and the names of the roots that lead on to a node that is not newer.
+
+    A root counts as one that does not when its only way there is through nodes of another root.
+    """
+    found: dict[int, Any] = {}
+    leads_on: dict[int, bool] = {}
+    for root in roots.values():
+        first, stack, touched = root._sequence_nr(), [root], False
+        if first in leads_on:
+            continue
+        while stack:
+            node = stack.pop()
+            number = node._sequence_nr()
+            if number <= than:
+                touched = True
+            elif number < _LEAF_NUMBER and number not in found:
+                found[number] = node
+                stack += [
+                    function for function, _input in node.next_functions if function is not None
+                ]
+        leads_on[first] = touched
+    return found, {name for name, root in roots.items() if leads_on[root._sequence_nr()]}
 
 
 def _layer(spans: Spans, place: int) -> str:

@@ -251,9 +251,9 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     from bnviz.analysis import memory
 
     visited = []
-    whole = memory.newer_nodes
+    whole = memory._new_nodes
     monkeypatch.setattr(
-        memory, "newer_nodes", lambda *given: visited.append(whole(*given)) or visited[-1]
+        memory, "_new_nodes", lambda *given: visited.append(whole(*given)) or visited[-1]
     )
 
     class Average(nn.Module):
@@ -269,7 +269,7 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     for _ in range(10_000):
         model(weight * 2)
         seen.update()
-        costs.append(len(visited.pop()))
+        costs.append(len(visited.pop()[0]))
     assert set(costs[1:]) == {costs[100]}
     assert len(seen.batches) == 10_000
     assert seen.nodes == sum(costs)
@@ -292,3 +292,58 @@ def test_the_worked_page_prints_what_it_says():
         for code in codes:
             exec(code, space)
     assert said.getvalue() == "".join(shown)
+
+
+def test_what_is_replaced_at_each_step_is_not_counted_twice():
+    """A module that keeps its last output frees the one before, however many batches went by."""
+
+    class KeepsLast(nn.Module):
+        def __init__(self, averages):
+            super().__init__()
+            self.linear, self.averages = nn.Linear(3, 3), averages
+            self.last, self.mean = None, torch.zeros(())
+
+        def forward(self, x):
+            self.last = self.linear(x).exp()
+            if self.averages:
+                self.mean = 0.9 * self.mean + 0.1 * self.last.mean()
+
+    for averages in (False, True):
+        model = KeepsLast(averages)
+        with watch(model) as seen:
+            for _ in range(5):
+                model(torch.ones(4, 3))
+                seen.update()
+        whole = census(model)
+        assert (seen.nodes, seen.bytes) == (whole.nodes, whole.bytes)
+        assert len(seen.batches) == (5 if averages else 1)
+
+
+def test_a_chain_that_was_there_before_the_watch_is_counted_and_can_be_cut():
+    model, inputs = note_model(), images()
+    for _ in range(3):
+        model(inputs.clone())
+    whole = census(model).bytes
+    with watch(model) as seen:
+        assert seen.update().bytes == 0, "nothing is new"
+        assert seen.bytes == whole
+        model(inputs.clone())
+        assert seen.update().bytes == 1_448_888
+        release(model.fc[4])
+        seen.update()
+        assert seen.bytes == census(model).bytes > 0
+        release(model)
+        seen.update()
+    assert (seen.nodes, seen.bytes) == (0, 0)
+
+
+def test_a_state_that_is_detached_before_each_step_does_not_grow():
+    """Truncated backpropagation: the holder has a graph at every look, never the old one."""
+    cell, state, sizes = nn.RNNCell(2, 3), {"h": torch.zeros(4, 3)}, []
+    seen = GraphCensus(cell, state)
+    for _ in range(6):
+        state["h"] = cell(torch.ones(4, 2), state["h"].detach())
+        seen.update()
+        sizes.append((seen.nodes, seen.bytes))
+    assert len(set(sizes)) == 1
+    assert sizes[0][1] > 0

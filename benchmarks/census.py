@@ -2,7 +2,8 @@
 
     python benchmarks/census.py [--batches 16 64] [--rounds 30] [--chain 10000] [--threads 1] [--json]
 
-Two networks take turns, one of them watched (`bnviz.analysis.memory.watch`, a look after each
+The first row is a step of the Memory page's experiment: three networks, a quarter of the steps test
+batches. Then one network alone. Two of each take turns, one of them watched (`bnviz.analysis.memory.watch`, a look after each
 step). The added share is the median over the rounds of (watched / bare - 1). For the long chain:
 milliseconds of a look at the 100th to 200th batch and at the last hundred, on test batches of 2.
 """
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 
 from bnviz.analysis.memory import GraphCensus, release, watch
 from bnviz.nn import LeNet
+from bnviz.train.leak import Experiment
+from bnviz.train.leak_config import LeakConfig
 
 STEPS = 20
 
@@ -51,14 +54,41 @@ class Loop:
         return took
 
 
+class Experiments(Loop):
+    """The same for a whole experiment of three layers; a bare one has censuses that do not look."""
+
+    def __init__(self, watched: bool):
+        self.experiment = Experiment(LeakConfig(device="cpu"))
+        self.experiment._prepare()
+        self.sides, self.done = list(self.experiment._sides.values()), 0
+        for side in self.sides:
+            if not watched:
+                side.census.close()
+                side.census.update = lambda: None  # type: ignore[method-assign]
+
+    def step(self) -> None:
+        """One step of all networks."""
+        self.done += 1
+        self.experiment._step(self.done)
+
+    def seconds(self) -> float:
+        """Time of some steps; their graph is freed afterwards, untimed."""
+        began = time.perf_counter()
+        for _ in range(STEPS):
+            self.step()
+        took = time.perf_counter() - began
+        for side in self.sides:
+            forget(side.model, side.census)
+        return took
+
+
 def forget(model: nn.Module, census: GraphCensus | None) -> None:
     release(model)
     if census is not None:
         census.recount()
 
 
-def cost(batch: int, kind: str, rounds: int) -> dict[str, object]:
-    bare, watched = Loop(batch, kind, False), Loop(batch, kind, True)
+def cost(kind: str, batch: int, bare: Loop, watched: Loop, rounds: int) -> dict[str, object]:
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(-3, rounds):
         for loop, taken in zip((bare, watched), times, strict=True):
@@ -96,8 +126,9 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--threads", type=int, default=1)
     args = options.parse_args(arguments)
     use_threads(args.threads)
-    rows = [
-        cost(batch, kind, args.rounds)
+    rows = [cost("the experiment", 16, Experiments(False), Experiments(True), args.rounds)]
+    rows += [
+        cost(kind, batch, Loop(batch, kind, False), Loop(batch, kind, True), args.rounds)
         for batch in args.batches
         for kind in ("training step", "test batch")
     ]

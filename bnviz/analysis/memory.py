@@ -118,6 +118,7 @@ class GraphCensus:
         self._newest = -1
         self._begun = _next_number()
         self._spans: list[tuple[int, str]] = []
+        self._listened: list[nn.Module] = []
         self._sizes: list[int] = []
         self._attributes: list[tuple[nn.Module, str, str]] = []
         self._known: dict[tuple[Spans, int, int], list[Kept]] = {}
@@ -207,11 +208,13 @@ class GraphCensus:
         for module in self._modules:
             if not any(True for _child in module.children()):
                 module.forward = partial(self._noting, self._names[module], module.forward)
+                self._listened.append(module)
 
     def close(self) -> None:
         """Give the layers their own forward back."""
-        for module in self._modules:
+        for module in self._listened:
             vars(module).pop("forward", None)
+        self._listened.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnviz.analysis.memory import release, watch
+from bnviz.analysis.memory import GraphCensus, release, watch
 from bnviz.i18n import N_
 from bnviz.nn.state import STATISTICS
 from bnviz.train.leak_config import LeakConfig
@@ -39,7 +39,7 @@ class Side:
         self.config = config
         self.model = build_model(run, variant, device)
         self.optimizer = build_optimizer(run, self.model, device)
-        self.census = watch(self.model)
+        self.census = watch(self.model) if variant == LEAKY else GraphCensus(self.model)
         self.output: Tensor | None = None
         """What the last batch gave: a loop holds it too until the next one."""
 

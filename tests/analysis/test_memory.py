@@ -31,8 +31,12 @@ def images(count=16):
 def allocator_bytes(work):
     """Bytes that torch's allocator handed out during `work` and did not get back."""
     gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
-        work()
+    gc.disable()  # garbage of other tests must not be freed meanwhile
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
+            work()
+    finally:
+        gc.enable()
     return sum(
         e.nbytes() for e in events.profiler.kineto_results.events() if e.name() == "[memory]"
     )

@@ -30,7 +30,7 @@ def chain(census: GraphCensus, tensor: Tensor, batch: int) -> Chain:
     """
     part = census.batches[batch]
     if tensor.grad_fn is None:
-        return _empty()
+        return no_chain()
     found = newer_nodes([tensor.grad_fn], part.start - 1)
     own = dict(sorted((number, node) for number, node in found.items() if number < part.stop))
     rows, edges, older, seen = [], [], [], set(census.parameters)
@@ -51,7 +51,8 @@ def chain(census: GraphCensus, tensor: Tensor, batch: int) -> Chain:
     )
 
 
-def _empty() -> Chain:
+def no_chain() -> Chain:
+    """The chain of what keeps nothing."""
     names = ["number", "operation", "layer", "bytes", "saved"]
     return Chain(pd.DataFrame(columns=names), pd.DataFrame(columns=["node", "input"]), [])
 

@@ -38,7 +38,7 @@ OUTSIDE = ""
 """The layer of what was computed in no layer's forward, or before anybody listened."""
 
 _STANDARD = frozenset(vars(nn.Module()))
-_PLAIN = frozenset({bool, int, float, str})  # what most attributes are
+_PLAIN = frozenset({bool, int, float, str, type(None)})  # what most attributes are
 _LEAF_NUMBER = 2**62  # a leaf's AccumulateGrad has the largest number there is
 
 
@@ -60,15 +60,14 @@ class Kept:
     sizes: Counter[tuple[str, str]]
     """Bytes by layer and operation; a storage belongs to the node that saved it first."""
     spans: Spans
-    signs: Mapping[int, int]
-    """Places in the batch of the node that saved the most, and of one that backward has emptied,
-    with the bytes that each holds."""
+    held: Mapping[int, int]
+    """By place in the batch: bytes that the node there holds, 0 where backward has emptied it."""
 
     def looks_like(self, nodes: Mapping[int, Any], begun: int) -> bool:
-        """Whether the nodes at these places hold as much."""
+        """Whether each of `nodes` holds as much."""
         return all(
             (node := nodes.get(begun + place)) is not None and _saved_bytes(node) == size
-            for place, size in self.signs.items()
+            for place, size in self.held.items()
         )
 
 
@@ -118,9 +117,8 @@ class GraphCensus:
         self._newest = -1
         self._begun = _next_number()
         self._spans: list[tuple[int, str]] = []
-        self._listened: list[nn.Module] = []
-        self._sizes: list[int] = []
-        self._attributes: list[tuple[nn.Module, str, str]] = []
+        self._listened: list[tuple[nn.Module, Any, Any]] = []
+        self._roots: set[int] = set()
         self._known: dict[tuple[Spans, int, int], list[Kept]] = {}
         self._times: Counter[Kept] = Counter()
         self.holders: tuple[str, ...] = ()
@@ -135,14 +133,15 @@ class GraphCensus:
     def update(self, *others: Any) -> Batch:
         """Add what came since the last call; `others` are held too, for this once.
 
-        While each tensor that is held leads on to what it led to before, only what is new is
-        walked; if one of them was detached or replaced, all is counted anew.
+        While what is held leads on to all that was held before, only what is new is walked; if
+        something was detached or replaced, all is counted anew.
         """
         found = dict(self._graphs(*others))
-        nodes, on = _new_nodes(found, self._newest)
-        if not on.issuperset(self.holders):
+        nodes, border = _new_nodes(found.values(), self._newest)
+        if not border.issuperset(self._roots):
             self._recount(found)
         self.holders = tuple(found)
+        self._roots = {root._sequence_nr() for root in found.values()}
         older = {number: nodes.pop(number) for number in list(nodes) if number < self._begun}
         older = {number: node for number, node in older.items() if number > self._newest}
         if older:  # made before anybody looked
@@ -162,6 +161,7 @@ class GraphCensus:
         found = dict(self._graphs(*others))
         self._recount(found)
         self.holders = tuple(found)
+        self._roots = {root._sequence_nr() for root in found.values()}
 
     def _recount(self, found: Mapping[str, Any]) -> None:
         """Keep of the batches what `found` still leads to."""
@@ -207,13 +207,17 @@ class GraphCensus:
         """
         for module in self._modules:
             if not any(True for _child in module.children()):
-                module.forward = partial(self._noting, self._names[module], module.forward)
-                self._listened.append(module)
+                own, before = vars(module).get("forward"), module.forward
+                module.forward = partial(self._noting, self._names[module], before)
+                self._listened.append((module, module.forward, own))
 
     def close(self) -> None:
         """Give the layers their own forward back."""
-        for module in self._listened:
-            vars(module).pop("forward", None)
+        for module, ours, own in self._listened:
+            if vars(module).get("forward") is ours:
+                del module.forward
+                if own is not None:
+                    module.forward = own
         self._listened.clear()
 
     def __enter__(self) -> Self:
@@ -231,8 +235,8 @@ class GraphCensus:
     def _count(self, nodes: Mapping[int, Any], start: int, stop: int, spans: Spans) -> Kept:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
-        Alike are those whose layers ran at the same numbers, that made and left as many nodes, and
-        whose largest tensor is as large or freed too.
+        Alike are those whose layers ran at the same numbers, that made and left as many nodes, each
+        of which holds as many bytes.
         """
         alike = self._known.setdefault((spans, stop - start, len(nodes)), [])
         for kept in alike:
@@ -243,21 +247,13 @@ class GraphCensus:
 
     def _graphs(self, *others: Any) -> Iterator[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
-        sizes = [len(vars(module)) + len(module._buffers) for module in self._modules]
-        if sizes != self._sizes:
-            self._sizes, self._attributes = sizes, list(self._may_hold())
-        for module, name, path in self._attributes:
-            yield from _graphs_in(getattr(module, name), path)
+        for module in self._modules:
+            for name, value in (*vars(module).items(), *module._buffers.items()):
+                if type(value) not in _PLAIN and name not in _STANDARD:
+                    yield from _graphs_in(value, self._names[module], name)
         for thing in (*self._held, *others):
             if not isinstance(thing, nn.Module):
                 yield from _graphs_in(thing)
-
-    def _may_hold(self) -> Iterator[tuple[nn.Module, str, str]]:
-        """Module, attribute and full name of all that is, or may become, a tensor or holds some."""
-        for module in self._modules:
-            for name, value in {**vars(module), **module._buffers}.items():
-                if name not in _STANDARD and type(value) not in _PLAIN:
-                    yield module, name, ".".join(filter(None, (self._names[module], name)))
 
 
 def _table(times: Counter[Kept]) -> pd.DataFrame:
@@ -288,8 +284,7 @@ def _count(nodes: Mapping[int, Any], begun: int, spans: Spans, skip: set[int]) -
                 sizes[key] += storage.nbytes()
         if _names[type(node)]:
             held[place] = _saved_bytes(node)
-    extremes = [choose(held, key=held.__getitem__) for choose in (max, min)] if held else []
-    return Kept(sizes.total(), counts, sizes, spans, {place: held[place] for place in extremes})
+    return Kept(sizes.total(), counts, sizes, spans, held)
 
 
 def _saved_bytes(node: Any) -> int:
@@ -332,39 +327,21 @@ def _graphs_in(value: Any, *path: str) -> Iterator[tuple[str, Any]]:
 
 def newer_nodes(roots: Iterable[Any], than: int) -> dict[int, Any]:
     """All nodes behind `roots` with a number above `than`, by number; leaves are left out."""
-    stack, found = list(roots), {}
+    return _new_nodes(roots, than)[0]
+
+
+def _new_nodes(roots: Iterable[Any], than: int) -> tuple[dict[int, Any], set[int]]:
+    """As `newer_nodes`; and the numbers of the older nodes at which the walk turned back."""
+    stack, found, border = list(roots), {}, set()
     while stack:
         node = stack.pop()
         number = node._sequence_nr()
-        if than < number < _LEAF_NUMBER and number not in found:
+        if number <= than:
+            border.add(number)
+        elif number < _LEAF_NUMBER and number not in found:
             found[number] = node
             stack += [function for function, _input in node.next_functions if function is not None]
-    return found
-
-
-def _new_nodes(roots: Mapping[str, Any], than: int) -> tuple[dict[int, Any], set[str]]:
-    """As `newer_nodes`; and the names of the roots that lead on to a node that is not newer.
-
-    A root counts as one that does not when its only way there is through nodes of another root.
-    """
-    found: dict[int, Any] = {}
-    leads_on: dict[int, bool] = {}
-    for root in roots.values():
-        first, stack, touched = root._sequence_nr(), [root], False
-        if first in leads_on:
-            continue
-        while stack:
-            node = stack.pop()
-            number = node._sequence_nr()
-            if number <= than:
-                touched = True
-            elif number < _LEAF_NUMBER and number not in found:
-                found[number] = node
-                stack += [
-                    function for function, _input in node.next_functions if function is not None
-                ]
-        leads_on[first] = touched
-    return found, {name for name, root in roots.items() if leads_on[root._sequence_nr()]}
+    return found, border
 
 
 def _layer(spans: Spans, place: int) -> str:

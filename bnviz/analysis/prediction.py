@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from bnviz.analysis.memory import Batch, watch
 
 KINDS = ("test", "train")
-GIB = 2**30
 
 
 @dataclass(frozen=True)

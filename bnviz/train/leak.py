@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from bnviz import data
-from bnviz.analysis.chain import Chain, chain
+from bnviz.analysis.chain import Chain, chain, no_chain
 from bnviz.analysis.memory import device_bytes, trim
 from bnviz.analysis.passes import to_input
 from bnviz.analysis.prediction import is_test
@@ -44,6 +44,8 @@ UNWATCHED_S = 60.0
 """An experiment that nobody looks at ends after this long, and frees what it holds."""
 WAITS_S = 20.0
 GIVE_WAY_S = 0.25
+SLACK_MIB = 512
+"""The process may grow by so much more than the budget before the experiment ends."""
 
 
 class Experiment:
@@ -96,7 +98,8 @@ class Experiment:
     def watch(self) -> None:
         """Somebody looks: it stays, and rests for a moment, so that page and browser can draw."""
         self._watched = time.monotonic()
-        self._rests_until = self._watched + GIVE_WAY_S
+        if self._watched > self._rests_until + 3 * GIVE_WAY_S:  # however many look
+            self._rests_until = self._watched + GIVE_WAY_S
 
     def pause(self, paused: bool) -> None:
         """Rest after the present step, or go on."""
@@ -131,8 +134,8 @@ class Experiment:
     def chain(self, layer: str, statistic: str, batch: int) -> Chain:
         """What hangs behind a running statistic of the note's layer from one past batch.
 
-        `batch` counts from 0 in `chain_batches`, or from the newest if negative. Raises RunError
-        when nothing runs.
+        `batch` counts from 0 in `chain_batches`, or from the newest if negative; where the chain has
+        been cut since, it is the newest that is left. Raises RunError when nothing runs.
         """
         return self.ask(lambda: self._chain(layer, statistic, batch))
 
@@ -143,10 +146,17 @@ class Experiment:
         rows = [(k, b.nodes, b.bytes) for k, b in enumerate(batches_)]
         return pd.DataFrame(rows, columns=["batch", "nodes", "bytes"])
 
-    def kept_table(self) -> pd.DataFrame:
-        """Bytes and nodes of the chain by layer and operation; as it was at the end, once ended."""
+    def kept_table(self, batch: int | None = None) -> pd.DataFrame:
+        """Bytes and nodes by layer and operation, of the chain or of one batch in `chain_batches`.
+
+        Once ended, as the chain was at the end.
+        """
         side = self._sides.get(LEAKY)
-        return self.per_layer if side is None else self.ask(side.census.table)
+        if side is None:
+            return self.per_layer
+        if batch is None or batch >= len(side.census.batches):
+            return self.ask(side.census.table)
+        return side.census.batches[batch].table()
 
     def ask(self, question: Callable[[], Any]) -> Any:
         """What `question` returns between two steps. Raises RunError when nothing runs."""
@@ -171,7 +181,7 @@ class Experiment:
             self._prepare()
             self._loop(progress)
         finally:
-            self._end()
+            self.close()
         return self
 
     def _prepare(self) -> None:
@@ -193,6 +203,14 @@ class Experiment:
             self._step(step)
             if self.kept_bytes > self.config.budget_mib * MIB:
                 self.reason = self._spent(step)
+                return
+            grown = (self._rss() - int(self.table.column("rss", stop=1)[0])) / MIB
+            if grown > self.config.budget_mib + SLACK_MIB:
+                self.reason = _(
+                    "The process grew by {grown:,.0f} MiB in {step:,} steps, far more than the "
+                    "tensors that are kept and {slack:,} MiB more than the budget, so the "
+                    "experiment was stopped."
+                ).format(grown=grown, step=step, slack=SLACK_MIB)
                 return
         self._paused = self._hold
         if not self._rest(progress, self.config.steps):
@@ -270,7 +288,7 @@ class Experiment:
         places = torch.arange(step * size, (step + 1) * size) % len(self._test)
         return to_input(self._test[places.to(self._device)], torch.float32)
 
-    def _end(self) -> None:
+    def close(self) -> None:
         """Free everything, and let nobody wait for an answer."""
         side = self._sides.get(LEAKY)
         if side is not None:
@@ -278,6 +296,7 @@ class Experiment:
         for each in self._sides.values():
             each.close()
         self._sides = {}
+        self._batches, self._test = iter(()), torch.empty(0)
         with self._wake:
             self.state = "ended"
             left = list(self._asked)
@@ -310,8 +329,10 @@ class Experiment:
 
     def _chain(self, layer: str, statistic: str, batch: int) -> Chain:
         side = self._sides[LEAKY]
-        norm = side.model.norm_layers()[layer]
-        return chain(side.census, getattr(norm, statistic), batch)
+        norm, count = side.model.norm_layers()[layer], len(side.census.batches)
+        if not count:
+            return no_chain()
+        return chain(side.census, getattr(norm, statistic), min(batch, count - 1))
 
 
 class Lab:
@@ -359,6 +380,8 @@ class Lab:
         if self.experiment is not None and self.measurement is not None:
             self.experiment.stop()
             self.measurement.end()
+            if not self.experiment.ended:  # its thread was ended before it could begin
+                self.experiment.close()
 
 
 def per_step(experiment: Experiment) -> dict[str, Any]:

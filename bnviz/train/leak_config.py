@@ -114,8 +114,10 @@ def check(config: LeakConfig) -> None:
     Raises ConfigError for a device that is not there, a budget larger than the free memory, and a
     batch that needs more than the budget for a single step.
     """
-    resolve_device(config.device)
+    device = resolve_device(config.device)
     free = psutil.virtual_memory().available // MIB
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] // MIB
     if config.budget_mib > free:
         raise ConfigError(
             _(

@@ -1,5 +1,6 @@
 """One layer of a memory experiment, and what may be tried against its living chain."""
 
+import gc
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,7 @@ def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
     graph, `inputs` at once. ``eval`` tests in eval mode. ``buffers`` registers the statistics and
     lets the layer write into them in place. ``del`` drops the output of the last batch.
     """
+    _unregister(side)
     testing.mode, testing.grad = side.config.test_mode, side.config.grad
     side.switch(keep_graph=side.config.keep_graph, in_place=False)
     if name == "detach":
@@ -93,6 +95,16 @@ def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
         side.switch(in_place=True)
     elif name == "del":
         side.output = None
+        gc.collect()
+
+
+def _unregister(side: Side) -> None:
+    """Make plain attributes of them again, as the note has them."""
+    for layer in side.model.norm_layers().values():
+        for name in STATISTICS:
+            if name in layer._buffers:
+                value = layer._buffers.pop(name)
+                setattr(layer, name, value)
 
 
 def _register(side: Side) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bnviz.train.leak_config import LeakConfig
 
 SHOWN_BATCHES = 120
+HOLDING = 1000
+"""Bytes from which on a batch is said to hold its activations; a training step leaves 128."""
 CHOSEN = "mem_chain_batch"
 HEIGHT = 620
 
@@ -46,21 +48,28 @@ def show(config: "LeakConfig") -> None:
     batches = pd.DataFrame() if experiment is None else experiment.chain_batches()
     if experiment is None or batches.empty or not lab().going_on:
         st.caption(
-            _(
-                "No chain is alive now. This is the one that a test batch of {n} images would make, "
-                "worked out from shapes alone; run the experiment to walk along a living one."
+            (
+                _("The experiment that is going on keeps no chain. Drawn is")
+                if lab().going_on
+                else _("No chain is alive now. Drawn is")
+            )
+            + " "
+            + _(
+                "the one that a test batch of {n} images makes with graph kept, in train mode and with "
+                "gradients on, worked out from shapes alone."
             ).format(n=config.batch_size)
         )
         from bnviz.train.leak_config import chain_of_shapes
 
         found = chain_of_shapes(config.batch_size, layer, statistic)
+        batch = None
         board([_chain_card(found, layer, statistic, None)], key="chain_board", revision="shapes")
     else:
         batch = _chosen_batch(batches)
         found = experiment.chain(layer, statistic, batch)
         cards = [_chain_card(found, layer, statistic, batch), _batches_card(batches, batch)]
         board(cards, key="chain_board", revision=str(id(experiment)), on_pick=_choose)
-    _table(experiment)
+    _table(experiment, batch)
 
 
 def _chosen_batch(batches: pd.DataFrame) -> int:
@@ -68,7 +77,7 @@ def _chosen_batch(batches: pd.DataFrame) -> int:
     wanted = st.session_state.get(CHOSEN)
     if wanted is not None and wanted < len(batches):
         return int(wanted)
-    holding = batches["batch"][batches["bytes"] > 1000]
+    holding = batches["batch"][batches["bytes"] > HOLDING]
     return int(holding.iloc[-1]) if len(holding) else len(batches) - 1
 
 
@@ -114,15 +123,25 @@ def _chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) -
 
 def _batches_card(batches: pd.DataFrame, chosen: int) -> Card:
     newest = batches.tail(SHOWN_BATCHES)
-    total, holding = int(batches["bytes"].sum()), int((batches["bytes"] > 1000).sum())
+    total, holding = int(batches["bytes"].sum()), int((batches["bytes"] > HOLDING).sum())
     return Card(
         key="chain_batches",
-        title=_("Every test batch stays: click one to open it above"),
+        title=(
+            _("Every test batch stays: click one to open it above")
+            if holding
+            else _("What each batch left: no activations are held")
+        ),
         figure=bytes_by_batch(newest, chosen),
         sentence=_(
             "{n:,} batches are alive, {holding:,} of them with their activations, {total} in all; "
-            "shown are the newest {shown:,}. Training steps leave empty nodes and 128 bytes."
-        ).format(n=len(batches), holding=holding, total=size_words(total), shown=len(newest)),
+            "shown are the newest {shown:,}. The least of them keeps {least:,} bytes."
+        ).format(
+            least=int(newest["bytes"].min()),
+            n=len(batches),
+            holding=holding,
+            total=size_words(total),
+            shown=len(newest),
+        ),
         alt=_("Bytes that each batch of the chain keeps"),
         height=240,
         asked=str(chosen),
@@ -131,11 +150,19 @@ def _batches_card(batches: pd.DataFrame, chosen: int) -> Card:
     )
 
 
-def _table(experiment: "Experiment | None") -> None:
-    """Sums by layer and operation of the chain that lives, or of the last one at its end."""
+def _table(experiment: "Experiment | None", batch: int | None) -> None:
+    """Sums by layer and operation of the chain or of a batch, or of the last chain at its end."""
     if experiment is None:
         return
-    frame = experiment.kept_table()
+    whole = True
+    if lab().going_on and batch is not None:
+        whole = st.segmented_control(
+            _("Sums by layer and operation"), ["chain", "batch"], default="chain", required=True,
+            key="mem_table", bind="query-params",
+            format_func=lambda k: _("whole chain") if k == "chain" else _("chosen batch"),
+            help=_("Of all batches together, or of the one that is open above."),
+        ) == "chain"  # fmt: skip
+    frame = experiment.kept_table(None if whole else batch)
     if frame.empty:
         return
     from bnviz.train.leak_config import layer_names

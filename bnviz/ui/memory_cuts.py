@@ -97,10 +97,20 @@ def _event_words(event: dict[str, Any]) -> str:
         "back to the system by itself, and {trimmed} more when it was asked to (`malloc_trim`)."
     ).format(
         name=cut_name(event["name"]), step=event["step"], freed=size_words(event["freed"]),
-        before=size_words(event["before"]), words=_(CUT_WORDS[event["name"]]),
+        before=size_words(event["before"]), words=_reason(event),
         rss=size_words(max(event["rss_freed"], 0)),
         trimmed=size_words(max(event["rss_trimmed"], 0)),
     )  # fmt: skip
+
+
+def _reason(event: dict[str, Any]) -> str:
+    """Why so much was freed; what is said of a cut holds where there was a chain to cut."""
+    name = event["name"]
+    if not event["before"] and name != "undo":
+        return _("there was no chain to cut.")
+    if name == "no_grad" and not event["freed"]:
+        return _("in eval mode the statistics stay as they are, and so does their chain.")
+    return _(CUT_WORDS[name])
 
 
 def cuts_card(events: list[dict[str, Any]]) -> Card:

@@ -136,8 +136,9 @@ def commands() -> None:
             disabled=going_on, help=_("Real steps of three networks, in the background."),
         )  # fmt: skip
         paused = experiment is not None and experiment.state == "paused"
+        done = experiment is not None and len(experiment.table) == experiment.config.steps
         st.button(
-            _("Go on") if paused else _("Pause"), key="mem_pause", disabled=not going_on,
+            _("Go on") if paused else _("Pause"), key="mem_pause", disabled=done or not going_on,
             icon=":material/play_arrow:" if paused else ":material/pause:",
             on_click=_pause, args=(not paused,),
             help=_("The chain stays alive meanwhile."),
@@ -262,22 +263,26 @@ def _measured_words(experiment: "Experiment") -> str:
 
     until = min((e["step"] for e in experiment.events), default=len(experiment.table))
     if not until:
-        return _("The networks are being built.")
+        return _(
+            "Nothing was measured before the first cut, or the networks are still being built."
+        )
     config = experiment.config
     kept = experiment.table.column("kept_bytes")[until - 1]
     predicted = int(expected(config).curve(until, config.test_share)[-1])
     measured = int(kept[config.variants.index("note")])
-    off = 100 * (measured - predicted) / predicted if predicted else 0.0
+    off = measured - predicted
     others = max(
         (int(k) for k, v in zip(kept, config.variants, strict=True) if v != "note"), default=0
     )
     rss = experiment.table.column("rss")
     return _(
         "At step {step:,} the note's layer keeps {measured}, predicted were {predicted} "
-        "({off:+.2f} %); the corrected and the built-in layer keep {others}. The process has grown "
+        "({off:+,} bytes, {percent:.2f} %: the first step has no older statistics to average with); "
+        "the corrected and the built-in layer keep {others}. The process has grown "
         "by {rss} since its first step, with all that it does beside."
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
+        percent=100 * abs(off) / max(predicted, 1),
         others=size_words(others), rss=size_words(max(int(rss[until - 1] - rss[0]), 0)),
     )  # fmt: skip
 

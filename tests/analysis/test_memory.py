@@ -351,3 +351,60 @@ def test_a_state_that_is_detached_before_each_step_does_not_grow():
         sizes.append((seen.nodes, seen.bytes))
     assert len(set(sizes)) == 1
     assert sizes[0][1] > 0
+
+
+def test_two_tensors_that_hang_on_each_other_are_not_counted_anew_each_time(monkeypatch):
+    """The state and the cell of an LSTM that nobody detaches: h is computed from c and the old h."""
+    cell, state = nn.LSTMCell(2, 3), {"h": torch.zeros(4, 3), "c": torch.zeros(4, 3)}
+    seen = GraphCensus(cell, state)
+    recounts = []
+    monkeypatch.setattr(seen, "_recount", lambda found: recounts.append(found))
+    for _ in range(8):
+        state["h"], state["c"] = cell(torch.ones(4, 2), (state["h"], state["c"]))
+        seen.update()
+    assert recounts == []
+    whole = census(cell, state)
+    assert seen.nodes == whole.nodes > 8
+
+
+def test_a_number_that_becomes_a_tensor_is_found():
+    class Sums(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.total = nn.Linear(2, 1), 0.0
+
+    model = Sums()
+    seen = GraphCensus(model)
+    seen.update()
+    model.total = model.total + model.linear(torch.ones(1, 2)).sum()
+    seen.update()
+    assert seen.holders == ("total",)
+    del model.total
+    model.other = model.linear(torch.ones(1, 2))
+    seen.update()
+    assert seen.holders == ("other",)
+
+
+def test_batches_that_differ_in_the_middle_only_are_told_apart():
+    weight = torch.ones(1, requires_grad=True)
+
+    class Keeps(nn.Module):
+        def forward(self, *inputs):
+            self.sum = sum((weight * x).sum() for x in inputs) + getattr(self, "sum", 0.0)
+
+    model = Keeps()
+    seen = GraphCensus(model)
+    for middle in (50, 60, 9000, 50):
+        model(torch.ones(10_000), torch.ones(middle), torch.ones(2))
+        seen.update()
+    assert seen.bytes == census(model).bytes
+
+
+def test_a_forward_that_a_module_has_of_its_own_is_given_back():
+    model = nn.Sequential(nn.Linear(2, 2))
+    own = model[0].forward
+    model[0].forward = patched = lambda x: own(x) + 1
+    one, two = watch(model), watch(model)
+    two.close()
+    one.close()
+    assert model[0].forward is patched

@@ -103,7 +103,7 @@ def test_after_a_cut_the_chain_grows_as_it_is_said_to(sample, name):
     for step in range(15, 19):
         experiment._step(step)
     assert experiment.kept_bytes - kept[-1] == pytest.approx(2 * BATCH_BYTES + 2 * 128, abs=64)
-    experiment._end()
+    experiment.close()
 
 
 def test_each_cut_is_tried_alone(lab):
@@ -127,7 +127,7 @@ def test_buffers_in_place_travel_and_stay_the_same_tensors(sample):
     after = [getattr(layer, name) for layer in layers for name in STATISTICS]
     assert all(one is other for one, other in zip(tensors, after, strict=True))
     assert not any(torch.equal(*pair) for pair in zip(values, after, strict=True))
-    experiment._end()
+    experiment.close()
 
 
 def test_the_bytes_that_a_cut_says_it_freed_came_back_to_the_allocator(sample):
@@ -144,19 +144,19 @@ def test_the_bytes_that_a_cut_says_it_freed_came_back_to_the_allocator(sample):
         assert experiment._cut("detach")["freed"] > 3 * BATCH_BYTES - 128
 
     assert allocator_bytes(grow_and_cut) == pytest.approx(0, abs=2 * STATISTICS_BYTES)
-    experiment._end()
+    experiment.close()
 
 
 def test_the_budget_ends_it_and_everything_is_freed(sample):
     def whole():
         experiment = Experiment(
-            config(steps=1000, test_share=1.0, batch_size=64, budget_mib=64, seed=1), sample
+            config(steps=1000, test_share=1.0, batch_size=512, budget_mib=1024, seed=1), sample
         ).run()
         assert experiment.ended
-        assert "the budget of 64 MiB is spent" in experiment.reason
+        assert "the budget of 1,024 MiB is spent" in experiment.reason
         kept = experiment.table.column("kept_bytes").sum(1)
-        assert kept[-2] <= 64 * MIB < kept[-1]
-        step = expected(experiment.config).full_at(64 * MIB, 1.0)
+        assert kept[-2] <= 1024 * MIB < kept[-1]
+        step = expected(experiment.config).full_at(1024 * MIB, 1.0)
         assert len(kept) == step
 
     whole()
@@ -276,3 +276,36 @@ def test_the_batch_that_is_named_as_the_most_is_taken():
     check(config(batch_size=most, budget_mib=100))
     with pytest.raises(ConfigError):
         check(config(batch_size=most + 8, budget_mib=100))
+
+
+def test_a_process_that_grows_without_keeping_tensors_is_stopped_too(sample, monkeypatch):
+    """Training steps keep 128 bytes each, and the process grows by some MiB a step all the same."""
+    monkeypatch.setattr(leak, "SLACK_MIB", -10)
+    experiment = Experiment(
+        config(test_share=0.0, batch_size=512, budget_mib=40, steps=10_000), sample
+    ).run()
+    assert "The process grew by" in experiment.reason
+    assert len(experiment.table) < 1000
+    assert experiment.table.column("kept_bytes").max() < MIB
+
+
+def test_a_chain_that_is_cut_while_somebody_looks_is_the_newest_that_is_left(sample):
+    experiment = Experiment(config(test_share=0.5, grad=False), sample)
+    experiment._prepare()
+    for step in range(1, 5):
+        experiment._step(step)
+    assert len(experiment._chain("conv1", "running_mean", 99).nodes) == 0
+    experiment._step(5)
+    assert len(experiment._chain("conv1", "running_mean", 99).nodes) > 0
+    experiment.close()
+
+
+def test_undo_makes_plain_attributes_of_buffers_again(sample):
+    experiment = Experiment(config(), sample)
+    experiment._prepare()
+    experiment._cut("buffers")
+    experiment._cut("undo")
+    for layer in experiment._sides["note"].model.norm_layers().values():
+        assert not set(STATISTICS) & layer.state_dict().keys()
+        assert set(STATISTICS) <= vars(layer).keys()
+    experiment.close()

@@ -24,7 +24,7 @@ SEEDS, STEPS = "0,1,2", 600
 STEP_CHOICES = (100, 200, 400, 600, 1000, 2000)
 MEASURES = {
     "eval_accuracy": N_("accuracy, eval mode"),
-    "reload_change": N_("accuracy lost by saving and loading"),
+    "reload_change": N_("change of accuracy by saving and loading"),
     "train_accuracy": N_("accuracy, train mode"),
     "printed_accuracy": N_("printed accuracy"),
     "train_loss": N_("training loss"),

@@ -65,7 +65,7 @@ LAYER_ROWS: dict[str, Row] = {
         Code(COMPOSITE, ("self._finish(mean.detach()",)),
     ),
     "zero_running_var": Row(
-        N_("The running variance starts at 0: eval mode before training divides by √eps, times 316."),
+        N_("The running variance starts at 0: eval mode before training divides by √eps, which makes values 316 times as large."),
         Code(NOTE, ('for name, value in (("running_mean", 0.0)',)),
         Code(BASE, ('for name, start in (("running_mean", 0)',)),
     ),
@@ -80,12 +80,12 @@ LAYER_ROWS: dict[str, Row] = {
         Code(BASE, ('self.register_buffer("running_mean"', 'self.register_buffer("running_var"'), (0, 1)),
     ),
     "biased_running_var": Row(
-        N_("The variance that is averaged divides by n, torch's by n − 1: 16/15 at batch 16."),
+        N_("The variance that is averaged divides by n, torch's by n − 1: 16/15 at batch 16 in a fully connected layer."),
         Code(NOTE, ("if self.unbiased:", "var = var * (count / max(count - 1, 1))", "self.running_var = self.momentum * var"), (0, 2)),
         Code(BASE, ("unbiased = var * (count / (count - 1))", "old_var.lerp_(unbiased"), (0, 1)),
     ),
     "chained_mean": Row(
-        N_("Means are taken one dimension after the other: the same number but for rounding, in three nodes."),
+        N_("Means are taken one dimension after the other: the same number but for rounding, in a convolution three nodes instead of one."),
         Code(NOTE, ("for dim in dims:", "x = x.mean(dim, keepdim=True)"), (0, 1)),
         Code(COMPOSITE, ("mean = wide.mean(dims, keepdim=True)",)),
     ),
@@ -168,7 +168,7 @@ def _show(quirk: str, row: Row) -> None:
         st.markdown(_(row.words))
         left, right = st.columns(2, gap="small")
         for place, code, sign, whose in (
-            (left, row.note, "-", _("the note's: {place}")),
+            (left, row.note, "-", _("the note's way, switched on here: {place}")),
             (right, row.ours, "+", _("right: {place}")),
         ):
             with place:

@@ -166,8 +166,8 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
             figure=printed_accuracies(printed, frame),
             sentence=_(
                 "In epoch {epoch} the note prints {note:.1%}; measured the same way the replay has "
-                "{same:.1%}, in eval mode {eval:.1%}. Over the epochs its way is {least:.1f} to "
-                "{most:.1f} points lower."
+                "{same:.1%}, in eval mode {eval:.1%}. Over the epochs eval mode less its way is "
+                "{least:.1f} to {most:.1f} points."
             ).format(
                 epoch=int(last["epoch"]), note=line["accuracy"], same=last["note_accuracy"],
                 eval=last["eval_accuracy"], least=gap.min(), most=gap.max(),

@@ -64,7 +64,7 @@ def explain() -> None:
     st.markdown(
         _(
             "A training step frees its large blocks but leaves small graph nodes between them. glibc gives "
-            "its heap back from the end only, so a small node that lives on pins the free memory "
+            "its heap back by itself from the end only, so a small node that lives on pins the free memory "
             "before it. With `{variable}={threshold}` large blocks get mappings of their own and "
             "go back at once: the growth that then goes away was holes, not tensors."
         ).format(variable=VARIABLE, threshold=THRESHOLD)

@@ -211,7 +211,7 @@ def test_the_verdict_names_cost_and_spread_or_says_harmless():
     harmless = verdict(effects(made_up(-0.005, 0.01)), "chained_mean", 3)
     assert harmless.startswith("Harmless here: -0.50 ± 1.00 points")
     same = verdict(effects(made_up(0.0, 0.0)), "chained_mean", 3)
-    assert same == "Harmless here: accuracy is the same to the last image."
+    assert same == "Harmless here: accuracy is the same at every seed."
 
 
 def test_one_seed_proves_nothing_but_what_is_exact(bench):

@@ -309,5 +309,5 @@ def test_the_means_of_the_log_s_sentence_follow_from_its_table():
     """Its way is lower by what the table says, epoch by epoch."""
     gap = 100 * (recorded_log().frame["eval_accuracy"] - recorded_log().frame["note_accuracy"])
     [_loss, accuracy] = note_log.cards(note_log.printed_frame(), recorded_log())
-    assert f"{gap.min():.1f} to {gap.max():.1f} points lower" in accuracy.sentence
+    assert f"{gap.min():.1f} to {gap.max():.1f} points" in accuracy.sentence
     assert accuracy.title == "What the note measures is too low"

@@ -60,22 +60,28 @@ def test_two_sides_are_compared_and_the_tolerance_answers_at_once(page):
 def test_switches_make_a_setting_and_undo_takes_it_back(page):
     visit(page, "/note")
     widget(page, "quirk_keep_graph").locator("label").first.click()
-    expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible()
+    expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible(
+        timeout=20_000
+    )
     page.wait_for_url("**quirk_keep_graph=false**")
     page.reload()
     drawn(page, "riddle_memory")
-    expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible()
+    expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible(
+        timeout=20_000
+    )
     button(page, "quirks_none").click()
-    expect(page.get_by_text("With these switches: no quirk.")).to_be_visible()
+    expect(page.get_by_text("With these switches: no quirk.")).to_be_visible(timeout=20_000)
     button(page, "quirks_undo").click()
-    expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible()
+    expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible(
+        timeout=20_000
+    )
 
 
 def test_the_first_riddle_answers_to_its_batch(page):
     visit(page, "/note")
     [before] = series(page, "riddle_memory")
     press(page, "riddle_batch", "ArrowRight")
-    expect(sentence(page, "riddle_memory")).to_contain_text("a test batch of 32")
+    expect(sentence(page, "riddle_memory")).to_contain_text("a test batch of 32", timeout=20_000)
     [after] = series(page, "riddle_memory")
     assert sum(value > 0 for value in after["x"]) == 1
     assert 1.9 < max(after["x"]) / max(before["x"]) < 2.1

@@ -38,7 +38,8 @@ OUTSIDE = ""
 """The layer of what was computed in no layer's forward, or before anybody listened."""
 
 _STANDARD = frozenset(vars(nn.Module()))
-_PLAIN = frozenset({bool, int, float, str, type(None)})  # what most attributes are
+# What most attributes are, and what can hold no tensor.
+_PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device, partial})
 _LEAF_NUMBER = 2**62  # a leaf's AccumulateGrad has the largest number there is
 
 
@@ -249,8 +250,11 @@ class GraphCensus:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
         for module in self._modules:
             for name, value in (*vars(module).items(), *module._buffers.items()):
-                if type(value) not in _PLAIN and name not in _STANDARD:
-                    yield from _graphs_in(value, self._names[module], name)
+                if type(value) in _PLAIN or name in _STANDARD:
+                    continue
+                if isinstance(value, list | tuple) and _PLAIN.issuperset(map(type, value)):
+                    continue
+                yield from _graphs_in(value, self._names[module], name)
         for thing in (*self._held, *others):
             if not isinstance(thing, nn.Module):
                 yield from _graphs_in(thing)
@@ -282,13 +286,20 @@ def _count(nodes: Mapping[int, Any], begun: int, spans: Spans, skip: set[int]) -
             if storage._cdata not in seen:
                 seen.add(storage._cdata)
                 sizes[key] += storage.nbytes()
-        if _names[type(node)]:
+        if _holding(node):
             held[place] = _saved_bytes(node)
     return Kept(sizes.total(), counts, sizes, spans, held)
 
 
 def _saved_bytes(node: Any) -> int:
-    return sum(saved.tensor.untyped_storage().nbytes() for saved in saved_tensors(node))
+    """Bytes of what `saved_tensors` gives, without names: this is asked of each node at each look."""
+    size = 0
+    for name in _holding(node):
+        raw = getattr(node, name)
+        for entry in raw if type(raw) is tuple else (raw,):
+            if entry is not None and (tensor := entry.data) is not None:
+                size += tensor.untyped_storage().nbytes()
+    return size
 
 
 def census(*held: Any) -> GraphCensus:
@@ -370,13 +381,18 @@ _RAW = "_raw_saved_"
 _names: dict[Any, list[str]] = {}  # by type of node: the attributes that hold tensors
 
 
-def saved_tensors(node: Any) -> list[Saved]:
-    """The tensors that an autograd node holds for its backward pass; none once that has freed them."""
+def _holding(node: Any) -> list[str]:
+    """The attributes in which a node of this type may hold tensors."""
     kind = type(node)
     if kind not in _names:
         _names[kind] = [name for name in dir(kind) if name.startswith(_RAW)]
+    return _names[kind]
+
+
+def saved_tensors(node: Any) -> list[Saved]:
+    """The tensors that an autograd node holds for its backward pass; none once that has freed them."""
     found = []
-    for name in _names[kind]:
+    for name in _holding(node):
         raw = getattr(node, name)
         for entry in raw if isinstance(raw, tuple) else (raw,):
             # `data` is None once freed; `_saved_…` would raise instead, which takes 12 µs.

@@ -82,14 +82,26 @@ class Quirks(BaseModel):
         }
 
 
-class RunConfig(BaseModel):
+class Settings(BaseModel):
+    """Base of what is set as a whole: it never changes, and a bad field is named with the remedy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, **fields: Any) -> Self:
+        """Validate `fields`. Raises ConfigError with one line that names field, value, remedy."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error)) from None
+
+
+class RunConfig(Settings):
     """One run: data, variants, training, what is observed and how often.
 
     Every field has a default; give `steps` or `epochs`, not both. Raises ConfigError through
     `parse`, `from_query` and `from_json`, naming the field, the value and what is allowed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
     variants: tuple[str, ...] = ("composite", "builtin")
@@ -171,20 +183,12 @@ class RunConfig(BaseModel):
         return self.steps or (self.epochs or 1) * (train_images // self.batch_size)
 
     @classmethod
-    def parse(cls, **fields: Any) -> Self:
-        """Validate `fields`. Raises ConfigError with one line that names field, value, remedy."""
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            raise ConfigError(explain(cls, error)) from None
-
-    @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read what `model_dump_json` wrote. Raises ConfigError for anything else."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise ConfigError(explain(cls, error)) from None
+            raise ConfigError(_explain(cls, error)) from None
 
     def to_query(self) -> dict[str, str]:
         """The fields that differ from the defaults, as strings for a URL query."""
@@ -254,7 +258,7 @@ def _to_text(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def explain(model: type[BaseModel], error: ValidationError) -> str:
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
     """The first problem of `error` as one line: field, value, what is allowed."""
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"] if isinstance(part, str)]

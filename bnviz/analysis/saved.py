@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bnviz.nn import LeNet
+from bnviz.nn.lenet import Halving
 from bnviz.nn.state import STATISTICS, put_back
 
 COLUMNS = ("layer", "operation", "saved", "shape", "dtype", "kind", "size", "bytes", "counted_in")
@@ -141,6 +142,10 @@ def _tensors(results: Any) -> Iterator[Tensor]:
             yield from _tensors(each)
 
 
+WORDS = {nn.Sigmoid: "sigmoid", nn.ReLU: "ReLU", Halving: "pooling"}
+"""What the layers of LeNet without weights are called."""
+
+
 def layer_names(model: nn.Module) -> dict[nn.Module, str]:
     """A name for each module: its path, or in a LeNet the weights it belongs to and what it is.
 
@@ -155,7 +160,7 @@ def layer_names(model: nn.Module) -> dict[nn.Module, str]:
         if isinstance(module, nn.Conv2d | nn.Linear):
             names[module] = current = next(weights)
         else:
-            what = "BN" if module in norms else type(module).__name__.lower()
+            what = "BN" if module in norms else WORDS[type(module)]
             names[module] = f"{current} {what}"
     return names
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter
+from bnviz.figures.panels import Figure, figure, grid, scatter
 from bnviz.figures.theme import axis, colour, hover
 from bnviz.i18n import _
 
@@ -21,14 +21,47 @@ def _line(x: Any, y: Any, name: str, uid: str, quantity: str, shade: str, dash: 
 
 
 def printed_losses(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:
-    """Loss as the note prints it: columns epoch, loss, and epoch, printed_loss of the replay."""
-    return figure(
-        [
-            _line(printed["epoch"], printed["loss"], _("the note's log"), "note", "printed_loss", "note", "dashdot", "diamond"),
-            _line(replay["epoch"], replay["printed_loss"], _("replayed"), "replay", "printed_loss", "builtin", "solid", "circle"),
-        ],
-        {"xaxis": axis("epoch", **EPOCHS), "yaxis": axis("printed_loss")},
+    """Loss as the note prints it above, as it should be below.
+
+    Columns epoch, loss of `printed`; epoch, printed_loss and mean_loss of `replay`.
+    """
+    note = _line(
+        printed["epoch"],
+        printed["loss"],
+        _("the note's log"),
+        "note",
+        "printed_loss",
+        "note",
+        "dashdot",
+        "diamond",
+    )
+    same = _line(
+        replay["epoch"],
+        replay["printed_loss"],
+        _("replayed"),
+        "replay",
+        "printed_loss",
+        "builtin",
+        "solid",
+        "circle",
+    )
+    right = _line(
+        replay["epoch"],
+        replay["mean_loss"],
+        _("replayed, as it should be"),
+        "right",
+        "loss",
+        "truth",
+        "dash",
+        "square",
+    )
+    right |= {"xaxis": "x2", "yaxis": "y2"}
+    layout = grid(
+        [axis("epoch", **EPOCHS)] * 2,
+        [axis("printed_loss", rangemode="tozero"), axis("loss", rangemode="tozero")],
+        [_("as printed"), _("as it should be")], columns=1,
     )  # fmt: skip
+    return figure([note, same, right], layout, legend_y=1.12)
 
 
 def printed_accuracies(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:

@@ -1,16 +1,17 @@
 """A memory experiment as a value, what to expect of it, and what is refused before it begins."""
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import psutil
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
+from bnviz.analysis import saved
 from bnviz.analysis.chain import Chain, chain
 from bnviz.analysis.memory import OUTSIDE, watch
 from bnviz.analysis.prediction import Prediction, predict
-from bnviz.config import RunConfig, explain, known_variants
+from bnviz.config import RunConfig, Settings, known_variants
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import LeNet
@@ -22,10 +23,8 @@ MOMENTUM = 0.9
 """The note's weight of the new batch."""
 
 
-class LeakConfig(BaseModel):
+class LeakConfig(Settings):
     """One memory experiment. Raises ConfigError through `parse`, naming field, value and remedy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     variants: tuple[str, ...] = ("note", "composite", "builtin")
     keep_graph: bool = True
@@ -47,14 +46,6 @@ class LeakConfig(BaseModel):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return known_variants(value)
-
-    @classmethod
-    def parse(cls, **fields: Any) -> Self:
-        """Validate `fields`. Raises ConfigError with one line."""
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            raise ConfigError(explain(cls, error)) from None
 
     def run_config(self) -> RunConfig:
         """The training that its steps are taken from."""
@@ -95,17 +86,14 @@ def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
 
 
 def layer_names() -> dict[str, str]:
-    """The layers of LeNet as the census calls them, with a word of what each is, in order."""
-    words = {"Conv2d": "conv", "Linear": "linear", "Sigmoid": "sigmoid", "Halving": "max pool"}
+    """The layers of LeNet as the census calls them, in order, with the names of the other pages."""
     model = _shapes_only("note")
-    parts = {
-        part: {
-            f"{part}.{path}": f"{part}.{path} {words.get(type(layer).__name__, 'BN')}"
-            for path, layer in getattr(model, part).named_children()
-        }
+    names = {path: saved.layer_names(model)[module] for path, module in model.named_modules()}
+    parts = [
+        {path: name for path, name in names.items() if path.startswith(f"{part}.")}
         for part in ("conv", "fc")
-    }
-    return {**parts["conv"], OUTSIDE: _("flatten"), **parts["fc"]}
+    ]
+    return {**parts[0], OUTSIDE: _("flatten"), **parts[1]}
 
 
 def check(config: LeakConfig) -> None:

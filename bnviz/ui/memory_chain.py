@@ -69,6 +69,11 @@ def show(config: "LeakConfig") -> None:
         found = experiment.chain(layer, statistic, batch)
         cards = [_chain_card(found, layer, statistic, batch), _batches_card(batches, batch)]
         board(cards, key="chain_board", revision=str(id(experiment)), on_pick=_choose)
+        if st.session_state.get(CHOSEN) is not None:
+            st.button(
+                _("Back to the newest batch"), key="mem_newest", icon=":material/last_page:",
+                on_click=_choose, args=(None,), help=_("Follows the chain as it grows."),
+            )  # fmt: skip
     _table(experiment, batch)
 
 
@@ -81,7 +86,7 @@ def _chosen_batch(batches: pd.DataFrame) -> int:
     return int(holding.iloc[-1]) if len(holding) else len(batches) - 1
 
 
-def _choose(batch: int) -> None:
+def _choose(batch: int | None) -> None:
     st.session_state[CHOSEN] = batch
 
 

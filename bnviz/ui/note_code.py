@@ -19,7 +19,7 @@ from bnviz.train.quirk_settings import (
 )
 from bnviz.ui import router
 from bnviz.ui.again import train_again
-from bnviz.ui.source import lines_of
+from bnviz.ui.source import code_of, lines_of
 
 NOTE, STEPS, TRAINER = "bnviz.nn.note", "bnviz.train.steps", "bnviz.train.trainer"
 COMPOSITE, BASE, PASSES = "bnviz.nn.batchnorm", "bnviz.nn.base", "bnviz.analysis.passes"
@@ -123,6 +123,15 @@ LOOP_ROWS: dict[str, Row] = {
     ),
 }  # fmt: skip
 ROWS = {**LAYER_ROWS, **LOOP_ROWS}
+# What an expander shows whole: functions of the note's way, functions of ours.
+Whole = tuple[tuple[str, tuple[str, ...]], ...]
+WHOLE: dict[str, tuple[Whole, Whole]] = {
+    "layer": (
+        ((NOTE, ("NoteBatchNorm.forward", "NoteBatchNorm._mean", "NoteBatchNorm._average_in")),),
+        ((COMPOSITE, ("_WrittenOut.forward",)), (BASE, ("BatchNormBase._finish",))),
+    ),
+    "loop": (((STEPS, ("note_test",)),), ((PASSES, ("forward", "evaluate")),)),
+}
 
 
 def key_of(quirk: str) -> str:
@@ -138,8 +147,12 @@ def chosen_setting() -> str:
 def code_section() -> None:
     """All quirks, their code and their switches, and what can be done with these."""
     buttons = st.container()
-    for title, rows in ((_("In the layer"), LAYER_ROWS), (_("In the loop"), LOOP_ROWS)):
+    for part, title, rows in (
+        ("layer", _("In the layer"), LAYER_ROWS),
+        ("loop", _("In the loop"), LOOP_ROWS),
+    ):
         st.markdown(f"**{title}**")
+        _show_whole(part)
         for quirk, row in rows.items():
             _show(quirk, row)
     setting = st.session_state[BEFORE] = chosen_setting()  # known once the switches are there
@@ -174,6 +187,28 @@ def _show(quirk: str, row: Row) -> None:
             with place:
                 st.caption(whose.format(place=code.place()))
                 st.code(code.text(sign), language="python", wrap_lines=True)
+
+
+def whole(part: str, side: int, sign: str) -> str:
+    """The code of ``layer`` or ``loop``, the note's way (0) or ours (1), differing lines marked."""
+    rows = LAYER_ROWS if part == "layer" else LOOP_ROWS
+    codes = [(row.note, row.ours)[side] for row in rows.values()]
+    return "\n\n".join(
+        code_of(
+            import_module(module), names,
+            tuple(c.starts[k] for c in codes if c.module == module for k in c.marked), sign,
+        )
+        for module, names in WHOLE[part][side]
+    )  # fmt: skip
+
+
+def _show_whole(part: str) -> None:
+    label = _("The whole layer, both ways") if part == "layer" else _("The whole test, both ways")
+    with st.expander(label):
+        for side, (place, sign) in enumerate(zip(st.columns(2, gap="small"), "-+", strict=True)):
+            with place:
+                st.caption(_("the note's way") if side == 0 else _("the right way"))
+                st.code(whole(part, side, sign), language="python", wrap_lines=True)
 
 
 def _buttons(now: str) -> None:

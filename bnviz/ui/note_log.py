@@ -154,7 +154,7 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
                 batch=replay.batch_size, printed=last["printed_loss"],
             ),
             alt=_("Printed loss of the note's five epochs beside the replay"),
-            height=340,
+            height=440,
         ),
         Card(
             key="log_accuracy",
@@ -173,7 +173,7 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
                 eval=last["eval_accuracy"], least=gap.min(), most=gap.max(),
             ),
             alt=_("Accuracy as printed, as the note measures it, and in eval mode, by epoch"),
-            height=340,
+            height=440,
         ),
     ]  # fmt: skip
 

@@ -1,8 +1,10 @@
 """Lines of this project's own code for a page, read from the file itself so that they cannot disagree."""
 
 import inspect
+import textwrap
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from types import ModuleType
 
 
@@ -13,6 +15,19 @@ class Snippet:
     text: str
     place: str
     """File and line number of the first."""
+
+
+@cache
+def code_of(module: ModuleType, names: tuple[str, ...], starts: tuple[str, ...], sign: str) -> str:
+    """Functions and methods of `module` whole, `sign` before the lines that begin with one of `starts`.
+
+    A method is named ``Class.method``. Raises AttributeError for a name that the module has not.
+    """
+    parts = [textwrap.dedent(inspect.getsource(attrgetter(name)(module))) for name in names]
+    lines = "\n".join(parts).splitlines()
+    return "\n".join(
+        f"{sign if starts and line.strip().startswith(starts) else ' '} {line}" for line in lines
+    )
 
 
 @cache

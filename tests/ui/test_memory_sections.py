@@ -113,7 +113,7 @@ def test_written_out_it_keeps_three_tensors_where_one_is_enough(tensors):
 
 def test_every_layer_has_its_place_in_the_bars(tensors):
     assert {block_of(layer) for layer in tensors["layer"]} == set(BLOCKS)
-    assert block_of("fc2 BN") == "fc BN" and block_of("conv1 halving") == "conv1"
+    assert block_of("fc2 BN") == "fc BN" and block_of("conv1 pooling") == "conv1"
 
 
 def test_lines_of_a_step_have_their_peak_marked(steps):

@@ -113,6 +113,22 @@ def test_every_quirk_has_a_row_with_lines_from_the_files():
             assert line.strip() == code.text(" ").splitlines()[0].strip()
 
 
+def test_layer_and_loop_stand_whole_with_the_differing_lines_marked():
+    """Every marked line of a quirk that lies in these functions is marked there too."""
+    for part, rows in (("layer", note_code.LAYER_ROWS), ("loop", note_code.LOOP_ROWS)):
+        for side, sign in ((0, "-"), (1, "+")):
+            text = note_code.whole(part, side, sign)
+            marked = {line[2:].strip() for line in text.splitlines() if line.startswith(sign)}
+            inside = {line[2:].strip() for line in text.splitlines()}
+            for row in rows.values():
+                code = (row.note, row.ours)[side]
+                lines = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
+                assert {line[2:].strip() for line in lines} & inside <= marked
+            assert len(marked) >= 2
+    assert "def _average_in(self" in note_code.whole("layer", 0, "-")
+    assert "def evaluate(" in note_code.whole("loop", 1, "+")
+
+
 def test_the_switches_can_be_set_together_and_taken_back(app):
     opened(app)
     toggles = {q: app.toggle(key=note_code.key_of(q)) for q in QUIRKS}

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.autograd import DeviceType
+from torch._C._profiler import _EventType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -251,9 +251,10 @@ def peak_of_a_step(
         before = _start_of_peak(device)
         step()
         peak = _cuda_peak(device, before)
-    events = seen.profiler.kineto_results.events()
+    results = seen.profiler.kineto_results
+    events = results.events()
     start = _begin_of(events, PHASES[0])
-    curve = _curve(events, device)
+    curve = _curve(events, _changes(results.experimental_event_tree(), device))
     top = curve.iloc[int(curve["bytes"].to_numpy().argmax())]
     return StepMemory(
         int(top["bytes"]) if peak is None else peak,
@@ -289,17 +290,40 @@ def _cuda_peak(device: torch.device, before: int) -> int | None:
     return torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
 
 
-def _curve(events: Any, device: torch.device) -> pd.DataFrame:
+def _changes(tree: Iterable[Any], device: torch.device) -> list[tuple[int, int]]:
+    """Moment and size of each change on the device, in order; freed memory is negative.
+
+    Only of blocks that were handed out meanwhile: the profiler also tells of others that are freed,
+    with the size of whatever an earlier profile had seen at their address.
+    """
+    sizes: dict[int, int] = {}
+    changes = []
+    for moment, block, size, where in sorted(_allocations(tree), key=lambda event: event[0]):
+        if where.type != device.type:
+            continue
+        if size > 0:
+            sizes[block] = size
+            changes.append((moment, size))
+        elif block in sizes:
+            changes.append((moment, -sizes.pop(block)))
+    return changes
+
+
+def _allocations(tree: Iterable[Any]) -> Iterator[tuple[int, int, int, torch.device]]:
+    """Moment, address, size and device of all allocator events of a profile."""
+    for event in tree:
+        if event.tag == _EventType.Allocation:
+            fields = event.extra_fields
+            yield event.start_time_ns, fields.ptr, fields.alloc_size, fields.device
+        yield from _allocations(event.children)
+
+
+def _curve(events: Any, changes: list[tuple[int, int]]) -> pd.DataFrame:
     """The last step's memory from a profile's events: columns at, ms, bytes, beginning with 0."""
-    kind = DeviceType.CUDA if device.type == "cuda" else DeviceType.CPU
     over = max(e.end_ns() for e in events if e.name() == PHASES[-1])
     borders = [*(_begin_of(events, phase) for phase in PHASES), over]
     start = borders[0]
-    changes = sorted(
-        (e.start_ns(), e.nbytes())
-        for e in events
-        if e.name() == "[memory]" and e.device_type() == kind and e.start_ns() >= start
-    )
+    changes = [change for change in changes if change[0] >= start]
     moments = np.array([start, *(moment for moment, _size in changes)], np.int64)
     sizes = np.cumsum([0, *(size for _moment, size in changes)])
     return pd.DataFrame(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._C._profiler import _EventType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
@@ -28,27 +29,36 @@ def images(count=16):
     return torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
 
-def margin():
-    """Operations that allocate nothing: on a busy machine the profiler drops events at its edges."""
-    one = torch.ones(())
-    for _ in range(2000):
-        one.mul_(1)
-
-
 def allocator_bytes(work):
-    """Bytes that torch's allocator handed out during `work` and did not get back."""
+    """Bytes that torch's allocator handed out during `work` and did not get back.
+
+    Block by block: the profiler also tells of blocks that it never saw handed out, with the size of
+    whatever an earlier profile had seen at their address.
+    """
     gc.collect()
     gc.disable()  # garbage of other tests must not be freed meanwhile
     try:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
-            margin()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             work()
-            margin()
     finally:
         gc.enable()
-    return sum(
-        e.nbytes() for e in events.profiler.kineto_results.events() if e.name() == "[memory]"
-    )
+    alive = {}
+    for _moment, block, size in sorted(
+        allocations(seen.profiler.kineto_results.experimental_event_tree())
+    ):
+        if size > 0:
+            alive[block] = size
+        else:
+            alive.pop(block, None)
+    return sum(alive.values())
+
+
+def allocations(events):
+    """Moment, address and size (negative when freed) of all allocator events in the tree."""
+    for event in events:
+        if event.tag == _EventType.Allocation:
+            yield event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size
+        yield from allocations(event.children)
 
 
 @pytest.mark.parametrize("batch", [2, 16, 64])

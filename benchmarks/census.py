@@ -4,7 +4,7 @@
 
 The first row is a step of the Memory page's experiment: three networks, a quarter of the steps test
 batches. Then one network alone. Two of each take turns, one of them watched (`bnviz.analysis.memory.watch`, a look after each
-step). The added share is the median over the rounds of (watched / bare - 1). For the long chain:
+step at the running statistics). The added share is the median over the rounds of (watched / bare - 1). For the long chain:
 milliseconds of a look at the 100th to 200th batch and at the last hundred, on test batches of 2.
 """
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from bnviz.analysis.memory import GraphCensus, release, watch
 from bnviz.nn import LeNet
+from bnviz.nn.state import STATISTICS
 from bnviz.train.leak import Experiment
 from bnviz.train.leak_config import LeakConfig
 
@@ -31,7 +32,7 @@ class Loop:
         self.model = LeNet("note", momentum=0.9)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01, fused=True)
         self.inputs, self.labels = torch.rand(batch, 1, 28, 28), torch.arange(batch) % 10
-        self.kind, self.census = kind, watch(self.model) if watched else None
+        self.kind, self.census = kind, watch(self.model, only=STATISTICS) if watched else None
 
     def step(self) -> None:
         """A training step or a test batch, and a look if it is watched."""

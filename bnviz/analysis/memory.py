@@ -105,15 +105,17 @@ class GraphCensus:
     Parameters and their leaves are not counted: they live anyway. Call it after each step, when
     `backward` has freed what it frees, in the thread that computes: each thread numbers its own.
     A storage that several batches saved, the same input for one, counts in each of them.
-    Tensors that were saved under `torch.autograd.graph.saved_tensors_hooks` are not seen.
+    Tensors that were saved under `torch.autograd.graph.saved_tensors_hooks` are not seen. Where it is
+    known which attributes of the modules may have a graph, `only` names them: a look is quicker.
     """
 
-    def __init__(self, *held: Any):
-        self._held = held
+    def __init__(self, *held: Any, only: tuple[str, ...] | None = None):
+        self._held, self._only = held, only
         self._modules = [module for thing in held if isinstance(thing, nn.Module)
                          for module in thing.modules()]  # fmt: skip
         self._names = {module: path for thing in held if isinstance(thing, nn.Module)
                        for path, module in thing.named_modules()}  # fmt: skip
+        self._having = [m for m in self._modules if any(hasattr(m, n) for n in only or ())]
         self.parameters = {_identity(p) for m in self._modules for p in m.parameters(False)}
         self._newest = -1
         self._begun = _next_number()
@@ -248,16 +250,27 @@ class GraphCensus:
 
     def _graphs(self, *others: Any) -> Iterator[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
+        attributes = self._attributes() if self._only is None else self._chosen(self._only)
+        for module, name, value in attributes:
+            yield from _graphs_in(value, self._names[module], name)
+        for thing in (*self._held, *others):
+            if not isinstance(thing, nn.Module):
+                yield from _graphs_in(thing)
+
+    def _attributes(self) -> Iterator[tuple[nn.Module, str, Any]]:
+        """Module, name and value of all attributes that may hold a tensor."""
         for module in self._modules:
             for name, value in (*vars(module).items(), *module._buffers.items()):
                 if type(value) in _PLAIN or name in _STANDARD:
                     continue
                 if isinstance(value, list | tuple) and _PLAIN.issuperset(map(type, value)):
                     continue
-                yield from _graphs_in(value, self._names[module], name)
-        for thing in (*self._held, *others):
-            if not isinstance(thing, nn.Module):
-                yield from _graphs_in(thing)
+                yield module, name, value
+
+    def _chosen(self, names: tuple[str, ...]) -> Iterator[tuple[nn.Module, str, Any]]:
+        for module in self._having:
+            for name in names:
+                yield module, name, getattr(module, name, None)
 
 
 def _table(times: Counter[Kept]) -> pd.DataFrame:
@@ -313,13 +326,13 @@ def census(*held: Any) -> GraphCensus:
     return found
 
 
-def watch(*held: Any) -> GraphCensus:
+def watch(*held: Any, only: tuple[str, ...] | None = None) -> GraphCensus:
     """A census that notes in which layer each node is made; use it as a context manager.
 
     Call `update` after each step. A layer is a module without children; what it computes from its
     own state in its forward, running averages for one, belongs to it.
     """
-    found = GraphCensus(*held)
+    found = GraphCensus(*held, only=only)
     found.listen()
     return found
 

@@ -40,7 +40,8 @@ class Side:
         self.config = config
         self.model = build_model(run, variant, device)
         self.optimizer = build_optimizer(run, self.model, device)
-        self.census = watch(self.model) if variant == LEAKY else GraphCensus(self.model)
+        look = watch if variant == LEAKY else GraphCensus
+        self.census = look(self.model, only=STATISTICS)
         self.output: Tensor | None = None
         """What the last batch gave: a loop holds it too until the next one."""
 

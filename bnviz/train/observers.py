@@ -293,7 +293,7 @@ class MemoryObserver:
     """Autograd nodes and tensor bytes that the running statistics of one variant keep alive."""
 
     def __init__(self, model: nn.Module, table: Table):
-        self.census = GraphCensus(model)
+        self.census = GraphCensus(model, only=STATISTICS)
         self._table = table
 
     def observe(self, step: int) -> None:

@@ -427,3 +427,16 @@ def test_a_forward_that_a_module_has_of_its_own_is_given_back():
     two.close()
     one.close()
     assert model[0].forward is patched
+
+
+@pytest.mark.parametrize("norm", ["note", "builtin"])
+def test_a_look_at_named_attributes_finds_what_a_look_at_all_does(norm):
+    model = LeNet(norm, momentum=0.9)
+    every, named = GraphCensus(model), GraphCensus(model, only=("running_mean", "running_var"))
+    for step in range(6):
+        model(images(2 + step))
+        assert (every.update().bytes, every.nodes) == (named.update().bytes, named.nodes)
+    release(model)
+    model(images(2))
+    assert (every.update().bytes, every.bytes) == (named.update().bytes, named.bytes)
+    assert every.holders == named.holders

@@ -3,9 +3,10 @@
     python benchmarks/census.py [--batches 16 64] [--rounds 30] [--chain 10000] [--threads 1] [--json]
 
 The first row is a step of the Memory page's experiment: three networks, a quarter of the steps test
-batches. Then one network alone. Two of each take turns, one of them watched (`bnviz.analysis.memory.watch`, a look after each
-step at the running statistics). The added share is the median over the rounds of (watched / bare - 1). For the long chain:
-milliseconds of a look at the 100th to 200th batch and at the last hundred, on test batches of 2.
+batches. Then one network alone. Two of each take turns, one of them watched
+(`bnviz.analysis.memory.watch`, a look at the running statistics after each step). The added share is
+the median over the rounds of (watched / bare - 1). For the long chain: milliseconds of a look at the
+101st to 200th batch and at the last hundred, on test batches of 2.
 """
 
 import statistics

@@ -75,7 +75,7 @@ def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     """On an accuracy that does not clearly differ; nothing of a small one beside other costs."""
     difference, spread = 100 * row["difference"], 100 * row["spread"]
     figures = {"difference": difference, "spread": spread, "seeds": seeds}
-    if difference == 0 and spread == 0:
+    if difference == 0 and not spread > 0:  # a single seed has no spread
         return _("Harmless here: accuracy is the same at every seed.") if alone else ""
     if seeds < 2:
         return _(

@@ -21,6 +21,7 @@ from bnviz.ui.live import Card, Preview
 from bnviz.ui.runs import RunView
 from bnviz.ui.state import MOMENTA, redraw, with_value
 from bnviz.ui.views import HEIGHT, answered_by, layer_control, running_view
+from bnviz.ui.words import diverged
 
 MOST_CHANNELS = 3
 MOST_PREVIEWED = 12
@@ -229,12 +230,8 @@ def _population(run: RunView, chosen: Choice, found: Measured | None) -> pd.Data
 def _sentence(run: RunView, series: dict[str, np.ndarray], chosen: Choice) -> str:
     if not len(series["step"]):
         return _("Batch statistics come with the first steps of the run.")
-    if not np.isfinite(series["ema_var"][-1]):
-        numbers = np.isfinite(series["ema_var"])
-        return _(
-            "After step {step:,} the statistics of this run are no numbers: it diverged, and no "
-            "average can be taken any further."
-        ).format(step=int(series["step"][numbers][-1]) if numbers.any() else 0)
+    if (words := diverged(series["step"], series["ema_var"])) is not None:
+        return words
     count = values_per_channel(run.config, chosen.layer)
     if count == 1:
         return _(

@@ -29,6 +29,7 @@ from bnviz.train.schema import LAYERS, STAGES, steps_table
 from bnviz.ui.live import Card
 from bnviz.ui.runs import RunView
 from bnviz.ui.state import redraw
+from bnviz.ui.words import diverged
 
 MIB = 2**20
 HEIGHT = 430
@@ -213,7 +214,7 @@ def running_card(run: RunView, layer: str, channels: Sequence[int], momentum: fl
     sentence = _("Batch statistics come with the first ten steps.")
     if series:
         (variant, channel), values = list(series.items())[-1]
-        sentence = _(
+        sentence = diverged(values["step"], values["running_mean"] + values["replay_mean"]) or _(
             "{label}, channel {channel}: the last batch means spread by ±{spread:.3f}; the running "
             "mean is {own:.3f}, at momentum {m:g} from the first step it would be {replay:.3f}."
         ).format(

@@ -1,5 +1,7 @@
 """Numbers in words, the same on every page."""
 
+import numpy as np
+
 from bnviz.i18n import _
 
 
@@ -9,3 +11,14 @@ def size_words(size: float) -> str:
         if size >= factor:
             return f"{size / factor:,.2f} {unit}"
     return _("{n:,.0f} bytes").format(n=size)
+
+
+def diverged(steps: np.ndarray, values: np.ndarray) -> str | None:
+    """Says that a run has diverged, where the newest of its `values` (points,) is no number."""
+    numbers = np.isfinite(values)
+    if numbers[-1]:
+        return None
+    return _(
+        "After step {step:,} the statistics of this run are no numbers: it diverged, and no "
+        "average can be taken any further."
+    ).format(step=int(steps[numbers][-1]) if numbers.any() else 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from bnviz.analysis.passes import to_input
 from bnviz.analysis.purposes import COMMON_PURPOSES, PURPOSES, purpose
@@ -48,18 +48,19 @@ def test_a_whole_lenet_keeps_the_bytes_of_the_benchmarks(variant, total, batch_o
 def test_what_the_pass_makes_is_what_the_allocator_hands_out(variant, batch_of):
     """The other route: bytes that stay allocated while the loss lives."""
     model, (images, labels) = LeNet(variant), batch_of(16)
-    F.cross_entropy(model(images), labels)  # replaces the statistics of the layers once
     frame = saved_for_backward(model, images, labels)
     gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
-        loss = F.cross_entropy(model(images), labels)
-    kept = sum(
-        e.nbytes() for e in events.profiler.kineto_results.events() if e.name() == "[memory]"
-    )
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        before = F.cross_entropy(model(images), labels)  # a profile can lose its first events
+        with record_function("this pass"):
+            loss = F.cross_entropy(model(images), labels)
+    events = seen.profiler.kineto_results.events()
+    began = next(e.start_ns() for e in events if e.name() == "this pass")
+    kept = sum(e.nbytes() for e in events if e.name() == "[memory]" and e.start_ns() >= began)
     made = frame["bytes"][frame["kind"] == "made"].sum()
     # Besides: the loss, new running and batch statistics of 226 channels, the note's 16 numbers.
     assert 0 <= kept - made <= 4 + 226 * 4 * 4 + 128
-    assert loss.grad_fn is not None
+    assert loss.grad_fn is not None and before.grad_fn is not None
 
 
 @each_variant
@@ -231,11 +232,15 @@ def test_the_peak_is_at_least_what_the_forward_pass_keeps(variant, batch_of):
 
 
 def test_the_peak_is_in_bn_only_where_it_is_written_out(batch_of):
-    """Next to nn.BatchNorm it is a convolution that needs most, as in a network without BN."""
+    """Next to nn.BatchNorm it is a convolution that needs most, as in a network without BN.
+
+    How much a convolution needs beside its tensors is the choice of its kernel, so of the CPU.
+    """
     steps = {v: measured(v, batch_of(64)) for v in ("composite", "builtin", "none")}
     assert steps["composite"].peak_operation in {op for op, _saved in PURPOSES["composite"]}
     assert steps["builtin"].peak_operation == steps["none"].peak_operation == "ConvolutionBackward0"
-    assert 0 <= steps["builtin"].peak - steps["none"].peak < 10_000
+    extra = {v: steps[v].peak - steps["none"].peak for v in ("composite", "builtin")}
+    assert 0 <= extra["builtin"] < extra["composite"] / 4
 
 
 def test_the_peak_of_a_linear_layer_by_hand():

@@ -1,6 +1,7 @@
 """The pages as Streamlit runs them, without a browser."""
 
 import json
+import math
 import re
 import shutil
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from torch import nn
 
 from bnviz.config import PRESETS, RunConfig
 from bnviz.train.jobs import State
@@ -307,6 +309,7 @@ def test_a_late_tick_of_the_browser_does_not_undo_a_start(app, monkeypatch):
 ODD = {
     "no BN at all": {"variants": "none"},
     "diverged": {"lr": 100, "optimizer": "sgd", "activation": "relu"},
+    "no numbers": {},
     "cumulative average": {"momentum": None},
     "single images": {"variants": "note", "batch_size": 1},
     "without weights": {"steps": 12},
@@ -332,6 +335,8 @@ def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
         trainer.on_checkpoint = writer.checkpoint
         while not trainer.done:
             trainer.step()
+            if name == "no numbers" and trainer.step_count == 12:
+                nn.init.constant_(trainer.runs["builtin"].model.conv[0].weight, math.nan)
         trainer.finish()
         if config.steps > 12:
             trainer.checkpoint()

@@ -6,6 +6,7 @@ from bnviz.i18n import _
 from bnviz.ui import memory_chain, memory_lab, process_growth, saved
 from bnviz.ui.board import plainly
 from bnviz.ui.registry import lab
+from bnviz.ui.sessions import session_id
 from bnviz.ui.warm import warm_up
 
 TICK_S = 1.0
@@ -37,7 +38,7 @@ ticking = TICK_S if lab().going_on else None
 def the_experiment() -> None:
     """Controls, prediction, measurement, cuts, and what holds it all."""
     if lab().experiment is not None:
-        lab().experiment.watch()
+        lab().experiment.watch(session_id())
     memory_lab.controls()
     with plainly():
         config = memory_lab.chosen()

@@ -51,10 +51,11 @@ def main() -> None:
 
 def record_riddles() -> None:
     """The riddles on the recorded run, which is to be recorded before."""
-    found = {
+    found: dict[str, object] = {
         measure.__name__: measure(recorded_run(), VARIANT, STEP).to_dict("records")
         for measure in (estimator_accuracies, accuracy_by_batch_size)
     }
+    found["made"] = made("python -m scripts.record_note riddles")
     RIDDLES_FILE.write_text(json.dumps(found, indent=1) + "\n")
 
 

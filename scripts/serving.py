@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 20.0
@@ -49,6 +51,10 @@ class AppServer:
             except OSError:  # refused, or reset while it is starting
                 time.sleep(0.1)
         raise RuntimeError(f"The app did not start:\n{self.log.read_text()}")
+
+    def memory(self) -> int:
+        """What its process takes, in bytes (resident set size)."""
+        return psutil.Process(self._process.pid).memory_info().rss
 
     def end(self) -> int:
         """Ask it to end, as Ctrl+C does; returns its exit status."""

@@ -149,13 +149,13 @@ WORDS = {nn.Sigmoid: "sigmoid", nn.ReLU: "ReLU", Halving: "pooling"}
 def layer_names(model: nn.Module) -> dict[nn.Module, str]:
     """A name for each module: its path, or in a LeNet the weights it belongs to and what it is.
 
-    ``conv1``, ``conv1 BN``, ``conv1 sigmoid``, …, ``fc3``; the model itself is called by its class.
+    ``conv1``, ``conv1 BN``, ``conv1 sigmoid``, …, ``out``; the model itself is called by its class.
     """
     names = {module: path or type(model).__name__ for path, module in model.named_modules()}
     if not isinstance(model, LeNet):
         return names
     norms = list(model.norm_layers().values())
-    weights, current = iter([*model.norm_layers(), "fc3"]), ""
+    weights, current = iter([*model.norm_layers(), "out"]), ""
     for module in (*model.conv, *model.fc):
         if isinstance(module, nn.Conv2d | nn.Linear):
             names[module] = current = next(weights)
@@ -208,13 +208,8 @@ class StepMemory:
     @property
     def peak_phase(self) -> str:
         """In which of PHASES the peak falls."""
-        return PHASES[self.peak_index]
-
-    @property
-    def peak_index(self) -> int:
-        """Its place among PHASES."""
         at = self.curve["at"].iloc[int(self.curve["bytes"].to_numpy().argmax())]
-        return min(int(at), len(PHASES) - 1)
+        return PHASES[min(int(at), len(PHASES) - 1)]
 
 
 def peak_of_a_step(

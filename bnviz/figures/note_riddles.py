@@ -36,12 +36,12 @@ def kept_by_way(frame: pd.DataFrame) -> Figure:
                 "text": [f"{value:,.2f} MiB" if value else "0" for value in size],
                 "textposition": ["inside" if value else "outside" for value in size],
                 "name": _("kept by a test batch"),
-                "hovertemplate": f"%{{y}}<br>{_(QUANTITIES['kept_by_batch'].label)} %{{x:,.3f}} MiB<extra></extra>",
+                "hovertemplate": f"%{{y}}<br>{_(QUANTITIES['kept_batch'].label)} %{{x:,.3f}} MiB<extra></extra>",
                 "showlegend": False,
             }
         ],
         {
-            "xaxis": axis("kept_by_batch", rangemode="tozero"),
+            "xaxis": axis("kept_batch", rangemode="tozero"),
             "yaxis": axis("way", autorange="reversed", automargin=True, type="category"),
         },
     )  # fmt: skip

@@ -14,7 +14,7 @@ MIB = 2**20
 # Bottom to top: what all variants keep alike, then what their BN layers keep.
 BLOCKS = ("conv1", "conv2", "fc", "conv1 BN", "conv2 BN", "fc BN")
 _STRENGTH = dict(zip(BLOCKS, (0.5, 0.35, 0.2, 0.6, 0.45, 0.3), strict=True))  # words are read on it
-PHASE_NAMES = (N_("forward"), N_("backward"), N_("update"))
+PHASE_NAMES = {"forward": N_("forward"), "backward": N_("backward"), "update": N_("update")}
 
 
 def block_of(layer: str) -> str:
@@ -141,7 +141,7 @@ def _phases() -> dict[str, Any]:
         "step_part",
         range=[0, len(PHASE_NAMES)],
         tickvals=[k + 0.5 for k in range(len(PHASE_NAMES))],
-        ticktext=[_(name) for name in PHASE_NAMES],
+        ticktext=[_(name) for name in PHASE_NAMES.values()],
         showgrid=False,
     )
 

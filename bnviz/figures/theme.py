@@ -145,7 +145,6 @@ QUANTITIES: dict[str, Quantity] = {
     "growth": Quantity(N_("growth, log scale"), N_("KiB a step"), ",.3g"),
     "batch_size_log": Quantity(N_("batch size, log scale"), "", ",d"),
     "way": Quantity(N_("how the test is run"), "", ""),
-    "kept_by_batch": Quantity(N_("tensors kept by a test batch"), "MiB", ",.2f"),
     "estimator": Quantity(N_("running statistics"), "", ""),
     "test_batch": Quantity(N_("test batch size, log scale"), "", "d"),
     "quirk": Quantity(N_("quirk that is on"), "", ""),

@@ -40,8 +40,10 @@ from bnviz.train.steps import (
     resolve_device,
 )
 
-UNWATCHED_S = 60.0
-"""An experiment that nobody looks at ends after this long, and frees what it holds."""
+CLOSED_S = 10.0
+"""An experiment ends so long after the last page that showed it was closed, and frees what it holds."""
+UNWATCHED_S = 600.0
+"""A page that is open but has not shown it for so long counts as closed."""
 WAITS_S = 20.0
 GIVE_WAY_S = 0.25
 SLACK_MIB = 512
@@ -52,10 +54,17 @@ class Experiment:
     """One run of a LeakConfig. `run` does it; the other methods are for the page's thread.
 
     With `hold` the chain stays alive after the last step, to be looked at and cut, until somebody
-    ends it or nobody looks any more.
+    ends it or nobody looks any more: `connected` says whether the page of a viewer is still open.
     """
 
-    def __init__(self, config: LeakConfig, dataset: Dataset | None = None, *, hold: bool = False):
+    def __init__(
+        self,
+        config: LeakConfig,
+        dataset: Dataset | None = None,
+        *,
+        hold: bool = False,
+        connected: Callable[[str], bool] = lambda _viewer: False,
+    ):
         self.config = config
         self.state = "preparing"
         self.reason = ""
@@ -85,7 +94,9 @@ class Experiment:
         self._wake = threading.Condition()
         self._asked: deque[tuple[Callable[[], Any], Future]] = deque()
         self._stop = self._paused = False
-        self._watched = self._rests_until = time.monotonic()
+        self._connected = connected
+        self._viewers: dict[str, float] = {}  # when each last looked
+        self._seen = self._rests_until = time.monotonic()
         self._process = psutil.Process()
 
     # ---- the page's side -------------------------------------------------------------------------
@@ -95,11 +106,11 @@ class Experiment:
         """Whether it holds nothing any more."""
         return self.state == "ended"
 
-    def watch(self) -> None:
+    def watch(self, viewer: str) -> None:
         """Somebody looks: it stays, and rests for a moment, so that page and browser can draw."""
-        self._watched = time.monotonic()
-        if self._watched > self._rests_until + 3 * GIVE_WAY_S:  # however many look
-            self._rests_until = self._watched + GIVE_WAY_S
+        self._seen = self._viewers[viewer] = now = time.monotonic()
+        if now > self._rests_until + 3 * GIVE_WAY_S:  # however many look
+            self._rests_until = now + GIVE_WAY_S
 
     def pause(self, paused: bool) -> None:
         """Rest after the present step, or go on."""
@@ -222,10 +233,8 @@ class Experiment:
             self._obey()
             if self._stop:
                 self.reason = _("It was ended by hand, and its graph freed.")
-            elif self._hold and time.monotonic() - self._watched > UNWATCHED_S:
-                self.reason = _(
-                    "Nobody looked for {s:.0f} s, so it ended and freed its graph."
-                ).format(s=UNWATCHED_S)
+            elif self._hold and self._left_alone():
+                self.reason = _("Its page was closed or left, so it ended and freed its graph.")
             left = 1.0 if self._paused else self._rests_until - time.monotonic()
             if self.reason or left <= 0:
                 break
@@ -236,6 +245,13 @@ class Experiment:
                     self._wake.wait(timeout=left)
         self.state = "running"
         return bool(self.reason)
+
+    def _left_alone(self) -> bool:
+        now = time.monotonic()
+        looked = list(self._viewers.items())  # the pages' threads add to it
+        if any(now - at < UNWATCHED_S and self._connected(viewer) for viewer, at in looked):
+            self._seen = now
+        return now - self._seen > CLOSED_S
 
     def _spent(self, step: int) -> str:
         return _(
@@ -336,10 +352,14 @@ class Experiment:
 
 
 class Lab:
-    """The one experiment of a process: it may hold much memory, so there is no second beside it."""
+    """The one experiment of a process: it may hold much memory, so there is no second beside it.
 
-    def __init__(self) -> None:
+    `connected` says of a viewer (see `Experiment.watch`) whether its page is still open.
+    """
+
+    def __init__(self, connected: Callable[[str], bool]) -> None:
         self._lock = threading.Lock()
+        self._connected = connected
         self.experiment: Experiment | None = None
         self.measurement: Measurement | None = None
 
@@ -366,7 +386,7 @@ class Lab:
                         steps=self.experiment.config.steps,
                     )
                 )
-            experiment = Experiment(config, hold=True)
+            experiment = Experiment(config, hold=True, connected=self._connected)
 
             def work(progress: Progress) -> Experiment:
                 leave_one_core_free()

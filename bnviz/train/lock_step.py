@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bnviz import data
 from bnviz.analysis.memory import release
+from bnviz.analysis.saved import layer_names
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
@@ -25,7 +26,7 @@ from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS
 from bnviz.train.measurements import Progress, unheard
 from bnviz.train.quirk_settings import QUIRKY, side_config, side_parts
-from bnviz.train.schema import LAYERS, WEIGHT_LAYERS
+from bnviz.train.schema import LAYERS
 from bnviz.train.steps import (
     Images,
     batches,
@@ -49,7 +50,7 @@ class Place(NamedTuple):
     kind: str
     """One of KINDS."""
     layer: str
-    """``conv1``, ``conv1 BN``, ``conv1 activation``, ``conv1 pooling``, …, ``out``, ``loss``."""
+    """``conv1``, ``conv1 BN``, ``conv1 sigmoid``, ``conv1 pooling``, …, ``out``, ``loss``."""
     tensor: str
     """``output``, ``weight``, ``bias``, ``running_mean``, ``running_var``, or either of the last
     two followed by ``after test()``."""
@@ -162,7 +163,7 @@ class _Side:
         self._variant, _setting = side_parts(name)
         self._model = build_model(config, self._variant, images.train.device)
         self._optimizer = build_optimizer(config, self._model, images.train.device)
-        self._layers = _layer_names(self._model)
+        self._layers = _layers(self._model)
 
     def state(self) -> dict[Place, Tensor]:
         """Parameters and statistics."""
@@ -203,19 +204,10 @@ class _Side:
         return found
 
 
-def _layer_names(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers in order of execution, each by what it follows and what it is."""
-    words = {"Sigmoid": "activation", "ReLU": "activation", "Halving": "pooling"}
-    names, own = iter(WEIGHT_LAYERS), ""
-    found: dict[str, nn.Module] = {}
-    leaves: list[nn.Module] = [m for m in model.modules() if not list(m.children())]
-    for module in leaves:
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            own = next(names)
-            found[own] = module
-        else:
-            found[f"{own} {words.get(type(module).__name__, 'BN')}"] = module
-    return found
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers in order of execution."""
+    named = layer_names(model).items()
+    return {name: module for module, name in named if not list(module.children())}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -31,11 +32,21 @@ def recorded_log() -> Replay:
     return Replay.from_json(LOG_FILE.read_text())
 
 
+@dataclass(frozen=True)
+class RecordedRiddles:
+    """What `bnviz.train.riddles` measures on the recorded run."""
+
+    estimator_accuracies: pd.DataFrame
+    accuracy_by_batch_size: pd.DataFrame
+    made: dict[str, str]
+
+
 @cache
-def recorded_riddles() -> dict[str, pd.DataFrame]:
-    """What `bnviz.train.riddles` measures on the recorded run, by the name of the function."""
+def recorded_riddles() -> RecordedRiddles:
+    """Those of VARIANT at STEP."""
     document = json.loads(RIDDLES_FILE.read_text())
-    return {name: pd.DataFrame(rows) for name, rows in document.items()}
+    made = document.pop("made")
+    return RecordedRiddles(**{n: pd.DataFrame(rows) for n, rows in document.items()}, made=made)
 
 
 def made(command: str) -> dict[str, str]:

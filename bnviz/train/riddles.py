@@ -81,8 +81,8 @@ def estimator_accuracies(
     """Accuracy in eval mode at a checkpoint with the statistics of each of ESTIMATORS.
 
     One row each: estimator (a momentum as text, ``none`` for the mean of all batches,
-    ``population``), accuracy (0 to 1, on the first IMAGES test images) and its standard_error. The
-    population is that of the first POPULATION_IMAGES training images at the weights of the step.
+    ``population``), accuracy (0 to 1, on the first IMAGES test images), its standard_error, and
+    images. The population is that of the first POPULATION_IMAGES training images at the weights of the step.
     Raises ConfigError and RunError as `compare_estimators`.
     """
     whole = dataset or data.load(run.config.dataset)
@@ -95,10 +95,10 @@ def estimator_accuracies(
     count = min(IMAGES, len(whole.test_labels))
     return pd.DataFrame(
         [
-            (str(row["momentum"]), row["accuracy"], standard_error(row["accuracy"], count))
+            (str(row["momentum"]), row["accuracy"], standard_error(row["accuracy"], count), count)
             for row in found
         ],
-        columns=["estimator", "accuracy", "standard_error"],
+        columns=["estimator", "accuracy", "standard_error", "images"],
     )
 
 

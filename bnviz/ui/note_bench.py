@@ -1,6 +1,7 @@
 """The bug bench on the page: recorded at once, measured here when the reader asks."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -33,6 +34,19 @@ MEASURES = {
     "var_drift": N_("drift of running variances"),
     "ms": N_("time of a step"),
 }
+COLUMNS = {
+    "eval_accuracy": (N_("eval, %"), "%.2f", N_("Accuracy in eval mode on all test images; mean over the seeds.")),
+    "train_accuracy": (N_("train, %"), "%.2f", N_("Accuracy in train mode on all test images, in batches of 16.")),
+    "reloaded_accuracy": (N_("reloaded, %"), "%.2f", N_("Eval mode after state_dict went into a new network.")),
+    "printed_accuracy": (N_("printed, %"), "%.2f", N_("As test() prints it, on 500 test images.")),
+    "train_loss": (N_("loss"), "%.4f", N_("Mean cross-entropy of the last 100 training steps, in nats.")),
+    "printed_loss": (N_("printed loss"), "%.4f", N_("As the note prints it, since the test before.")),
+    "kept": (N_("kept, MiB"), "%.2f", N_("Tensors that the running statistics keep alive at the end.")),
+    "mean_drift": (N_("mean off, σ"), "%.3f", N_("Root mean square distance of the running means from the population's.")),
+    "var_drift": (N_("variance off, %"), "%.1f", N_("The same of the running variances, relative to the population's.")),
+    "ms": (N_("ms a step"), "%.2f", N_("Median time of a training step.")),
+}  # fmt: skip
+"""Columns of the matrix: label, format, help."""
 
 
 def bench_key(seeds: str, steps: int) -> Key:
@@ -175,8 +189,12 @@ def show(bench: "Bench") -> None:
     )
 
 
-def table_of(bench: "Bench") -> pd.DataFrame:
-    """Means over the seeds, one row a setting, in the units of the table."""
+def table_of(bench: "Bench", spread_of: Collection[str] = ("eval_accuracy",)) -> pd.DataFrame:
+    """Means over the seeds, one row a setting, in the units of the table.
+
+    Behind each measure in `spread_of` stands its standard deviation over the seeds, where there is
+    more than one.
+    """
     frame = bench.frame.assign(
         kept=bench.frame["kept_bytes"] / MIB,
         **{
@@ -185,41 +203,43 @@ def table_of(bench: "Bench") -> pd.DataFrame:
         },
         var_drift=100 * bench.frame["var_drift"].astype(float),
     )
-    columns = ["eval_accuracy", "train_accuracy", "reloaded_accuracy", "printed_accuracy",
-               "train_loss", "printed_loss", "kept", "mean_drift", "var_drift", "ms"]  # fmt: skip
-    means = frame.groupby("setting", sort=False)[columns].mean()
-    spread = frame.groupby("setting", sort=False)["eval_accuracy"].std(ddof=1)
-    if len(bench.seeds) > 1:
-        means.insert(1, "eval_spread", spread)
-    means.insert(0, "quirk", [_(LABELS.get(str(s), str(s))) for s in means.index])
-    return means.reset_index(drop=True)
+    by_setting = frame.groupby("setting", sort=False)[list(COLUMNS)]
+    both = by_setting.mean().join(by_setting.std(ddof=1).add_suffix("_spread"))
+    several = len(bench.seeds) > 1
+    shown = [
+        column
+        for name in COLUMNS
+        for column in (name, f"{name}_spread")
+        if column == name or (several and name in spread_of)
+    ]
+    table = both[shown]
+    table.insert(0, "quirk", [_(LABELS.get(str(s), str(s))) for s in table.index])
+    return table.reset_index(drop=True)
 
 
 def matrix(bench: "Bench") -> None:
     """The table, which sorts by a click on a column."""
-
-    def number(label: str, form: str, text: str):  # type: ignore[no-untyped-def]
-        return st.column_config.NumberColumn(label, format=form, help=text)
-
+    every = st.toggle(
+        _("Spread of every measure"), key="bench_spread", bind="query-params",
+        disabled=len(bench.seeds) < 2,
+        help=_("Behind each column its standard deviation over the seeds."),
+    )  # fmt: skip
+    config: dict[str, Any] = {
+        "quirk": st.column_config.TextColumn(_("quirk that is on"), pinned=True)
+    }
+    for name, (label, form, text) in COLUMNS.items():
+        config[name] = st.column_config.NumberColumn(_(label), format=form, help=_(text))
+        config[f"{name}_spread"] = st.column_config.NumberColumn(
+            _("± seeds"),
+            format=form,
+            help=_("Standard deviation of the column before over the seeds."),
+        )
     st.dataframe(
-        table_of(bench),
+        table_of(bench, COLUMNS) if every else table_of(bench),
         hide_index=True,
         height="content",
-        column_config={
-            "quirk": st.column_config.TextColumn(_("quirk that is on"), pinned=True),
-            "eval_accuracy": number(_("eval, %"), "%.2f", _("Accuracy in eval mode on all test images; mean over the seeds.")),
-            "eval_spread": number(_("± seeds"), "%.2f", _("Standard deviation of the column before over the seeds.")),
-            "train_accuracy": number(_("train, %"), "%.2f", _("Accuracy in train mode on all test images, in batches of 16.")),
-            "reloaded_accuracy": number(_("reloaded, %"), "%.2f", _("Eval mode after state_dict went into a new network.")),
-            "printed_accuracy": number(_("printed, %"), "%.2f", _("As test() prints it, on 500 test images.")),
-            "train_loss": number(_("loss"), "%.4f", _("Mean cross-entropy of the last 100 training steps, in nats.")),
-            "printed_loss": number(_("printed loss"), "%.4f", _("As the note prints it, since the test before.")),
-            "kept": number(_("kept, MiB"), "%.2f", _("Tensors that the running statistics keep alive at the end.")),
-            "mean_drift": number(_("mean off, σ"), "%.3f", _("Root mean square distance of the running means from the population's.")),
-            "var_drift": number(_("variance off, %"), "%.1f", _("The same of the running variances, relative to the population's.")),
-            "ms": number(_("ms a step"), "%.2f", _("Median time of a training step.")),
-        },
-    )  # fmt: skip
+        column_config=config,
+    )
     for row in bench.frame[bench.frame["stopped"] != ""].to_dict("records"):
         st.info(f"{_(LABELS.get(row['setting'], row['setting']))}, {row['seed']}: {row['stopped']}")
 

@@ -1,5 +1,7 @@
 """The note's three riddles: a short answer each, with a figure that answers to a slider."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -25,6 +27,9 @@ from bnviz.ui.measuring import newest_checkpoint
 from bnviz.ui.registry import jobs
 from bnviz.ui.runs import RunView, view
 from bnviz.ui.state import momentum_slider
+
+if TYPE_CHECKING:
+    from bnviz.train.note_recorded import RecordedRiddles
 
 MIB, GB = 2**20, 1e9
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -103,6 +108,12 @@ def on_the_run(run: RunView) -> None:
             step = _newest(run, variant)
             _averages(run, variant, step)
             _modes(run, variant, step)
+            if recorded := _recorded(run.id, variant, step):
+                st.caption(
+                    _("Accuracies recorded with: {command} ({date}, {machine}).").format(
+                        **recorded.made
+                    )
+                )
         if run.is_left():
             st.rerun()
 
@@ -161,14 +172,14 @@ def _channel_controls() -> tuple[str, int]:
 def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
     """`estimator_accuracies` of a run by its id; a repeat is instant, and so is the recorded run."""
     if recorded := _recorded(run_id, variant, step):
-        return recorded["estimator_accuracies"]
+        return recorded.estimator_accuracies
     from bnviz.train.riddles import estimator_accuracies
 
     jobs().give_way(2.0)
     return estimator_accuracies(view(run_id).source, variant, step)
 
 
-def _recorded(run_id: str, variant: str, step: int) -> dict[str, pd.DataFrame] | None:
+def _recorded(run_id: str, variant: str, step: int) -> "RecordedRiddles | None":
     """What is shipped, if it is of these weights."""
     from bnviz.train.note_recorded import STEP, VARIANT, recorded_riddles
 
@@ -199,18 +210,12 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
             "of all batches, {torch:.1%} at m = 0.1, {note:.1%} at the note's 0.9; {population:.1%} "
             "with the population at these weights. Bars are standard errors."
         ).format(
-            label=run.labels[variant], step=step, images=_images(frame), mean=by_name["none"],
+            label=run.labels[variant], step=step, images=int(frame["images"].iloc[0]), mean=by_name["none"],
             torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
         ),
         alt=_("Accuracy in eval mode with the running statistics of five estimators"),
         height=HEIGHT,
     )  # fmt: skip
-
-
-def _images(frame: pd.DataFrame) -> int:
-    """How many images an accuracy with that standard error was measured on."""
-    row = frame[frame["standard_error"] > 0].iloc[0]
-    return round(row["accuracy"] * (1 - row["accuracy"]) / row["standard_error"] ** 2)
 
 
 def channel_card(
@@ -275,7 +280,7 @@ def _modes(run: RunView, variant: str, step: int) -> None:
 def by_size(run_id: str, variant: str, step: int) -> pd.DataFrame:
     """`accuracy_by_batch_size` of a run by its id; a repeat is instant, and so is the recorded run."""
     if recorded := _recorded(run_id, variant, step):
-        return recorded["accuracy_by_batch_size"]
+        return recorded.accuracy_by_batch_size
     from bnviz.train.riddles import accuracy_by_batch_size
 
     jobs().give_way(2.0)

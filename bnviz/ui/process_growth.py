@@ -18,15 +18,14 @@ from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
 from bnviz.ui.registry import measurements
+from bnviz.ui.words import size_words
 
-KIB = 2**10
 KEY: Key = ("memory", "process_growth")
 SPOKEN_OF = 64
 """The batch size that the sentences name."""
-TITLES = {
-    "train": N_("Training steps keep next to no tensors, and the process grows all the same"),
-    "test": N_("Test batches keep their tensors, and the process grows by about as much"),
-}
+KINDS = ("train", "test")
+FAR_MORE = 3
+"""The process grows far more than its tensors when it is by so many times."""
 ALT = N_("Growth a step of tensors and of process memory over batch sizes, both on log scales")
 
 
@@ -45,7 +44,7 @@ def section() -> None:
         explain()
         frame = recorded().frame if measured is None else measured
         board(
-            [card(frame, kind) for kind in TITLES], key="process_growth_cards",
+            [card(frame, kind) for kind in KINDS], key="process_growth_cards",
             revision="recorded" if measured is None else "measured",
         )  # fmt: skip
         st.caption(origin(measured))
@@ -104,7 +103,7 @@ def card(frame: pd.DataFrame, kind: str) -> Card:
     rows = frame[frame["kind"] == kind]
     return Card(
         key=f"growth_{kind}",
-        title=_(TITLES[kind]),
+        title=title(rows, kind),
         figure=growth_over_batch_sizes(rows),
         sentence=sentence(rows),
         alt=_(ALT),
@@ -112,26 +111,42 @@ def card(frame: pd.DataFrame, kind: str) -> Card:
     )
 
 
-def sentence(rows: pd.DataFrame) -> str:
-    """What the figure shows at SPOKEN_OF, or at the largest batch size where that is missing."""
+def _spoken_of(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Without and with the threshold, at SPOKEN_OF, or the largest batch size where that is missing."""
     sizes = set(rows["batch_size"])
     batch_size = SPOKEN_OF if SPOKEN_OF in sizes else max(sizes)
     at = rows[rows["batch_size"] == batch_size]
     default, apart = (at[at["threshold"] == on].iloc[0] for on in (False, True))
+    return default, apart
+
+
+def title(rows: pd.DataFrame, kind: str) -> str:
+    """What is to be seen, by the numbers."""
+    default, _apart = _spoken_of(rows)
+    more = default["rss_bytes"] > FAR_MORE * default["tensor_bytes"]
+    if kind == "train":
+        return (
+            _("Training steps: the process grows far more than the tensors it keeps")
+            if more
+            else _("Training steps: the process grows about as much as its tensors")
+        )
+    return (
+        _("Test batches: the process grows far more than the tensors it keeps")
+        if more
+        else _("Test batches: the process grows about as much as its tensors")
+    )
+
+
+def sentence(rows: pd.DataFrame) -> str:
+    """What the figure shows at one batch size."""
+    default, apart = _spoken_of(rows)
     return _(
         "At batch {batch} a step keeps {tensors} of tensors and {nodes:,.0f} nodes; the process "
         "grows by {default}, and with large blocks mapped apart by {apart}."
     ).format(
-        batch=batch_size,
-        tensors=size_text(default["tensor_bytes"]),
+        batch=default["batch_size"],
+        tensors=size_words(default["tensor_bytes"]),
         nodes=default["nodes"],
-        default=size_text(default["rss_bytes"]),
-        apart=size_text(apart["rss_bytes"]),
+        default=size_words(default["rss_bytes"]),
+        apart=size_words(apart["rss_bytes"]),
     )
-
-
-def size_text(size: float) -> str:
-    """Bytes below a KiB, else KiB."""
-    if abs(size) < KIB:
-        return _("{bytes:,.0f} bytes").format(bytes=size)
-    return _("{size:,.0f} KiB").format(size=size / KIB)

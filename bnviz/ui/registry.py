@@ -10,6 +10,7 @@ import streamlit as st
 from bnviz.train.jobs import Jobs
 from bnviz.train.measurements import Measurements
 from bnviz.train.momentum_map import KeptMaps
+from bnviz.ui.sessions import is_connected
 
 if TYPE_CHECKING:
     from bnviz.train.leak import Lab
@@ -32,7 +33,7 @@ def lab() -> "Lab":
     """The memory experiment: one in a process, whoever looks."""
     from bnviz.train.leak import Lab
 
-    return Lab()
+    return Lab(is_connected)
 
 
 @st.cache_resource

@@ -13,6 +13,7 @@ from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.ui.board import board, plainly
 from bnviz.ui.live import Card
+from bnviz.ui.words import size_words
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bnviz.analysis.saved import StepMemory
     from bnviz.config import RunConfig
 
-MIB, KIB = 2**20, 2**10
 BATCH_SIZES = [2, 4, 8, 16, 32, 64, 128, 256, 512]
 KINDS = {
     "parameter": N_("no, a weight"),
@@ -110,17 +110,12 @@ def metrics(made: pd.Series) -> None:
     with st.container(horizontal=True, gap="small"):
         for variant in VARIANTS:
             kept = int(made[variant])
-            value = f"{in_mib(kept)} MiB"
+            value = size_words(kept)
             if VARIANTS[variant].hand_written:
                 value = _("{value}, {ratio:.2f} ×").format(
                     value=value, ratio=kept / made["builtin"]
                 )
             st.metric(_(LABELS[variant]), value, border=True, help=help_text.format(bytes=kept))
-
-
-def in_mib(size: float) -> str:
-    """A size in MiB with three digits."""
-    return f"{size / MIB:.3g}" if size < 100 * MIB else f"{size / MIB:,.0f}"
 
 
 def kept_card(tensors: pd.DataFrame, batch_size: int) -> Card:
@@ -134,15 +129,15 @@ def kept_card(tensors: pd.DataFrame, batch_size: int) -> Card:
         title=_("Written out, BN keeps three tensors where one is enough"),
         figure=bytes_by_layer(made, {key: _(label) for key, label in LABELS.items()}),
         sentence=_(
-            "nn.BatchNorm keeps {builtin} MiB at batch {batch}, the hand-written layer "
+            "nn.BatchNorm keeps {builtin} at batch {batch}, the hand-written layer "
             "{composite:.2f} times that, the fused one {fused:.2f} times. Grey is what the other "
-            "layers keep in all of them; weights and images, {anyway} MiB, live anyway."
+            "layers keep in all of them; weights and images, {anyway}, live anyway."
         ).format(
-            builtin=in_mib(kept["builtin"]),
+            builtin=size_words(kept["builtin"]),
             batch=batch_size,
             composite=kept["composite"] / kept["builtin"],
             fused=kept["fused"] / kept["builtin"],
-            anyway=in_mib(anyway),
+            anyway=size_words(anyway),
         ),
         alt=_("Bytes kept for the backward pass, by layer, one bar for each kind of BN"),
         height=380,
@@ -163,14 +158,14 @@ def step_card(steps: "dict[str, StepMemory]", batch_size: int) -> Card:
             {key: _(label) for key, label in LABELS.items()},
         ),
         sentence=_(
-            "At batch {batch} the hand-written layer's step peaks at {composite} MiB, in {where}, "
-            "nn.BatchNorm's at {builtin} MiB, in {there}. After the update {note} bytes stay with the note's "
+            "At batch {batch} the hand-written layer's step peaks at {composite}, in {where}, "
+            "nn.BatchNorm's at {builtin}, in {there}. After the update {note} bytes stay with the note's "
             "layer, {rest} with nn.BatchNorm."
         ).format(
             batch=batch_size,
-            composite=in_mib(composite.peak),
+            composite=size_words(composite.peak),
             where=where(composite),
-            builtin=in_mib(builtin.peak),
+            builtin=size_words(builtin.peak),
             there=where(builtin),
             note=steps["note"].end,
             rest=builtin.end,
@@ -185,7 +180,7 @@ def step_card(steps: "dict[str, StepMemory]", batch_size: int) -> Card:
 
 def where(step: "StepMemory") -> str:
     """What was at work at the peak: the autograd node, or the phase outside of backward."""
-    return step.peak_operation or _(PHASE_NAMES[step.peak_index])
+    return step.peak_operation or _(PHASE_NAMES[step.peak_phase])
 
 
 def tensor_table(tensors: pd.DataFrame) -> None:

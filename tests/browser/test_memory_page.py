@@ -1,6 +1,7 @@
 """Memory: predict, run, cut, leave and return."""
 
 import re
+import time
 
 import pytest
 from onscreen import (
@@ -21,6 +22,7 @@ from playwright.sync_api import expect
 
 PATH = "/memory"
 ENDLESS = 900_000
+MIB = 2**20
 
 
 def metric(page, label):
@@ -42,6 +44,13 @@ def wait_for_more_steps(page):
                          return said && Number(said[1].replaceAll(",", "")) > before; }""",
         arg=before,
     )  # fmt: skip
+
+
+def expect_within(seconds, condition):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)  # polling another process
 
 
 @pytest.fixture
@@ -116,6 +125,20 @@ def test_leaving_and_returning_and_another_tab_find_it_going_on(running, new_con
     visit(other, PATH)
     expect(button(other, "mem_run")).to_be_disabled()
     wait_for_more_steps(other)
+
+
+def test_a_closed_tab_ends_the_experiment_and_frees_what_it_held(new_context, server):
+    context = new_context()
+    page = context.new_page()
+    visit(page, PATH, mem_batch=512, mem_share=100, mem_steps=10, mem_budget=2048)
+    button(page, "mem_run").click()
+    expect(page.get_by_text("the chain is alive until you end it")).to_be_visible()
+    held = server.memory()
+    context.close()
+    expect_within(30, lambda: held - server.memory() > 300 * MIB)
+    again = new_context().new_page()
+    visit(again, PATH)
+    expect(again.get_by_text("Ended after 10 steps. Its page was closed")).to_be_visible()
 
 
 def test_a_click_on_a_batch_opens_its_graph(running):

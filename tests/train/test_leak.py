@@ -27,7 +27,7 @@ def config(**changes):
 
 @pytest.fixture
 def lab():
-    made = Lab()
+    made = Lab(lambda viewer: viewer != "closed")
     yield made
     made.end()
 
@@ -178,12 +178,28 @@ def test_ten_experiments_at_one_gib_leave_the_process_as_large_as_one(lab):
     assert max(sizes) - sizes[0] < 200, sizes
 
 
-def test_nobody_looking_ends_it_and_frees_it(lab, monkeypatch):
-    monkeypatch.setattr(leak, "UNWATCHED_S", 0.3)
+@pytest.mark.parametrize("viewer", [None, "closed"])
+def test_a_page_that_is_closed_ends_it_and_frees_it(viewer, lab, monkeypatch):
+    monkeypatch.setattr(leak, "CLOSED_S", 0.3)
     experiment = lab.start(config(steps=1_000_000))
+    if viewer:
+        experiment.watch(viewer)
     until(lambda: experiment.ended)
-    assert "Nobody looked" in experiment.reason
+    assert "closed or left" in experiment.reason
     assert experiment.kept_bytes == 0
+
+
+def test_an_open_page_keeps_it_until_it_has_not_shown_it_for_long(lab, monkeypatch):
+    """In a tab that is out of sight a browser lets the page tick once a minute at most."""
+    monkeypatch.setattr(leak, "CLOSED_S", 0.1)
+    experiment = lab.start(config(steps=1_000_000))
+    experiment.watch("another page")
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 1)
+    assert experiment.state == "running"
+    monkeypatch.setattr(leak, "UNWATCHED_S", 0.1)
+    until(lambda: experiment.ended)
+    assert "closed or left" in experiment.reason
 
 
 def test_pause_keeps_the_chain_and_go_on_goes_on(lab):

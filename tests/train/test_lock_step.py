@@ -80,7 +80,7 @@ def test_everything_is_compared_in_the_order_in_which_it_comes_to_be(few):
     kinds = list(dict.fromkeys(frame[frame["kind"] != "buffer"]["kind"]))
     assert kinds == ["forward", "gradient", "parameter"]
     layers = list(frame[frame["kind"] == "forward"]["layer"])
-    assert layers[:5] == ["conv1", "conv1 BN", "conv1 activation", "conv1 pooling", "conv2"]
+    assert layers[:5] == ["conv1", "conv1 BN", "conv1 sigmoid", "conv1 pooling", "conv2"]
     assert layers[-2:] == ["out", "loss"]
     assert next(iter(frame[frame["kind"] == "gradient"]["layer"])) == "out"
     assert (frame["kind"] == "parameter").sum() == 2 * 5 + 2 * 4

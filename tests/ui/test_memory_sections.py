@@ -60,7 +60,7 @@ def test_the_section_speaks_of_the_chosen_batch_size():
     assert not app.exception
     values = {metric.label: metric.value for metric in app.metric}
     assert list(values) == [variant.label for variant in VARIANTS.values()]
-    assert values["nn.BatchNorm"] == "0.779 MiB"  # 817,044 bytes
+    assert values["nn.BatchNorm"] == "797.89 KiB"  # 817,044 bytes
     assert values["Hand-written BN"] == "1.35 MiB, 1.73 ×"  # 1,415,692 bytes
     kept, step = cards_of(app)
     assert "at batch 16, the hand-written layer 1.73 times" in kept["sentence"]
@@ -135,7 +135,7 @@ def test_axes_have_names_and_units(tensors, steps):
     frame = recorded().frame
     for card in (
         saved.kept_card(tensors, 16), saved.step_card(steps, 16),
-        *(process_growth.card(frame, kind) for kind in process_growth.TITLES),
+        *(process_growth.card(frame, kind) for kind in process_growth.KINDS),
     ):  # fmt: skip
         layout = go.Figure(card.figure).layout
         assert {layout.xaxis.title.text, layout.yaxis.title.text} <= KNOWN_AXES
@@ -177,7 +177,7 @@ def test_what_is_measured_here_takes_the_place_of_the_recorded(app, monkeypatch)
     wait()
     app.run()
     assert not app.exception
-    assert all("grows by 777 KiB" in card["sentence"] for card in cards_of(app))
+    assert all("grows by 777.00 KiB" in card["sentence"] for card in cards_of(app))
     assert app.caption[0].value.startswith("Measured on this machine")
     assert [b.key for b in app.button] == ["measure_again_process_growth"]
 
@@ -217,6 +217,16 @@ def test_the_lines_are_the_numbers_and_what_is_not_positive_is_left_out():
     assert pd.isna(apart.y[0]) and apart.y[1] == 1
 
 
-def test_sizes_are_written_with_their_unit():
-    assert process_growth.size_text(128) == "128 bytes"
-    assert process_growth.size_text(1_694_720) == "1,655 KiB"
+def test_the_title_says_how_far_the_process_is_beyond_its_tensors():
+    frame = pd.DataFrame(
+        {
+            "kind": ["train"] * 2,
+            "batch_size": [64] * 2,
+            "threshold": [False, True],
+            "nodes": [22.0] * 2,
+            "tensor_bytes": [1000.0] * 2,
+            "rss_bytes": [2000.0, 1000.0],
+        }
+    )
+    assert "about as much" in process_growth.card(frame, "train").title
+    assert "far more" in process_growth.card(frame.assign(rss_bytes=5000.0), "train").title

@@ -186,8 +186,14 @@ def test_the_matrix_has_a_row_a_setting_and_its_means(app):
     all_on = bench.frame[bench.frame["setting"] == "all"]
     shown = table[table["quirk"] == LABELS["all"]].iloc[0]
     assert shown["eval_accuracy"] == pytest.approx(100 * all_on["eval_accuracy"].mean())
-    assert shown["eval_spread"] == pytest.approx(100 * all_on["eval_accuracy"].std())
+    assert shown["eval_accuracy_spread"] == pytest.approx(100 * all_on["eval_accuracy"].std())
     assert shown["kept"] == pytest.approx(all_on["kept_bytes"].mean() / 2**20)
+    assert [name for name in table if name.endswith("_spread")] == ["eval_accuracy_spread"]
+    app.toggle(key="bench_spread").set_value(True).run()
+    wide = app.dataframe[0].value
+    assert list(wide)[1:] == [n for each in note_bench.COLUMNS for n in (each, f"{each}_spread")]
+    shown = wide[wide["quirk"] == LABELS["all"]].iloc[0]
+    assert shown["ms_spread"] == pytest.approx(all_on["ms"].std())
     for measure in note_bench.MEASURES:
         app.selectbox(key="bench_measure").set_value(measure).run()
         assert note_bench.MEASURES[measure] in cards(app)["bench_effect"]["title"]

@@ -185,7 +185,7 @@ def test_ctrl_c_stops_cleanly_and_prints_what_was_reached(tmp_path):
 @pytest.fixture
 def on_the_sample(sample, monkeypatch):
     """The recorded run is one on the full set, whose 70,000 images take longer."""
-    monkeypatch.setattr(cli.data, "load", lambda name: sample)
+    monkeypatch.setattr("bnviz.data.load", lambda name: sample)
 
 
 def test_replay_prints_an_entry_for_each_estimator_of_the_recorded_run(call, on_the_sample):

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "bnviz.figures": {"i18n"},
     "bnviz.train": {"errors", "i18n", "nn", "data", "config", "analysis"},
     "bnviz.ui": {"errors", "i18n", "nn", "data", "config", "analysis", "figures", "train"},
-    "bnviz.cli": {"errors", "i18n", "nn", "data", "config", "analysis", "train", "commands"},
+    "bnviz.cli": {"i18n", "commands"},
     "bnviz.commands": {"errors", "i18n", "nn", "data", "config", "analysis", "train"},
     "bnviz.__main__": {"cli"},
     "pages": {"errors", "i18n", "data", "config", "figures", "train", "analysis", "ui"},

@@ -1,4 +1,4 @@
-"""Commands with a module of their own; `bnviz.cli` has the others and puts all together."""
+"""The commands of ``python -m bnviz``; `bnviz.cli` puts them together."""
 
 from typing import NoReturn
 

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from bnviz.analysis.memory import GraphCensus, newer_nodes, saved_tensors
+from bnviz.analysis.graph import newer_nodes, saved_tensors
+from bnviz.analysis.memory import GraphCensus
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import ctypes
 import platform
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -28,6 +28,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from bnviz.analysis.graph import (
+    holding,
+    new_nodes,
+    newer_nodes,
+    next_number,
+    saved_bytes,
+    saved_tensors,
+    storage_of,
+)
 from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS
 
@@ -40,14 +49,6 @@ OUTSIDE = ""
 _STANDARD = frozenset(vars(nn.Module()))
 # What most attributes are, and what can hold no tensor.
 _PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device, partial})
-_LEAF_NUMBER = 2**62  # a leaf's AccumulateGrad has the largest number there is
-
-
-class Saved(NamedTuple):
-    """A tensor that a node saved for its backward pass."""
-
-    name: str
-    tensor: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Kept:
     def looks_like(self, nodes: Mapping[int, Any], begun: int) -> bool:
         """Whether each of `nodes` holds as much."""
         return all(
-            (node := nodes.get(begun + place)) is not None and _saved_bytes(node) == size
+            (node := nodes.get(begun + place)) is not None and saved_bytes(node) == size
             for place, size in self.held.items()
         )
 
@@ -116,9 +117,9 @@ class GraphCensus:
         self._names = {module: path for thing in held if isinstance(thing, nn.Module)
                        for path, module in thing.named_modules()}  # fmt: skip
         self._having = [m for m in self._modules if any(hasattr(m, n) for n in only or ())]
-        self.parameters = {_identity(p) for m in self._modules for p in m.parameters(False)}
+        self.parameters = {storage_of(p) for m in self._modules for p in m.parameters(False)}
         self._newest = -1
-        self._begun = _next_number()
+        self._begun = next_number()
         self._spans: list[tuple[int, str]] = []
         self._listened: list[tuple[nn.Module, Any, Any]] = []
         self._roots: set[int] = set()
@@ -140,7 +141,7 @@ class GraphCensus:
         something was detached or replaced, all is counted anew.
         """
         found = dict(self._graphs(*others))
-        nodes, border = _new_nodes(found.values(), self._newest)
+        nodes, border = new_nodes(found.values(), self._newest)
         if not border.issuperset(self._roots):
             self._recount(found)
         self.holders = tuple(found)
@@ -150,7 +151,7 @@ class GraphCensus:
         if older:  # made before anybody looked
             kept = self._count(older, 0, self._begun, ())
             self._add(Batch(0, self._begun, len(older), kept), older)
-        stop = _next_number()
+        stop = next_number()
         spans = tuple((number - self._begun, name) for number, name in self._spans)
         batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, stop, spans))
         if nodes:
@@ -230,9 +231,9 @@ class GraphCensus:
         self.close()
 
     def _noting(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._spans.append((_next_number(), name))
+        self._spans.append((next_number(), name))
         result = forward(*args, **kwargs)
-        self._spans.append((_next_number(), OUTSIDE))
+        self._spans.append((next_number(), OUTSIDE))
         return result
 
     def _count(self, nodes: Mapping[int, Any], start: int, stop: int, spans: Spans) -> Kept:
@@ -299,20 +300,9 @@ def _count(nodes: Mapping[int, Any], begun: int, spans: Spans, skip: set[int]) -
             if storage._cdata not in seen:
                 seen.add(storage._cdata)
                 sizes[key] += storage.nbytes()
-        if _holding(node):
-            held[place] = _saved_bytes(node)
+        if holding(node):
+            held[place] = saved_bytes(node)
     return Kept(sizes.total(), counts, sizes, spans, held)
-
-
-def _saved_bytes(node: Any) -> int:
-    """Bytes of what `saved_tensors` gives, without names: this is asked of each node at each look."""
-    size = 0
-    for name in _holding(node):
-        raw = getattr(node, name)
-        for entry in raw if type(raw) is tuple else (raw,):
-            if entry is not None and (tensor := entry.data) is not None:
-                size += tensor.untyped_storage().nbytes()
-    return size
 
 
 def census(*held: Any) -> GraphCensus:
@@ -349,70 +339,16 @@ def _graphs_in(value: Any, *path: str) -> Iterator[tuple[str, Any]]:
             yield from _graphs_in(entry, *path, str(number))
 
 
-def newer_nodes(roots: Iterable[Any], than: int) -> dict[int, Any]:
-    """All nodes behind `roots` with a number above `than`, by number; leaves are left out."""
-    return _new_nodes(roots, than)[0]
-
-
-def _new_nodes(roots: Iterable[Any], than: int) -> tuple[dict[int, Any], set[int]]:
-    """As `newer_nodes`; and the numbers of the older nodes at which the walk turned back."""
-    stack, found, border = list(roots), {}, set()
-    while stack:
-        node = stack.pop()
-        number = node._sequence_nr()
-        if number <= than:
-            border.add(number)
-        elif number < _LEAF_NUMBER and number not in found:
-            found[number] = node
-            stack += [function for function, _input in node.next_functions if function is not None]
-    return found, border
-
-
 def _layer(spans: Spans, place: int) -> str:
     """The layer that made the node of that place in its batch."""
     at = bisect_right(spans, place, key=lambda span: span[0]) - 1
     return spans[at][1] if at >= 0 else OUTSIDE
 
 
-def _next_number() -> int:
-    """The number that the next node of this thread will have."""
-    return torch._C._autograd._get_sequence_nr()
-
-
-def _identity(tensor: Tensor) -> int:
-    """Tells storages apart, also on the meta device, where all have the address 0."""
-    return tensor.untyped_storage()._cdata
-
-
 def _some(names: tuple[str, ...], count: int) -> str:
     shown = ", ".join(names[:count])
     left = len(names) - count
     return _("{names} and {n} more").format(names=shown, n=left) if left > 0 else shown
-
-
-_RAW = "_raw_saved_"
-_names: dict[Any, list[str]] = {}  # by type of node: the attributes that hold tensors
-
-
-def _holding(node: Any) -> list[str]:
-    """The attributes in which a node of this type may hold tensors."""
-    kind = type(node)
-    if kind not in _names:
-        _names[kind] = [name for name in dir(kind) if name.startswith(_RAW)]
-    return _names[kind]
-
-
-def saved_tensors(node: Any) -> list[Saved]:
-    """The tensors that an autograd node holds for its backward pass; none once that has freed them."""
-    found = []
-    for name in _holding(node):
-        raw = getattr(node, name)
-        for entry in raw if isinstance(raw, tuple) else (raw,):
-            # `data` is None once freed; `_saved_…` would raise instead, which takes 12 µs.
-            tensor = None if entry is None else entry.data
-            if tensor is not None:
-                found.append(Saved(name.removeprefix(_RAW), tensor))
-    return found
 
 
 def release(model: nn.Module) -> None:

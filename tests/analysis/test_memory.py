@@ -274,9 +274,9 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     from bnviz.analysis import memory
 
     visited = []
-    whole = memory._new_nodes
+    whole = memory.new_nodes
     monkeypatch.setattr(
-        memory, "_new_nodes", lambda *given: visited.append(whole(*given)) or visited[-1]
+        memory, "new_nodes", lambda *given: visited.append(whole(*given)) or visited[-1]
     )
 
     class Average(nn.Module):

@@ -1,7 +1,7 @@
 """The nodes of an autograd graph: their numbers, who leads to whom, and what each has saved.
 
 Autograd numbers the nodes of a thread in the order of their making
-(https://docs.pytorch.org/docs/stable/generated/torch.autograd.graph.Node.html).
+(the `seq` of https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.profiler.emit_nvtx).
 """
 
 from collections.abc import Iterable

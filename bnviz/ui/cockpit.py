@@ -131,49 +131,53 @@ def _setup() -> None:
         ),
     )
     with st.expander(_("More settings")):
-        st.number_input(
-            _("Epochs"), 1, 1000, 1, key="epochs", bind="query-params",
-            help=_("Passes over the training images."),
-        )  # fmt: skip
-        st.number_input(
-            _("Stop after steps (0 = whole epochs)"), 0, 10_000_000, 0, 100,
-            key="steps", bind="query-params", help=_("Optimizer steps instead of epochs."),
-        )  # fmt: skip
-        st.number_input(
-            _("Learning rate"), 1e-6, 100.0, default.lr, 0.001, format="%g",
-            key="lr", bind="query-params", help=_("The note uses 0.01 with Adam."),
-        )  # fmt: skip
-        for name, label, options, help_text in (
-            ("optimizer", _("Optimizer"), ("adam", "sgd"), _("Fused where torch has it.")),
-            ("activation", _("Activation"), ("sigmoid", "relu"), _("The note uses sigmoid.")),
-            (
-                "device",
-                _("Device"),
-                ("auto", "cpu", "cuda", "mps"),
-                _("auto takes a GPU if found."),
-            ),
-            (
-                "dataset",
-                _("Images"),
-                ("fashion-mnist", "fashion-mnist-sample"),
-                _("The sample has 6,000 training images and is in the package."),
-            ),
-        ):
-            st.selectbox(label, options, key=name, bind="query-params", help=help_text)
-        st.number_input(
-            _("Seed"), 0, 2**32 - 1, 0, key="seed", bind="query-params",
-            help=_("Of the weights and of the order of the batches."),
-        )  # fmt: skip
-        st.number_input(
-            _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
-            key="eval_every", bind="query-params",
-            help=_("Each evaluation takes test images through both modes; all 10,000 at the end."),
-        )  # fmt: skip
-        st.number_input(
-            _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,
-            key="memory_limit_mib", bind="query-params",
-            help=_("A variant whose statistics keep more than this alive is stopped."),
-        )  # fmt: skip
+        _more_settings(default)
+
+
+def _more_settings(default: RunConfig) -> None:
+    st.number_input(
+        _("Epochs"), 1, 1000, 1, key="epochs", bind="query-params",
+        help=_("Passes over the training images."),
+    )  # fmt: skip
+    st.number_input(
+        _("Stop after steps (0 = whole epochs)"), 0, 10_000_000, 0, 100,
+        key="steps", bind="query-params", help=_("Optimizer steps instead of epochs."),
+    )  # fmt: skip
+    st.number_input(
+        _("Learning rate"), 1e-6, 100.0, default.lr, 0.001, format="%g",
+        key="lr", bind="query-params", help=_("The note uses 0.01 with Adam."),
+    )  # fmt: skip
+    for name, label, options, help_text in (
+        ("optimizer", _("Optimizer"), ("adam", "sgd"), _("Fused where torch has it.")),
+        ("activation", _("Activation"), ("sigmoid", "relu"), _("The note uses sigmoid.")),
+        (
+            "device",
+            _("Device"),
+            ("auto", "cpu", "cuda", "mps"),
+            _("auto takes a GPU if found."),
+        ),
+        (
+            "dataset",
+            _("Images"),
+            ("fashion-mnist", "fashion-mnist-sample"),
+            _("The sample has 6,000 training images and is in the package."),
+        ),
+    ):
+        st.selectbox(label, options, key=name, bind="query-params", help=help_text)
+    st.number_input(
+        _("Seed"), 0, 2**32 - 1, 0, key="seed", bind="query-params",
+        help=_("Of the weights and of the order of the batches."),
+    )  # fmt: skip
+    st.number_input(
+        _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
+        key="eval_every", bind="query-params",
+        help=_("Each evaluation takes test images through both modes; all 10,000 at the end."),
+    )  # fmt: skip
+    st.number_input(
+        _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,
+        key="memory_limit_mib", bind="query-params",
+        help=_("A variant whose statistics keep more than this alive is stopped."),
+    )  # fmt: skip
 
 
 def start() -> None:

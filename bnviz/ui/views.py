@@ -157,35 +157,6 @@ def stages_card(
         }
         if followed is not None and stage in followed[1]:
             channel[stage] = (edges, density(followed[1][stage], edges))
-    if probes:
-        variant = next(
-            (v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes))
-        )
-        at, stages = probes[variant]
-        before, after = stages["input"], stages.get("normalized")
-        sentence = (
-            _(
-                "At step {step:,} the inputs of {layer} have mean {mean:.2f} and standard "
-                "deviation {std:.2f} over all channels; normalized, {mean_n:.2f} and {std_n:.2f} "
-                "({label})."
-            ).format(
-                step=at,
-                layer=layer,
-                mean=before.mean(),
-                std=before.std(),
-                mean_n=after.mean(),
-                std_n=after.std(),
-                label=run.labels[variant],
-            )
-            if after is not None
-            else _("At step {step:,} the inputs of {layer} have mean {mean:.2f}.").format(
-                step=at, layer=layer, mean=before.mean()
-            )
-        )
-    else:
-        sentence = _("The first probe comes after {every} steps.").format(
-            every=run.config.stages_every
-        )
     return Card(
         key="stages",
         title=(
@@ -196,10 +167,38 @@ def stages_card(
         figure=four_stages(
             densities, run.labels, (followed[0], channel) if followed is not None else None
         ),
-        sentence=sentence,
+        sentence=_stages_sentence(run, layer, probes),
         alt=_("Histograms of the four stages of a BN layer on shared bins"),
         height=HEIGHT,
         asked=f"{layer} {step} {one_axis} {followed and followed[0]}",
+    )
+
+
+def _stages_sentence(
+    run: RunView, layer: str, probes: Mapping[str, tuple[int, Mapping[str, np.ndarray]]]
+) -> str:
+    """Mean and deviation before and after BN, of the first variant that normalizes."""
+    if not probes:
+        return _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
+    variant = next((v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes)))
+    at, stages = probes[variant]
+    before, after = stages["input"], stages.get("normalized")
+    if after is None:
+        return _("At step {step:,} the inputs of {layer} have mean {mean:.2f}.").format(
+            step=at, layer=layer, mean=before.mean()
+        )
+    return _(
+        "At step {step:,} the inputs of {layer} have mean {mean:.2f} and standard "
+        "deviation {std:.2f} over all channels; normalized, {mean_n:.2f} and {std_n:.2f} "
+        "({label})."
+    ).format(
+        step=at,
+        layer=layer,
+        mean=before.mean(),
+        std=before.std(),
+        mean_n=after.mean(),
+        std_n=after.std(),
+        label=run.labels[variant],
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from bnviz.analysis.graph import newer_nodes, saved_tensors
+from bnviz.analysis.graph import first_to_save, newer_nodes, saved_tensors, storages
 from bnviz.analysis.memory import GraphCensus
 
 
@@ -34,7 +34,7 @@ def chain(census: GraphCensus, tensor: Tensor, batch: int) -> Chain:
         return no_chain()
     found = newer_nodes([tensor.grad_fn], part.start - 1)
     own = dict(sorted((number, node) for number, node in found.items() if number < part.stop))
-    rows, edges, older, seen = [], [], [], set(census.parameters)
+    rows, edges, older, seen = [], [], [], census.alive_anyway()
     for number, node in own.items():
         size, words = _saved(node, seen)
         rows.append((number, node.name(), part.layer_of(number), size, words))
@@ -60,11 +60,8 @@ def no_chain() -> Chain:
 
 def _saved(node: Any, seen: set[int]) -> tuple[int, str]:
     """Bytes that no node before has saved, and all that it saved in words."""
-    size, words = 0, []
-    for name, tensor in saved_tensors(node):
-        storage = tensor.untyped_storage()
-        words.append(f"{name} {tuple(tensor.shape)}, {storage.nbytes():,} B")
-        if storage._cdata not in seen:
-            seen.add(storage._cdata)
-            size += storage.nbytes()
-    return size, "; ".join(words)
+    words = [
+        f"{name} {tuple(tensor.shape)}, {sum(storages(tensor).values()):,} B"
+        for name, tensor in saved_tensors(node)
+    ]
+    return first_to_save(node, seen), "; ".join(words)

@@ -4,13 +4,17 @@ Autograd numbers the nodes of a thread in the order of their making
 (the `seq` of https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.profiler.emit_nvtx).
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-_LEAF_NUMBER = 2**62  # a leaf's AccumulateGrad has the largest number there is
+PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device})
+"""Types of what can hold no tensor."""
+LEAF_NUMBER = 2**62
+"""A leaf's AccumulateGrad has the largest number there is, above this."""
 _RAW = "_raw_saved_"
 _names: dict[Any, list[str]] = {}  # by type of node: the attributes that hold tensors
 
@@ -22,6 +26,30 @@ class Saved(NamedTuple):
     tensor: Tensor
 
 
+def graphs_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and ``grad_fn`` of every tensor that has one: `value` itself, or in collections in it.
+
+    Looks into mappings, lists, tuples, sets and deques however deep, each once.
+    """
+    stack, seen = [(path, value)], set()
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, Tensor):
+            if value.grad_fn is not None:
+                yield name, value.grad_fn
+            continue
+        if isinstance(value, Mapping):
+            entries: Iterable[tuple[Any, Any]] = value.items()
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            entries = enumerate(value)
+        else:
+            continue
+        if id(value) not in seen:
+            seen.add(id(value))
+            inner = [(key, entry) for key, entry in entries if type(entry) not in PLAIN]
+            stack += [(f"{name}.{k}" if name else str(k), entry) for k, entry in reversed(inner)]
+
+
 def holding(node: Any) -> list[str]:
     """The attributes in which a node of this type may hold tensors."""
     kind = type(node)
@@ -31,14 +59,18 @@ def holding(node: Any) -> list[str]:
 
 
 def saved_tensors(node: Any) -> list[Saved]:
-    """The tensors that an autograd node holds for its backward pass; none once that has freed them."""
+    """The tensors that an autograd node holds for its backward pass; none once that has freed them.
+
+    What was packed into something else by `torch.autograd.graph.saved_tensors_hooks` is no tensor,
+    and left out.
+    """
     found = []
     for name in holding(node):
         raw = getattr(node, name)
         for entry in raw if isinstance(raw, tuple) else (raw,):
             # `data` is None once freed; `_saved_…` would raise instead, which takes 12 µs.
             tensor = None if entry is None else entry.data
-            if tensor is not None:
+            if isinstance(tensor, Tensor):
                 found.append(Saved(name.removeprefix(_RAW), tensor))
     return found
 
@@ -49,35 +81,85 @@ def saved_bytes(node: Any) -> int:
     for name in holding(node):
         raw = getattr(node, name)
         for entry in raw if type(raw) is tuple else (raw,):
-            if entry is not None and (tensor := entry.data) is not None:
-                size += tensor.untyped_storage().nbytes()
+            if entry is not None and isinstance(tensor := entry.data, Tensor):
+                try:
+                    size += tensor.untyped_storage().nbytes()
+                except NotImplementedError:  # a sparse one
+                    size += sum(storages(tensor).values())
+    return size
+
+
+def storages(tensor: Tensor) -> dict[int, int]:
+    """Bytes of the storages of a tensor by what tells them apart, also on the meta device.
+
+    One as a rule; a sparse tensor has those of its indices and values, one that is not initialized
+    yet (`torch.nn.parameter.UninitializedParameter`) has none.
+    """
+    try:
+        parts = [tensor.untyped_storage()]
+    except ValueError:
+        parts = []
+    except NotImplementedError:
+        parts = [part.untyped_storage() for part in _parts_of_sparse(tensor)]
+    return {storage._cdata: storage.nbytes() for storage in parts}
+
+
+def _parts_of_sparse(tensor: Tensor) -> list[Tensor]:
+    if tensor.layout == torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+    return []
+
+
+def first_to_save(node: Any, seen: set[int]) -> int:
+    """Bytes of the storages that `node` holds and that are not `seen`, which gets them."""
+    size = 0
+    for saved in saved_tensors(node):
+        for storage, count in storages(saved.tensor).items():
+            if storage not in seen:
+                seen.add(storage)
+                size += count
     return size
 
 
 def newer_nodes(roots: Iterable[Any], than: int) -> dict[int, Any]:
     """All nodes behind `roots` with a number above `than`, by number; leaves are left out."""
-    return new_nodes(roots, than)[0]
+    return walk(roots, than).nodes
 
 
-def new_nodes(roots: Iterable[Any], than: int) -> tuple[dict[int, Any], set[int]]:
-    """As `newer_nodes`; and the numbers of the older nodes at which the walk turned back."""
-    stack, found, border = list(roots), {}, set()
-    while stack:
-        node = stack.pop()
-        number = node._sequence_nr()
-        if number <= than:
-            border.add(number)
-        elif number < _LEAF_NUMBER and number not in found:
-            found[number] = node
-            stack += [function for function, _input in node.next_functions if function is not None]
-    return found, border
+class Walk(NamedTuple):
+    """Nodes by number: those that are newer, and the older ones at which the walk turned back."""
+
+    nodes: dict[int, Any]
+    border: dict[int, Any]
+    under: set[int]
+    """Numbers of the roots to which another root leads."""
+
+
+def walk(roots: Iterable[Any], than: int) -> Walk:
+    """Along ``next_functions`` from `roots` as far as the nodes have a number above `than`."""
+    nodes: dict[int, Any] = {}
+    border: dict[int, Any] = {}
+    under = set()
+    for start, root in sorted({r._sequence_nr(): r for r in roots}.items(), reverse=True):
+        if start in nodes or start in border:
+            under.add(start)  # inputs have smaller numbers, so a newer root came by
+            continue
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            number = node._sequence_nr()
+            if number <= than:
+                border[number] = node
+            elif number < LEAF_NUMBER and number not in nodes:
+                nodes[number] = node
+                stack += [function for function, _ in node.next_functions if function is not None]
+    return Walk(nodes, border, under)
 
 
 def next_number() -> int:
     """The number that the next node of this thread will have."""
     return torch._C._autograd._get_sequence_nr()
-
-
-def storage_of(tensor: Tensor) -> int:
-    """Tells storages apart, also on the meta device, where all have the address 0."""
-    return tensor.untyped_storage()._cdata

@@ -15,27 +15,30 @@ tensor from batch to batch keeps every batch::
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import platform
 from bisect import bisect_left, bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from bnviz.analysis.graph import (
+    PLAIN,
+    first_to_save,
+    graphs_in,
     holding,
-    new_nodes,
     newer_nodes,
     next_number,
     saved_bytes,
-    saved_tensors,
-    storage_of,
+    storages,
+    walk,
 )
 from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS
@@ -46,9 +49,9 @@ Spans = tuple[tuple[int, str], ...]
 OUTSIDE = ""
 """The layer of what was computed in no layer's forward, or before anybody listened."""
 
+PROBED = 8
+"""At each look so many nodes are followed down from the newest old one: was one of them emptied?"""
 _STANDARD = frozenset(vars(nn.Module()))
-# What most attributes are, and what can hold no tensor.
-_PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device, partial})
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,6 @@ class Kept:
     spans: Spans
     held: Mapping[int, int]
     """By place in the batch: bytes that the node there holds, 0 where backward has emptied it."""
-
-    def looks_like(self, nodes: Mapping[int, Any], begun: int) -> bool:
-        """Whether each of `nodes` holds as much."""
-        return all(
-            (node := nodes.get(begun + place)) is not None and saved_bytes(node) == size
-            for place, size in self.held.items()
-        )
 
 
 class Batch(NamedTuple):
@@ -99,31 +95,40 @@ class Batch(NamedTuple):
 
 
 class GraphCensus:
-    """Counts what `held` keeps alive, one batch at a time: modules, tensors, lists and dicts of them.
+    """Counts what `held` keeps alive, one batch at a time.
 
-    `update` walks only the nodes that are newer than the last walk (autograd numbers them in
-    order), so its cost does not grow with the chain, and it keeps no reference to any of them.
-    Parameters and their leaves are not counted: they live anyway. Call it after each step, when
-    `backward` has freed what it frees, in the thread that computes: each thread numbers its own.
+    `held` are modules, tensors, collections of them (`bnviz.analysis.graph.graphs_in`) and other
+    objects, in whose attributes is looked. Of a module also the gradients of its parameters count,
+    if they have a graph (`create_graph`).
+
+    `update` looks at all tensors that are held, and walks only the nodes that are newer than the
+    last walk (autograd numbers them in order), so its cost does not grow with the chain behind
+    them; it keeps no reference to any. Parameters and buffers are not counted: they live anyway.
+    Call it after each step, when `backward` has freed what it frees, in the thread that computes:
+    each thread numbers its own. Where `backward` goes back over batches that were counted before,
+    that is noticed by their newest nodes and all is counted anew; `recount` does so at once.
     A storage that several batches saved, the same input for one, counts in each of them.
-    Tensors that were saved under `torch.autograd.graph.saved_tensors_hooks` are not seen. Where it is
-    known which attributes of the modules may have a graph, `only` names them: a look is quicker.
+    Tensors that were packed by `torch.autograd.graph.saved_tensors_hooks` (checkpointing, offloading)
+    are not seen. Where it is known which attributes of the modules may have a graph, `only` names
+    them: a look is quicker.
+
+    Raises TypeError for what can hold no tensor.
     """
 
     def __init__(self, *held: Any, only: tuple[str, ...] | None = None):
+        for thing in held:
+            _refuse_what_holds_nothing(thing)
         self._held, self._only = held, only
-        self._modules = [module for thing in held if isinstance(thing, nn.Module)
-                         for module in thing.modules()]  # fmt: skip
-        self._names = {module: path for thing in held if isinstance(thing, nn.Module)
-                       for path, module in thing.named_modules()}  # fmt: skip
-        self._having = [m for m in self._modules if any(hasattr(m, n) for n in only or ())]
-        self.parameters = {storage_of(p) for m in self._modules for p in m.parameters(False)}
+        self._names: dict[nn.Module, str] = {}
+        self._find_modules()
+        self._having = [m for m in self._names if any(hasattr(m, n) for n in only or ())]
         self._newest = -1
         self._begun = next_number()
         self._spans: list[tuple[int, str]] = []
-        self._listened: list[tuple[nn.Module, Any, Any]] = []
-        self._roots: set[int] = set()
-        self._known: dict[tuple[Spans, int, int], list[Kept]] = {}
+        self._listening = False
+        self._tops: set[int] = set()  # numbers of the tensors held to which no other of them leads
+        self._under: set[int] = set()
+        self._known: dict[Any, Kept] = {}
         self._times: Counter[Kept] = Counter()
         self.holders: tuple[str, ...] = ()
         """Names of the tensors that have a graph, as they were found last."""
@@ -138,34 +143,57 @@ class GraphCensus:
         """Add what came since the last call; `others` are held too, for this once.
 
         While what is held leads on to all that was held before, only what is new is walked; if
-        something was detached or replaced, all is counted anew.
+        something was detached, replaced or emptied, all is counted anew.
         """
-        found = dict(self._graphs(*others))
-        nodes, border = new_nodes(found.values(), self._newest)
-        if not border.issuperset(self._roots):
+        return self._look(others)
+
+    def recount(self, *others: Any) -> None:
+        """Walk the whole chain anew: after something of it was cut or freed."""
+        self._look(others, anew=True)
+
+    def _look(self, others: tuple[Any, ...], *, anew: bool = False) -> Batch:
+        if self._only is None:
+            self._find_modules()
+        found = dict(self._graphs(others))
+        nodes, border, under = walk(found.values(), self._newest)
+        if anew or not self._tops.issubset(border) or self._emptied(border):
             self._recount(found)
+            self._under.clear()
         self.holders = tuple(found)
-        self._roots = {root._sequence_nr() for root in found.values()}
+        roots = {root._sequence_nr() for root in found.values()}
+        self._tops = roots - under - self._under  # what was under another still is
+        self._under = roots - self._tops
         older = {number: nodes.pop(number) for number in list(nodes) if number < self._begun}
         older = {number: node for number, node in older.items() if number > self._newest}
         if older:  # made before anybody looked
-            kept = self._count(older, 0, self._begun, ())
+            kept = self._count(older, 0, ())
             self._add(Batch(0, self._begun, len(older), kept), older)
         stop = next_number()
         spans = tuple((number - self._begun, name) for number, name in self._spans)
-        batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, stop, spans))
+        batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, spans))
         if nodes:
             self._add(batch, nodes)
         self._begun = stop
         self._spans.clear()
         return batch
 
-    def recount(self, *others: Any) -> None:
-        """Walk the whole chain anew: after something of it was cut or freed."""
-        found = dict(self._graphs(*others))
-        self._recount(found)
-        self.holders = tuple(found)
-        self._roots = {root._sequence_nr() for root in found.values()}
+    def _emptied(self, border: Mapping[int, Any]) -> bool:
+        """Whether `backward` has freed what the newest old node held, or one close behind it."""
+        stack = [border[max(border)]] if border else []
+        for _step in range(PROBED):
+            if not stack:
+                break
+            node = stack.pop()
+            size = self._held_by(node._sequence_nr())
+            if size:
+                return saved_bytes(node) != size
+            stack += [function for function, _input in node.next_functions if function is not None]
+        return False
+
+    def _held_by(self, number: int) -> int:
+        """Bytes that the node of that number held when it was counted."""
+        batch = next((batch for batch in reversed(self.batches) if batch.start <= number), None)
+        return batch.kept.held.get(number - batch.start, 0) if batch else 0
 
     def _recount(self, found: Mapping[str, Any]) -> None:
         """Keep of the batches what `found` still leads to."""
@@ -178,7 +206,7 @@ class GraphCensus:
             own = numbers[bisect_left(numbers, old.start) : bisect_left(numbers, old.stop)]
             if own:
                 part = {number: nodes[number] for number in own}
-                kept = self._count(part, old.start, old.stop, old.kept.spans)
+                kept = self._count(part, old.start, old.kept.spans)
                 self._add(Batch(old.start, old.stop, len(part), kept), part)
 
     def _add(self, batch: Batch, nodes: Mapping[int, Any]) -> None:
@@ -205,24 +233,17 @@ class GraphCensus:
         ).format(nodes=self.nodes, size=self.bytes, holders=_some(self.holders, 4))
 
     def listen(self) -> None:
-        """Note from now on in which layer a node is made (modules without children), until `close`.
-
-        Each layer gets a forward of its own instead of a hook, which costs less.
-        """
-        for module in self._modules:
+        """Note from now on in which layer a node is made (modules without children), until `close`."""
+        self._listening = True
+        for module, name in self._names.items():
             if not any(True for _child in module.children()):
-                own, before = vars(module).get("forward"), module.forward
-                module.forward = partial(self._noting, self._names[module], before)
-                self._listened.append((module, module.forward, own))
+                Noting.of(module).listeners.setdefault(self, name)
 
     def close(self) -> None:
-        """Give the layers their own forward back."""
-        for module, ours, own in self._listened:
-            if vars(module).get("forward") is ours:
-                del module.forward
-                if own is not None:
-                    module.forward = own
-        self._listened.clear()
+        """Give the layers their own forward back, unless somebody else listens."""
+        self._listening = False
+        for module in self._names:
+            Noting.leave(module, self)
 
     def __enter__(self) -> Self:
         return self
@@ -230,48 +251,127 @@ class GraphCensus:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _noting(self, name: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._spans.append((next_number(), name))
-        result = forward(*args, **kwargs)
-        self._spans.append((next_number(), OUTSIDE))
-        return result
+    def note(self, layer: str) -> None:
+        """From now on nodes are made in `layer`."""
+        self._spans.append((next_number(), layer))
 
-    def _count(self, nodes: Mapping[int, Any], start: int, stop: int, spans: Spans) -> Kept:
+    def alive_anyway(self) -> set[int]:
+        """What tells apart the storages of all parameters and buffers."""
+        tensors = (t for m in self._names for t in (*m._parameters.values(), *m._buffers.values()))
+        return {storage for tensor in tensors if tensor is not None for storage in storages(tensor)}
+
+    def _find_modules(self) -> None:
+        """All modules that are held and their names; whoever was added is listened to as well."""
+        before = len(self._names)
+        for thing in self._held:
+            for each in thing if isinstance(thing, list | tuple) else (thing,):
+                if isinstance(each, nn.Module):
+                    for path, module in each.named_modules():
+                        self._names.setdefault(module, path)
+        if len(self._names) > before and before and self._listening:
+            self.listen()
+
+    def _count(self, nodes: Mapping[int, Any], start: int, spans: Spans) -> Kept:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
-        Alike are those whose layers ran at the same numbers, that made and left as many nodes, each
+        Alike are those whose layers ran at the same numbers and left nodes at the same places, each
         of which holds as many bytes.
         """
-        alike = self._known.setdefault((spans, stop - start, len(nodes)), [])
-        for kept in alike:
-            if kept.looks_like(nodes, start):
-                return kept
-        alike.append(_count(nodes, start, spans, self.parameters))
-        return alike[-1]
+        held = {n - start: saved_bytes(node) for n, node in nodes.items() if holding(node)}
+        alike = spans, frozenset(held.items()), len(nodes)
+        if alike not in self._known:
+            self._known[alike] = _count(nodes, start, spans, held, self.alive_anyway())
+        return self._known[alike]
 
-    def _graphs(self, *others: Any) -> Iterator[tuple[str, Any]]:
+    def _graphs(self, others: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
         attributes = self._attributes() if self._only is None else self._chosen(self._only)
         for module, name, value in attributes:
-            yield from _graphs_in(value, self._names[module], name)
+            path = self._names[module]
+            yield from graphs_in(value, f"{path}.{name}" if path else name)
         for thing in (*self._held, *others):
             if not isinstance(thing, nn.Module):
-                yield from _graphs_in(thing)
+                yield from graphs_in(thing if isinstance(thing, HOLDS) else vars(thing))
 
     def _attributes(self) -> Iterator[tuple[nn.Module, str, Any]]:
         """Module, name and value of all attributes that may hold a tensor."""
-        for module in self._modules:
+        for module in self._names:
             for name, value in (*vars(module).items(), *module._buffers.items()):
-                if type(value) in _PLAIN or name in _STANDARD:
+                if type(value) in PLAIN or name in _STANDARD:
                     continue
-                if isinstance(value, list | tuple) and _PLAIN.issuperset(map(type, value)):
+                if isinstance(value, list | tuple) and PLAIN.issuperset(map(type, value)):
                     continue
                 yield module, name, value
+            for name, parameter in module._parameters.items():
+                if parameter is not None and parameter.grad is not None:
+                    yield module, f"{name}.grad", parameter.grad
 
     def _chosen(self, names: tuple[str, ...]) -> Iterator[tuple[nn.Module, str, Any]]:
         for module in self._having:
             for name in names:
                 yield module, name, getattr(module, name, None)
+
+
+class Noting:
+    """The forward of a layer while somebody listens: notes when it begins and when it is over.
+
+    It stands in the place of the module's own forward, which costs less than hooks.
+    """
+
+    def __init__(self, module: nn.Module):
+        self._module = module
+        self._own = vars(module).get("forward")  # most have that of their class
+        self._forward = module.forward
+        self.listeners: dict[GraphCensus, str] = {}
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Noting:
+        """The one of `module`, put there if there is none."""
+        if not isinstance(vars(module).get("forward"), cls):
+            module.forward = cls(module)
+        return cast(Noting, module.forward)
+
+    @classmethod
+    def leave(cls, module: nn.Module, listener: GraphCensus) -> None:
+        """`listener` listens no more; the last gives the module its own forward back."""
+        noting = vars(module).get("forward")
+        if isinstance(noting, cls):
+            noting.listeners.pop(listener, None)
+            if not noting.listeners:
+                del module.forward
+                if noting._own is not None:
+                    module.forward = noting._own
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The module's own forward, and a note before and after it, also if it fails."""
+        for listener, name in self.listeners.items():
+            listener.note(name)
+        try:
+            return self._forward(*args, **kwargs)
+        finally:
+            for listener in self.listeners:
+                listener.note(OUTSIDE)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy of the module is its own: nobody listens to it."""
+        copied = memo[id(self._module)]
+        if self._own is None:
+            return partial(type(copied).forward, copied)
+        return copy.deepcopy(self._own, memo)
+
+
+HOLDS = (Tensor, Mapping, list, tuple, set, frozenset, deque)
+
+
+def _refuse_what_holds_nothing(thing: Any) -> None:
+    if isinstance(thing, HOLDS) or (hasattr(thing, "__dict__") and not isinstance(thing, type)):
+        return
+    raise TypeError(
+        _(
+            "held: got {thing!r}, which can hold no tensor; allowed: modules, tensors, collections of "
+            "tensors, objects with attributes."
+        ).format(thing=thing)
+    )
 
 
 def _table(times: Counter[Kept]) -> pd.DataFrame:
@@ -286,22 +386,16 @@ def _table(times: Counter[Kept]) -> pd.DataFrame:
     return frame.sort_values(["bytes", "nodes"], ascending=False, ignore_index=True)
 
 
-def _count(nodes: Mapping[int, Any], begun: int, spans: Spans, skip: set[int]) -> Kept:
+def _count(
+    nodes: Mapping[int, Any], begun: int, spans: Spans, held: Mapping[int, int], seen: set[int]
+) -> Kept:
     """Bytes and nodes by layer and operation, each storage where it was saved first."""
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
-    seen, held = set(skip), {}
     for number, node in sorted(nodes.items()):
-        place = number - begun
-        key = _layer(spans, place), node.name()
+        key = _layer(spans, number - begun), node.name()
         counts[key] += 1
-        for saved in saved_tensors(node):
-            storage = saved.tensor.untyped_storage()
-            if storage._cdata not in seen:
-                seen.add(storage._cdata)
-                sizes[key] += storage.nbytes()
-        if holding(node):
-            held[place] = saved_bytes(node)
+        sizes[key] += first_to_save(node, seen)
     return Kept(sizes.total(), counts, sizes, spans, held)
 
 
@@ -325,18 +419,6 @@ def watch(*held: Any, only: tuple[str, ...] | None = None) -> GraphCensus:
     found = GraphCensus(*held, only=only)
     found.listen()
     return found
-
-
-def _graphs_in(value: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Tensor):
-        if value.grad_fn is not None:
-            yield ".".join(filter(None, path)), value.grad_fn
-    elif isinstance(value, dict):
-        for name, entry in value.items():
-            yield from _graphs_in(entry, *path, str(name))
-    elif isinstance(value, list | tuple):
-        for number, entry in enumerate(value):
-            yield from _graphs_in(entry, *path, str(number))
 
 
 def _layer(spans: Spans, place: int) -> str:

@@ -21,6 +21,7 @@ from torch._C._profiler import _EventType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from bnviz.analysis.graph import graphs_in, newer_nodes
 from bnviz.nn import LeNet
 from bnviz.nn.lenet import Halving
 from bnviz.nn.state import STATISTICS, put_back
@@ -92,9 +93,10 @@ class _Saved:
             for handle in handles:
                 handle.remove()
 
-    def name_operations(self, results: Iterable[Any]) -> None:
+    def name_operations(self, results: list[Any]) -> None:
         """Ask every node from `results` back for what it saved; unpacking says which record it is."""
-        for node in _nodes(results):
+        graphs = [function for _name, function in graphs_in(results)]
+        for node in newer_nodes(graphs, -1).values():
             for name in filter(_SAVES.match, dir(node)):
                 self._unpacked.clear()
                 getattr(node, name)
@@ -117,29 +119,6 @@ class _Saved:
 
     def _leave(self, *_: Any) -> None:
         self._inside.pop()
-
-
-def _nodes(results: Any) -> Iterator[Any]:
-    """All autograd nodes behind the tensors in `results` (nested lists, tuples and dicts)."""
-    stack = [tensor.grad_fn for tensor in _tensors(results) if tensor.grad_fn is not None]
-    seen: set[Any] = set()
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        yield node
-        stack.extend(function for function, _input in node.next_functions if function is not None)
-
-
-def _tensors(results: Any) -> Iterator[Tensor]:
-    if isinstance(results, Tensor):
-        yield results
-    elif isinstance(results, Mapping):
-        yield from _tensors(list(results.values()))
-    elif isinstance(results, list | tuple):
-        for each in results:
-            yield from _tensors(each)
 
 
 WORDS = {nn.Sigmoid: "sigmoid", nn.ReLU: "ReLU", Halving: "pooling"}

@@ -1,6 +1,9 @@
+import copy
 import gc
 import io
 import re
+import warnings
+from collections import deque
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from torch import nn
 from torch._C._profiler import _EventType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.checkpoint import checkpoint
 
 from bnviz.analysis.memory import GraphCensus, census, release, watch
 from bnviz.nn import LeNet
@@ -134,20 +138,26 @@ def test_the_census_keeps_nothing_alive():
     assert allocator_bytes(count_and_cut) == pytest.approx(0, abs=STATISTICS_BYTES)
 
 
-def test_each_walk_sees_only_what_is_new(monkeypatch):
-    """The cost of a census must not grow with the chain."""
+@pytest.fixture
+def asked(monkeypatch):
+    """Nodes that were asked what they hold, since the list was cleared."""
     from bnviz.analysis import memory
 
-    seen = []
-    whole = memory.saved_tensors
-    monkeypatch.setattr(memory, "saved_tensors", lambda node: seen.append(node) or whole(node))
-    model, inputs = note_model(), images(2)
+    nodes, whole = [], memory.saved_bytes
+    monkeypatch.setattr(memory, "saved_bytes", lambda node: nodes.append(node) or whole(node))
+    return nodes
+
+
+@pytest.mark.parametrize("sizes", [[2], [2, 3, 5]], ids=["alike", "of three sizes"])
+def test_each_look_sees_only_what_is_new(asked, sizes):
+    """The cost of a census must not grow with the chain, whatever the batches are like."""
+    model = note_model()
     census, visits = GraphCensus(model), []
-    for _ in range(60):
-        model(inputs)
+    for step in range(60):
+        model(images(sizes[step % len(sizes)]))
         census.update()
-        visits.append(len(seen))
-        seen.clear()
+        visits.append(len(asked))
+        asked.clear()
     assert visits[-1] == visits[10]
 
 
@@ -274,10 +284,8 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     from bnviz.analysis import memory
 
     visited = []
-    whole = memory.new_nodes
-    monkeypatch.setattr(
-        memory, "new_nodes", lambda *given: visited.append(whole(*given)) or visited[-1]
-    )
+    whole = memory.walk
+    monkeypatch.setattr(memory, "walk", lambda *given: visited.append(whole(*given)) or visited[-1])
 
     class Average(nn.Module):
         def __init__(self):
@@ -292,7 +300,7 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     for _ in range(10_000):
         model(weight * 2)
         seen.update()
-        costs.append(len(visited.pop()[0]))
+        costs.append(len(visited.pop().nodes))
     assert set(costs[1:]) == {costs[100]}
     assert len(seen.batches) == 10_000
     assert seen.nodes == sum(costs)
@@ -440,3 +448,186 @@ def test_a_look_at_named_attributes_finds_what_a_look_at_all_does(norm):
     model(images(2))
     assert (every.update().bytes, every.bytes) == (named.update().bytes, named.bytes)
     assert every.holders == named.holders
+
+
+def test_the_newest_two_of_a_chain_are_not_counted_anew_each_time(monkeypatch):
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            self.now = self.before = torch.zeros(1, 2)
+
+        def forward(self, x):
+            self.before, self.now = self.now, self.linear(x) + self.now
+
+    model = Keeps()
+    seen, recounts = GraphCensus(model), []
+    monkeypatch.setattr(seen, "_recount", lambda found: recounts.append(found))
+    for _ in range(8):
+        model(torch.ones(1, 2))
+        seen.update()
+    assert recounts == []
+    assert seen.nodes == census(model).nodes > 8
+
+
+def test_what_was_under_another_and_is_then_dropped_is_noticed():
+    weight, held = torch.ones(2, requires_grad=True), {}
+    seen = GraphCensus(held)
+    held["old"] = weight.exp()
+    held["new"] = held["old"].exp()
+    held["newest"] = held["new"].exp()
+    for name in ("newest", "new", "old"):
+        seen.update()
+        assert seen.nodes == census(held).nodes == len(held)
+        del held[name]
+    seen.update()
+    assert (seen.nodes, seen.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["a sum", "a list"])
+def test_what_backward_frees_of_batches_before_is_noticed(together):
+    """Gradient accumulation: the sum stays held, its batches were emptied."""
+    model, held = nn.Sequential(nn.Linear(4, 8), nn.Tanh()), {"losses": []}
+    with watch(model, held) as seen:
+        for _ in range(4):
+            held["losses"].append(model(torch.ones(16, 4)).square().sum())
+            if together:
+                held["losses"] = [sum(held["losses"])]
+            seen.update()
+        assert seen.bytes == census(model, held).bytes > 0
+        held["losses"][-1].backward()
+        seen.update()
+    assert seen.bytes == census(model, held).bytes
+    if together:
+        assert seen.bytes == 0
+
+
+class Tracker:
+    def __init__(self, loss):
+        self.loss = loss
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda loss: [loss], lambda loss: deque([loss]), lambda loss: {loss}, Tracker,
+        lambda loss: {"a": ({"b": loss},)}, lambda loss: loss,
+    ],
+    ids=["list", "deque", "set", "object", "nested", "itself"],
+)  # fmt: skip
+def test_a_loss_is_found_wherever_it_is_held(hold):
+    model = nn.Linear(2, 1)
+    loss = model(torch.ones(3, 2)).square().sum()
+    assert census(model, hold(loss)).bytes == 4 * (3 * 2 + 3)
+
+
+def test_a_module_in_a_list_is_looked_into():
+    model = note_model()
+    model(images(2))
+    assert census([model]).bytes == census(model).bytes > 0
+
+
+def test_gradients_with_a_graph_of_their_own_are_found():
+    model = nn.Linear(2, 1)
+    loss = model(torch.ones(3, 2)).square().sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the very leak
+        loss.backward(create_graph=True)
+    assert "weight.grad" in census(model).holders
+    model.zero_grad()
+
+
+@pytest.mark.parametrize("thing", [3, None, "model", nn.Linear, iter([])])
+def test_what_can_hold_no_tensor_is_refused_by_name(thing):
+    with pytest.raises(TypeError, match=re.escape(f"held: got {thing!r}, which can hold no")):
+        census(thing)
+
+
+def test_lists_in_themselves_and_deep_ones_are_walked():
+    loss = nn.Linear(2, 1)(torch.ones(3, 2)).square().sum()
+    ring = [loss]
+    ring.append(ring)
+    assert census(ring).bytes == census(loss).bytes
+    deep = [loss]
+    for _ in range(5000):
+        deep = [deep]
+    assert census(deep).bytes == census(loss).bytes
+
+
+def test_packed_tensors_are_left_out_and_break_nothing():
+    """Checkpointing keeps the inputs and computes the rest again; offloading packs what is saved."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    inputs = torch.ones(2, 4)
+    kept = [checkpoint(model, inputs, use_reentrant=False)]
+    with torch.autograd.graph.save_on_cpu():
+        kept.append(model(inputs))
+    with watch(model, kept) as seen:
+        seen.update()
+        seen.update()
+    assert seen.nodes > 0
+    assert seen.bytes == 0
+
+
+def test_sparse_and_uninitialized_tensors_are_counted_for_what_they_hold():
+    weight = torch.ones(3, 2, requires_grad=True)
+    sparse = torch.eye(3).to_sparse()
+    held = torch.sparse.mm(sparse, weight)
+    assert census(held).bytes >= 3 * 4 + 2 * 3 * 8  # values and indices
+    lazy = nn.Sequential(nn.LazyLinear(3))
+    with watch(lazy) as seen:
+        lazy(torch.ones(2, 4))
+        assert seen.update().bytes == 0
+
+
+def test_live_buffers_are_no_leak():
+    """Eval mode saves the running statistics, which live anyway."""
+    layer = nn.BatchNorm1d(1000).eval()
+    held = layer(torch.ones(2, 1000))
+    kept = census(layer, held).bytes
+    assert kept == census(held).bytes - 2 * 4000 - 4000  # mean and variance; weight
+
+
+def test_two_who_watch_can_stop_in_any_order_and_a_copy_is_not_watched():
+    model = nn.Sequential(nn.Linear(2, 2))
+    one, two = watch(model), watch(model)
+    twin = copy.deepcopy(model)
+    one.close()
+    held = [model(torch.ones(1, 2)).exp()]
+    two.update(held)
+    assert "0" in set(two.table()["layer"])
+    two.close()
+    assert "forward" not in vars(model[0])
+    assert torch.equal(twin(torch.ones(1, 2)), model(torch.ones(1, 2)))
+    nn.init.zeros_(twin[0].weight)
+    assert not torch.equal(twin(torch.ones(1, 2)), model(torch.ones(1, 2)))
+    twin(torch.ones(1, 2))
+    assert two.update().nodes == 0
+
+
+def test_a_forward_that_fails_is_over():
+    class Fails(nn.Module):
+        def forward(self, x):
+            raise ZeroDivisionError
+
+    model, held = nn.Sequential(Fails()), []
+    with watch(model, held) as seen:
+        with pytest.raises(ZeroDivisionError):
+            model(torch.ones(2))
+        held.append(torch.ones(2, requires_grad=True).exp())
+        seen.update()
+    assert set(seen.table()["layer"]) == {""}
+
+
+def test_a_module_that_is_added_later_is_seen_and_listened_to():
+    model, held = nn.Sequential(nn.Linear(2, 2)), []
+    with watch(model, held) as seen:
+        seen.update()
+        model.append(nn.Linear(2, 2))
+        seen.update()
+        held.append(model(torch.ones(1, 2)))
+        seen.update()
+        assert {"0", "1"} <= set(seen.table()["layer"])
+        held.append(model(torch.ones(1, 2)))
+        seen.recount()
+    assert seen.nodes == census(model, held).nodes
+    assert "forward" not in vars(model[1])

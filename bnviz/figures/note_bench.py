@@ -24,12 +24,12 @@ SCALES: dict[str, tuple[str, float]] = {
 }
 GROUPS = (
     (True, N_("counts"), "note", "circle"),
-    (False, N_("within chance"), "batch", "circle-open"),
+    (False, N_("may be chance"), "batch", "circle-open"),
 )
 
 
 def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, str]) -> Figure:
-    """The difference of each setting from no quirk, with the spread over the seeds as a bar.
+    """The difference of each setting from no quirk, with its 95 % interval as a bar.
 
     `effects` is what `bnviz.train.quirk_effects.effects` returns, `labels` names its settings in the
     order in which they are to stand.
@@ -47,7 +47,7 @@ def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, st
                 "y": [labels[str(setting)] for setting in shown.index],
                 "error_x": {
                     "type": "data",
-                    "array": (scale * shown["spread"].fillna(0)).to_numpy(np.float32),
+                    "array": (scale * shown["interval"].fillna(0)).to_numpy(np.float32),
                     "color": colour(shade),
                     "thickness": 1.6,
                 },

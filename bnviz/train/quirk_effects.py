@@ -18,8 +18,10 @@ EXACT = ("loss_factor", "accuracy_factor", "kept_bytes", "reload_change")
 """Measures in which no chance takes part: they compare a run with itself, or count."""
 # Student's t at 95 %, two-sided, for 1, 2, 3, … degrees of freedom (the last for all beyond).
 T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
-UNSETTLED_POINTS = 0.5
-"""A difference of accuracy that is larger than this and its spread, and not clear, is not settled."""
+HARMLESS_POINTS = 1.0
+"""An accuracy whose 95 % interval stays within so many points of no change is called harmless."""
+WORTH_SAYING_POINTS = 0.5
+"""Beside clear costs an unsettled accuracy is spoken of when it is larger than this and its spread."""
 LEAST_TIME_SHARE = 0.1
 """Runs follow one another, so the machine's mood is in their times: less of a step does not count."""
 
@@ -28,10 +30,10 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
     """What each setting changes against ``none``, paired by seed; `frame` as in `Bench`.
 
     One row a setting (but ``none``) and measure of NOISY and EXACT: setting, measure, difference
-    (mean over the seeds), spread (their standard deviation; missing for one seed), standard_error,
-    seeds, and clear, whether the difference counts. For NOISY measures it counts when 0 lies outside
-    of its 95 % interval (Student's t over the seeds). The spread is taken at least as large as is
-    typical for the measure (the median of the settings' own spreads that are not 0): three seeds
+    (mean over the seeds), spread (their standard deviation; missing for one seed), interval (half
+    the width of its 95 % interval, Student's t over the seeds), seeds, and clear, whether the
+    difference counts. For NOISY measures it counts when 0 lies outside of that interval, and also if
+    the spread is taken at least as large as is typical for the measure (the median of the settings' own spreads that are not 0): three seeds
     that happen to agree prove nothing, and one seed proves nothing at all. For ms it must also be
     more than LEAST_TIME_SHARE of a step. For EXACT ones any difference counts.
     """
@@ -47,11 +49,11 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
             values = differences[measure].dropna()
             rows.append((setting, measure, values.mean(), values.std(ddof=1), len(values)))
     result = pd.DataFrame(rows, columns=["setting", "measure", "difference", "spread", "seeds"])
-    result["standard_error"] = result["spread"] / np.sqrt(result["seeds"])
+    t = result["seeds"].map(lambda n: T95[min(max(n - 1, 1), len(T95)) - 1])
+    result["interval"] = t * result["spread"] / np.sqrt(result["seeds"])
     spreads = result[result["spread"] > 0].groupby("measure")["spread"].median()
     least = result["measure"].map(spreads).fillna(0.0)
     size = result["difference"].abs()
-    t = result["seeds"].map(lambda n: T95[min(max(n - 1, 1), len(T95)) - 1])
     counts = size > t * result["spread"].clip(lower=least) / np.sqrt(result["seeds"])
     counts &= (result["measure"] != "ms") | (size > LEAST_TIME_SHARE * base["ms"].mean())
     exact = result["measure"].isin(EXACT) & (size > 0)
@@ -81,14 +83,18 @@ def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
         return _(
             "One seed shows no spread: {difference:+.2f} points in eval mode may be chance."
         ).format(**figures)
-    if abs(difference) > max(spread, UNSETTLED_POINTS):
-        return _(
-            "Not settled by {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval mode."
-        ).format(**figures)
-    if not alone:
+    if not alone and abs(difference) <= max(spread, WORTH_SAYING_POINTS):
         return ""
+    figures["low"] = difference - 100 * row["interval"]
+    figures["high"] = difference + 100 * row["interval"]
+    if max(-figures["low"], figures["high"]) > HARMLESS_POINTS:
+        return _(
+            "Not settled by {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval mode, "
+            "anywhere from {low:+.2f} to {high:+.2f} (95 % interval)."
+        ).format(**figures)
     return _(
-        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, too little to count."
+        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, from {low:+.2f} to "
+        "{high:+.2f} (95 % interval)."
     ).format(**figures)
 
 

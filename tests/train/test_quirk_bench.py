@@ -192,7 +192,7 @@ def test_a_difference_counts_when_0_is_outside_of_its_interval(change, spread, c
     found = effects(made_up(change, spread)).set_index("measure").loc["eval_accuracy"]
     assert found["difference"] == pytest.approx(change)
     assert found["spread"] == pytest.approx(spread)  # of -1, 0 and 1 the standard deviation is 1
-    assert found["standard_error"] == pytest.approx(spread / math.sqrt(3))
+    assert found["interval"] == pytest.approx(4.30 * spread / math.sqrt(3))
     assert found["clear"] == clear
 
 
@@ -207,11 +207,47 @@ def test_the_verdict_names_cost_and_spread_or_says_harmless():
     costs = verdict(effects(made_up(-0.05, 0.01)), "chained_mean", 3)
     assert costs == "Costs 5.00 ± 1.00 points of accuracy in eval mode."
     unsettled = verdict(effects(made_up(-0.05, 0.03)), "chained_mean", 3)
-    assert unsettled == "Not settled by 3 seeds: -5.00 ± 3.00 points in eval mode."
-    harmless = verdict(effects(made_up(-0.005, 0.01)), "chained_mean", 3)
-    assert harmless.startswith("Harmless here: -0.50 ± 1.00 points")
+    assert unsettled == (
+        "Not settled by 3 seeds: -5.00 ± 3.00 points in eval mode, anywhere from -12.45 to +2.45 "
+        "(95 % interval)."
+    )
+    harmless = verdict(effects(made_up(-0.0005, 0.001)), "chained_mean", 3)
+    assert harmless == (
+        "Harmless here: -0.05 ± 0.10 points in eval mode, from -0.30 to +0.20 (95 % interval)."
+    )
     same = verdict(effects(made_up(0.0, 0.0)), "chained_mean", 3)
     assert same == "Harmless here: accuracy is the same at every seed."
+
+
+@pytest.mark.parametrize("change", [(-0.30, -0.02), (-0.10, 0.02, -0.05)])
+def test_a_large_spread_is_not_harmless(change):
+    frame = made_up(0.0, 0.0)
+    frame = frame[frame["seed"] < len(change)].copy()
+    frame.loc[frame["setting"] == "chained_mean", "eval_accuracy"] += np.array(change)
+    said = verdict(effects(frame), "chained_mean", len(change))
+    assert said.startswith(f"Not settled by {len(change)} seeds")
+
+
+def test_three_seeds_that_happen_to_agree_count_only_beside_the_usual_spread():
+    """0 is outside of the first quirk's own interval, but the other quirks spread much further."""
+    agreeing, others = made_up(-0.01, 0.001), []
+    for name in ("conv_shift_one", "momentum_of_new"):
+        other = made_up(0.0, 0.02)
+        others.append(other[other["setting"] != NONE].assign(setting=name))
+    counts = [
+        effects(pd.concat([agreeing, *more])).set_index(["setting", "measure"])["clear"]
+        for more in ([], others)
+    ]
+    assert [found["chained_mean", "eval_accuracy"] for found in counts] == [True, False]
+
+
+@pytest.mark.parametrize(("share", "clear"), [(0.05, False), (0.2, True)])
+def test_a_time_counts_from_a_tenth_of_a_step(share, clear):
+    frame = made_up(0.0, 0.0)
+    slower = frame["setting"] == "chained_mean"
+    frame.loc[slower, "ms"] += share * (1 + 0.01 * frame.loc[slower, "seed"])
+    found = effects(frame).set_index("measure").loc["ms"]
+    assert found["clear"] == clear
 
 
 def test_one_seed_proves_nothing_but_what_is_exact(bench):
@@ -270,4 +306,5 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
     found = effects(bench.frame)
     assert "Costs" in verdict(found, "plain_attributes", 3)
     assert "16 times too small" in verdict(found, "loss_divided_twice", 3)
-    assert "Harmless here" in verdict(found, "chained_mean", 3)
+    assert "Harmless here" in verdict(found, "biased_running_var", 3)
+    assert "Not settled" in verdict(found, "chained_mean", 3)

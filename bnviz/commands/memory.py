@@ -106,7 +106,7 @@ def _table(found: dict[str, Any]) -> str:
     full = {memory: step for memory, step in found["full_at_step"].items() if step is not None}
     if full:
         lines.append(
-            _("full at step: {steps}").format(
+            _("full of these tensors alone at step: {steps}").format(
                 steps=", ".join(f"{memory} {step:,}" for memory, step in full.items())
             )
         )

@@ -30,7 +30,7 @@ from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.train.history import Schema, Table
-from bnviz.train.leak_config import MIB, LeakConfig, check
+from bnviz.train.leak_config import MIB, SLACK_MIB, LeakConfig, check
 from bnviz.train.leak_cuts import CUTS, LEAKY, UNDO, Side, Testing, apply
 from bnviz.train.measurements import Measurement, Progress, unheard
 from bnviz.train.steps import (
@@ -46,8 +46,6 @@ UNWATCHED_S = 600.0
 """A page that is open but has not shown it for so long counts as closed."""
 WAITS_S = 20.0
 GIVE_WAY_S = 0.25
-SLACK_MIB = 512
-"""The process may grow by so much more than the budget before the experiment ends."""
 
 
 class Experiment:
@@ -180,6 +178,8 @@ class Experiment:
         try:
             return future.result(timeout=WAITS_S)
         except TimeoutError:
+            if not future.cancel():  # it is being answered just now
+                return future.result()
             raise RunError(
                 _("The experiment did not answer within {s:.0f} s. Try again.").format(s=WAITS_S)
             ) from None
@@ -269,6 +269,8 @@ class Experiment:
             asked = list(self._asked)
             self._asked.clear()
         for question, future in asked:
+            if not future.set_running_or_notify_cancel():
+                continue  # whoever asked waits no longer
             try:
                 future.set_result(question())
             except Exception as error:  # belongs to whoever asked
@@ -318,7 +320,8 @@ class Experiment:
             left = list(self._asked)
             self._asked.clear()
         for _question, future in left:
-            future.set_exception(RunError(_("The experiment has ended.")))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(RunError(_("The experiment has ended.")))
         gc.collect()
         trim()
 
@@ -408,13 +411,13 @@ def per_step(experiment: Experiment) -> dict[str, Any]:
     """What a step added, as plain JSON values.
 
     ``bytes`` and ``nodes`` of the first layer, over all steps; ``bytes_per_test_batch`` and
-    ``bytes_per_training_step``, the medians; ``rss`` of the whole process, from the tenth part on:
+    ``bytes_per_training_step``, the medians, 0 where such a batch cuts the chain; ``rss`` of the whole process, from the tenth part on:
     the first steps load much of torch.
     """
     kept = experiment.table.column("kept_bytes")[:, 0]
     nodes = experiment.table.column("graph_nodes")[:, 0]
     rss, test = experiment.table.column("rss"), experiment.table.column("test").astype(bool)
-    added, count = np.diff(kept, prepend=0), len(kept)
+    added, count = np.maximum(np.diff(kept, prepend=0), 0), len(kept)
     settled = min(max(count // 10, 5), count - 1)
     return {
         "bytes": float(kept[-1] / count),

@@ -18,6 +18,8 @@ from bnviz.nn import LeNet
 from bnviz.train.steps import resolve_device
 
 MIB = 2**20
+SLACK_MIB = 512
+"""The process may grow by so much more than the budget before the experiment ends."""
 IMAGE = (1, 28, 28)
 MOMENTUM = 0.9
 """The note's weight of the new batch."""
@@ -99,19 +101,21 @@ def layer_names() -> dict[str, str]:
 def check(config: LeakConfig) -> None:
     """Refuse what cannot end well here, before anything is made.
 
-    Raises ConfigError for a device that is not there, a budget larger than the free memory, and a
-    batch that needs more than the budget for a single step.
+    Raises ConfigError for a device that is not there, a budget that leaves less than SLACK_MIB of the
+    free memory, and a batch that needs more than the budget for a single step.
     """
     device = resolve_device(config.device)
     free = psutil.virtual_memory().available // MIB
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] // MIB
-    if config.budget_mib > free:
+    if config.budget_mib > free - SLACK_MIB:
         raise ConfigError(
             _(
-                "budget_mib: got {budget:,} MiB, but this machine has {free:,} MiB free; allowed: "
-                "1 to {free:,}."
-            ).format(budget=config.budget_mib, free=free)
+                "budget_mib: got {budget:,} MiB, but this machine has {free:,} MiB free, of which "
+                "{slack:,} are for what the process takes besides; allowed: 1 to {most:,}."
+            ).format(
+                budget=config.budget_mib, free=free, slack=SLACK_MIB, most=max(free - SLACK_MIB, 1)
+            )
         )
     need = step_bytes(config.batch_size)
     if need > config.budget_mib * MIB:

@@ -151,6 +151,10 @@ class Measurements:
         """The measurement of that key, or None before it was asked for."""
         return self._all.get(key)
 
+    def keys(self, *prefix: str) -> list[tuple[str, ...]]:
+        """The keys that begin so of all that was asked for, oldest first."""
+        return [key for key in list(self._all) if key[: len(prefix)] == prefix]
+
     def begin(self, *key: str, work: Callable[[Progress], Any]) -> Measurement:
         """Measure, or measure anew; one that is going on is left to its end and returned.
 

@@ -11,7 +11,7 @@ from bnviz.figures.note_bench import SCALES, effect_by_quirk
 from bnviz.figures.theme import QUANTITIES
 from bnviz.i18n import N_, _
 from bnviz.train.measurements import Progress
-from bnviz.train.quirk_settings import LABELS, NONE
+from bnviz.train.quirk_settings import LABELS, NONE, TOGETHER
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
@@ -49,17 +49,28 @@ COLUMNS = {
 """Columns of the matrix: label, format, help."""
 
 
+BENCH = ("note", "bench")
+
+
 def bench_key(seeds: str, steps: int) -> Key:
     """Its place among the measurements of the process; it belongs to no run."""
-    return ("note", "bench", seeds, str(steps))
+    return (*BENCH, seeds.replace(" ", ""), str(steps))
 
 
 def _ticking() -> float | None:
     state = st.session_state
-    known = measurements().get(
-        *bench_key(state.get("bench_seeds", SEEDS), state.get("bench_steps", STEPS))
-    )
-    return TICK_S if known is not None and known.going_on else None
+    key = bench_key(state.get("bench_seeds", SEEDS), state.get("bench_steps", STEPS))
+    return TICK_S if any(_going_on(k) for k in (key, *_others(key))) else None
+
+
+def _going_on(key: Key) -> bool:
+    known = measurements().get(*key)
+    return known is not None and known.going_on
+
+
+def _others(key: Key) -> list[Key]:
+    """Benches with other settings that were asked for in this process."""
+    return [other for other in measurements().keys(*BENCH) if other != key]
 
 
 def bench_section() -> None:
@@ -115,6 +126,7 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     known: Bench | None = found(key)
     if watch(key):
         return known
+    _show_others(key)
     numbers = parsed_seeds(seeds)
     from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
 
@@ -134,6 +146,25 @@ def measured(seeds: str, steps: int) -> "Bench | None":
         ).format(runs=len(SETTINGS) * len(numbers), steps=steps),
     )  # fmt: skip
     return known
+
+
+def _show_others(key: Key) -> None:
+    """A bench with other settings that is going on, and the way to those that are done."""
+    for other in _others(key):
+        settings = {"seeds": other[2], "steps": int(other[3])}
+        if _going_on(other):
+            st.caption(_("Going on with seeds {seeds} and {steps:,} steps:").format(**settings))
+            watch(other)
+        elif found(other) is not None:
+            st.button(
+                _("Show what was measured with seeds {seeds} and {steps:,} steps").format(**settings),
+                key="bench_" + "_".join(other[2:]), icon=":material/history:",
+                on_click=_choose, kwargs=settings,
+            )  # fmt: skip
+
+
+def _choose(seeds: str, steps: int) -> None:
+    st.session_state["bench_seeds"], st.session_state["bench_steps"] = seeds, steps
 
 
 def _recorded() -> "Bench":
@@ -186,8 +217,9 @@ def show(bench: "Bench") -> None:
             "also with a spread as large as is typical of all quirks; a time must besides be a tenth of "
             "a step. Of so many comparisons some may count by chance. Bytes, factors of printed "
             "figures and what saving loses are exact. The bench tests in batches of 16, where train "
-            "mode is nearly as good as eval mode; at the printed log's 4 it costs points (riddle 3)."
-        )
+            "mode is nearly as good as eval mode; at the printed log's 4 it costs points (riddle 3). "
+            "The four that leak together: {four}."
+        ).format(four=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"]))
     )
 
 

@@ -147,6 +147,13 @@ def chosen_setting() -> str:
 def code_section() -> None:
     """All quirks, their code and their switches, and what can be done with these."""
     buttons = st.container()
+    st.caption(
+        _(
+            "The lines are read from bnviz's own files. Its layer for the note has each quirk as a "
+            "switch, so its lines are the branch that the switch takes: `keep_graph` on skips the "
+            "`detach()`, `test_in_train_mode` on leaves the network in train mode."
+        )
+    )
     for part, title, rows in (
         ("layer", _("In the layer"), LAYER_ROWS),
         ("loop", _("In the loop"), LOOP_ROWS),
@@ -175,14 +182,14 @@ def _show(quirk: str, row: Row) -> None:
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             st.toggle(
-                f"**{_(LABELS[quirk])}**", value=True, key=key_of(quirk), bind="query-params",
+                _(LABELS[quirk]), value=True, key=key_of(quirk), bind="query-params",
                 on_change=_remember, help=_("On is what the note wrote, off is the right way."),
             )  # fmt: skip
         st.markdown(_(row.words))
         left, right = st.columns(2, gap="small")
         for place, code, sign, whose in (
-            (left, row.note, "-", _("the note's way, switched on here: {place}")),
-            (right, row.ours, "+", _("right: {place}")),
+            (left, row.note, "-", _("the note's way, taken while the switch is on: {place}")),
+            (right, row.ours, "+", _("the right way: {place}")),
         ):
             with place:
                 st.caption(whose.format(place=code.place()))

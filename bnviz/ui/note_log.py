@@ -119,15 +119,17 @@ def show(replay: "Replay") -> None:
             _(
                 "A step of the note's own loop (torchvision, DataLoader with two workers, default "
                 "Adam, batch {batch}) took {note_ms:.2f} ms on the CPU that made this replay, and one "
-                "of bnviz {own_ms:.2f} ms: **{ratio:.2f} times**, median of rounds in turns."
+                "of bnviz {own_ms:.2f} ms: **{ratio:.2f} times** by the median of the rounds' own ratios. "
+                "They take turns in one process, and the loader's workers go on meanwhile, so ours is "
+                "slower here than in the table above."
             ).format(batch=replay.batch_size, **replay.loops)
         )
 
 
 def table_of(printed: pd.DataFrame, replay: "Replay") -> pd.DataFrame:
-    """An epoch a row, the note's figures beside the replay's; accuracies in percent."""
+    """A replayed epoch a row, the note's figures beside the replay's; accuracies in percent."""
     here = replay.frame.rename(columns={"seconds": "seconds_here"})
-    joined = printed.merge(here, on="epoch", how="left")
+    joined = printed.merge(here, on="epoch", how="inner")
     shares = ["accuracy", "note_accuracy", "company_accuracy", "eval_accuracy"]
     joined[shares] = 100 * joined[shares]
     return joined[
@@ -166,16 +168,26 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
             figure=printed_accuracies(printed, frame),
             sentence=_(
                 "In epoch {epoch} the note prints {note:.1%}; measured the same way the replay has "
-                "{same:.1%}, in eval mode {eval:.1%}. Over the epochs eval mode less its way is "
-                "{least:.1f} to {most:.1f} points."
+                "{same:.1%}, in eval mode {eval:.1%}. {gaps}"
             ).format(
                 epoch=int(last["epoch"]), note=line["accuracy"], same=last["note_accuracy"],
-                eval=last["eval_accuracy"], least=gap.min(), most=gap.max(),
+                eval=last["eval_accuracy"], gaps=_gaps(gap),
             ),
             alt=_("Accuracy as printed, as the note measures it, and in eval mode, by epoch"),
             height=440,
         ),
     ]  # fmt: skip
+
+
+def _gaps(gap: pd.Series) -> str:
+    """By how many points eval mode is above the note's way of measuring, over the epochs."""
+    if len(gap) == 1:
+        return _("Eval mode is {gap:+.1f} points from the note's way of measuring.").format(
+            gap=gap.iloc[0]
+        )
+    return _(
+        "Over the epochs eval mode is {least:+.1f} to {most:+.1f} points from the note's way."
+    ).format(least=gap.min(), most=gap.max())
 
 
 def _number(label: str, form: str, text: str):  # type: ignore[no-untyped-def]

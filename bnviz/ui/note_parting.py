@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from bnviz.errors import ConfigError
 from bnviz.figures.note_parting import KINDS, difference_over_steps
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Progress
-from bnviz.train.quirk_settings import ALL, NONE, QUIRKS, QUIRKY, side_words
+from bnviz.train.quirk_settings import (
+    ALL,
+    NONE,
+    QUIRKS,
+    QUIRKY,
+    TOGETHER,
+    side_parts,
+    side_words,
+)
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
@@ -25,8 +34,10 @@ SIDES = (
     f"{QUIRKY}:{NONE}",
     SWITCHES,
     f"{QUIRKY}:{ALL}",
-    *(f"{QUIRKY}:{quirk}" for quirk in QUIRKS),
+    *(f"{QUIRKY}:{quirk}" for quirk in (*QUIRKS, *TOGETHER)),
 )
+KEPT = "kept_sides"
+"""Settings of the switches that the reader has kept for a side."""
 STEP_CHOICES = (20, 50, 100, 200, 300, 500, 1000)
 TOLERANCES = tuple(10.0**k for k in range(-7, 0))
 DTYPES = ("float32", "float64")
@@ -85,13 +96,39 @@ def parting_section() -> None:
     section()
 
 
+def _sides() -> list[str]:
+    """All that can be a side: SIDES, and what was kept of the switches, here or in a link."""
+    kept = st.session_state.setdefault(KEPT, list(filter(_is_side, st.query_params.get_all(KEPT))))
+    return list(dict.fromkeys([*SIDES, *kept]))
+
+
+def _is_side(side: str) -> bool:
+    try:
+        side_parts(side)
+    except ConfigError:
+        return False
+    return True
+
+
+def _keep_switches() -> None:
+    side = side_of(SWITCHES)
+    st.session_state[KEPT] = st.query_params[KEPT] = [*st.session_state[KEPT], side]
+    st.session_state["side_b"] = side
+
+
 def _controls() -> tuple[float, bool]:
+    sides = _sides()
     for name, label in (("side_a", _("One side")), ("side_b", _("The other side"))):
         st.selectbox(
-            label, SIDES, index=SIDES.index(str(DEFAULTS[name])), key=name, bind="query-params",
+            label, sides, index=sides.index(str(DEFAULTS[name])), key=name, bind="query-params",
             format_func=words_of, width=420,
             help=_("A kind of layer, or the note's with some of its quirks."),
         )  # fmt: skip
+    st.button(
+        _("Keep the switches above as the other side"), key="keep_switches",
+        icon=":material/push_pin:", on_click=_keep_switches,
+        help=_("Then set them otherwise and compare: two settings of your own."),
+    )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         tolerance = st.select_slider(
             _("Tolerance"), TOLERANCES, value=1e-3, key="lock_tolerance", bind="query-params",
@@ -133,6 +170,11 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
         leave_one_core_free()
         return compare_sides(first, second, int(steps), progress, dtype=dtype)
 
+    if first == second:
+        st.info(
+            _("Both sides are the same. Choose another for one of them."), icon=":material/info:"
+        )
+        return known
     if known is None:
         st.markdown(
             _(
@@ -180,7 +222,8 @@ def sentence(parting: "Parting", first: "pd.Series | None", tolerance: float) ->
         if first is None
         else _(
             "**{a}** and **{b}** first differ by more than {tolerance:.0e} **at step {step}: {kind}, "
-            "{layer}, {tensor}**, by {difference:.2g}: {why}."
+            "{layer}, {tensor}**, by {difference:.2g} of its size: {why}. It is the first in the order of "
+            "computing; the figure shows the largest at each step."
         )
     )  # fmt: skip
     text = said.format(

@@ -27,11 +27,11 @@ from bnviz.ui.measuring import newest_checkpoint
 from bnviz.ui.registry import jobs
 from bnviz.ui.runs import RunView, view
 from bnviz.ui.state import momentum_slider
+from bnviz.ui.words import size_words
 
 if TYPE_CHECKING:
     from bnviz.train.note_recorded import RecordedRiddles
 
-MIB, GB = 2**20, 1e9
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 TEST_SIZES = (2, 4, 8, 16, 64, 256)
 TEST_SET = 10_000
@@ -84,10 +84,11 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
         figure=kept_by_way(frame),
         sentence=_(
             "{ways}: {size:,} bytes a test batch of {batch}, its images included; one pass over "
-            "{images:,} images would keep {total:.2f} GB. Detached statistics, eval() or no_grad(): "
+            "{images:,} images would keep {total}. Detached statistics, eval() or no_grad(): "
             "any one of them and nothing stays."
         ).format(
-            ways=ways, size=most, batch=size, images=TEST_SET, total=most * TEST_SET / size / GB,
+            ways=ways, size=most, batch=size, images=TEST_SET,
+            total=size_words(most * TEST_SET / size),
         ),
         alt=_("Bytes that a test batch keeps alive in eight ways to run the test"),
         height=HEIGHT + 60,
@@ -136,7 +137,7 @@ def _averages(run: RunView, variant: str, step: int) -> None:
             "weights that are long gone."
         )
     )
-    momentum_slider(_("Rebuilds the running mean of one channel from the recorded batches."))
+    momentum_slider(_("Rebuilds the running mean of one channel, in the second figure."))
     layer, channel = _channel_controls()
     momentum = float(st.session_state["momentum"])
     frame = accuracies(run.id, variant, step)
@@ -208,14 +209,22 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
         sentence=_(
             "{label} at step {step:,}, eval mode on {images:,} test images: {mean:.1%} with the mean "
             "of all batches, {torch:.1%} at m = 0.1, {note:.1%} at the note's 0.9; {population:.1%} "
-            "with the population at these weights. Bars are standard errors."
+            "with the population at these weights. Bars are standard errors. {why}"
         ).format(
+            why=_why_fast_is_better() if by_name["0.9"] > by_name["0.1"] > by_name["none"] else "",
             label=run.labels[variant], step=step, images=int(frame["images"].iloc[0]), mean=by_name["none"],
             torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
         ),
         alt=_("Accuracy in eval mode with the running statistics of five estimators"),
         height=HEIGHT,
     )  # fmt: skip
+
+
+def _why_fast_is_better() -> str:
+    return _(
+        "The weights still move here, so what forgets faster is nearer to them; the smaller the "
+        "batches, the slower the best average (the map on Running statistics)."
+    )
 
 
 def channel_card(

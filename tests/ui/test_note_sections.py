@@ -1,6 +1,7 @@
 """The page The note as Streamlit runs it, without a browser."""
 
 import json
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,25 @@ def test_the_bench_is_measured_here_and_found_again(app, monkeypatch):
     assert [b.key for b in app.button if "bench" in b.key] == ["measure_again_bench"]
 
 
+def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(app, monkeypatch):
+    little, go_on = replace(recorded_bench(), made={}, seeds=(5, 6), steps=100), threading.Event()
+    monkeypatch.setattr(
+        "bnviz.train.quirk_bench.run_bench", lambda *_args: go_on.wait(60) and little
+    )
+    opened(app, bench_seeds="5, 6", bench_steps="100")
+    app.button(key="measure_bench").click().run()
+    app.text_input(key="bench_seeds").set_value("0,1,2").run()
+    app.run()
+    assert any(c.value == "Going on with seeds 5,6 and 100 steps:" for c in app.caption)
+    assert app.button(key="cancel_bench")
+    go_on.set()
+    wait_for(app, note_bench.bench_key("5,6", 100))
+    assert any(c.value.startswith("Recorded: 600 steps") for c in app.caption)
+    app.button(key="bench_5,6_100").click().run()
+    app.run()
+    assert any(c.value.startswith("Measured here: 100 steps") for c in app.caption)
+
+
 @pytest.mark.parametrize("seeds", ["a,b", "1,1", "", "-1"])
 def test_seeds_that_are_none_are_refused_and_the_recorded_stays(app, seeds):
     opened(app)
@@ -230,6 +250,36 @@ def test_the_switches_are_a_side(app, monkeypatch):
     assert asked == [(f"note:{setting}", "builtin")]
 
 
+def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
+    asked = []
+    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *a, **_o: asked.append(a[:2]))
+    opened(app, quirk_keep_graph="false")
+    app.selectbox(key="side_a").set_value("switches").run()
+    app.run()
+    app.button(key="keep_switches").click().run()
+    app.run()
+    kept = f"note:{setting_of(on_in('all') - {'keep_graph'})}"
+    assert app.selectbox(key="side_b").value == kept
+    assert any("Both sides are the same" in i.value for i in app.info)
+    assert not [b for b in app.button if b.key == "measure_parting"]
+    app.toggle(key="quirk_chained_mean").set_value(False).run()
+    app.run()
+    app.button(key="measure_parting").click().run()
+    now = f"note:{setting_of(on_in('all') - {'keep_graph', 'chained_mean'})}"
+    wait_for(app, note_parting.parting_key(now, kept, 100, "float32"))
+    assert asked == [(now, kept)]
+
+
+@pytest.mark.parametrize(
+    ("side", "taken"), [("note:keep_graph,chained_mean", True), ("note:x", False)]
+)
+def test_a_link_names_settings_that_are_sides(app, side, taken):
+    opened(app, kept_sides=side)
+    assert not app.exception
+    kept = "Note's BN (graph kept in running statistics, mean taken dimension by dimension)"
+    assert (kept in app.selectbox(key="side_b").options) is taken
+
+
 def test_two_right_layers_that_do_not_begin_alike_are_said_to(sample):
     parting = compare_sides("note:none", "note:conv_shift_one", 1, dataset=sample)
     said = note_parting.sentence(parting, None, 1e-3)
@@ -245,7 +295,8 @@ def test_the_log_is_replayed_here(app, monkeypatch):
     assert any(c.value.startswith("Measured here: seed 0, batch 4") for c in app.caption)
     assert "In epoch 1 the note prints 0.1944" in cards(app)["log_loss"]["sentence"]
     table = app.dataframe[len(app.dataframe) - 1].value
-    assert table["seconds_here"].notna().sum() == 1 and len(table) == 5
+    assert table["epoch"].tolist() == [1] and table.notna().all(axis=None)
+    assert "Eval mode is +5.4 points from" in cards(app)["log_accuracy"]["sentence"]
 
 
 def test_a_measurement_that_fails_says_why(app, monkeypatch):
@@ -331,5 +382,5 @@ def test_the_means_of_the_log_s_sentence_follow_from_its_table():
     """Its way is lower by what the table says, epoch by epoch."""
     gap = 100 * (recorded_log().frame["eval_accuracy"] - recorded_log().frame["note_accuracy"])
     [_loss, accuracy] = note_log.cards(note_log.printed_frame(), recorded_log())
-    assert f"{gap.min():.1f} to {gap.max():.1f} points" in accuracy.sentence
+    assert f"{gap.min():+.1f} to {gap.max():+.1f} points" in accuracy.sentence
     assert accuracy.title == "What the note measures is too low"

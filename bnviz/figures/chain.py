@@ -87,7 +87,7 @@ def _marks(placed: pd.DataFrame, root: str) -> dict[str, Any]:
     return {
         "type": "scatter", "x": placed["x"].to_numpy(float), "y": placed["y"].to_numpy(float),
         "mode": "markers+text", "text": text,
-        "textposition": ["top center" if lifted else "bottom center" for lifted in placed["x"] % 2],
+        "textposition": ["top right" if lifted else "bottom right" for lifted in placed["x"] % 2],
         "marker": {"size": sizes, "color": shades,
                    "symbol": ["diamond" if k == last else "circle" for k in range(len(placed))]},
         "customdata": words, "hovertemplate": "%{customdata}<extra></extra>",
@@ -98,8 +98,11 @@ def _marks(placed: pd.DataFrame, root: str) -> dict[str, Any]:
 def _before(placed: pd.DataFrame, older: Sequence[int]) -> dict[str, Any]:
     """Where the chain goes on: the same statistic after the batch before."""
     at = placed.loc[[number for number in older if number in placed.index]]
+    x, gap = at["x"].to_numpy(float), np.full(len(at), np.nan)
     return {
-        "type": "scatter", "x": at["x"].to_numpy(float) - 0.55, "y": at["y"].to_numpy(float),
-        "mode": "markers", "marker": {"size": 13, "symbol": "triangle-left", "color": colour("wrong")},
+        "type": "scatter", "x": np.stack([x, x - 0.55, gap], 1).ravel(), "connectgaps": False,
+        "y": np.repeat(at["y"].to_numpy(float), 3), "line": {"color": colour("wrong"), "width": 1.2},
+        "mode": "lines+markers", "marker": {"size": [0, 13, 0] * len(at), "symbol": "triangle-left",
+                                            "color": colour("wrong"), "opacity": 1},
         "name": _("to the batch before"), "hovertemplate": _("the same statistic, one batch earlier") + "<extra></extra>",
     }  # fmt: skip

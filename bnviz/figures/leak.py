@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from bnviz.figures.panels import Figure, figure, scatter, stacked
-from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
+from bnviz.figures.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
 MIB = 2**20
+WORDED = 4
 PANELS = (
     ("kept_bytes", MIB),
     ("graph_nodes", 1000),
@@ -33,7 +34,7 @@ def kept_over_steps(
     graph_nodes of the note's layer. `cuts`: ``step`` and ``text`` of each mark.
     """
     on_device = bool(len(measured)) and bool((measured["device_reserved"] > 0).any())
-    panels = PANELS if on_device else PANELS[:3]
+    panels = PANELS if on_device else PANELS[:3] if len(measured) else PANELS[:2]
     data = [*_predicted(predicted)]
     for panel, (quantity, unit) in enumerate(panels[:2]):
         data += [
@@ -46,13 +47,15 @@ def kept_over_steps(
             )
             for variant, label in labels.items()
         ]  # fmt: skip
-    data += _process(measured, on_device)
+    data += _process(measured, on_device) if len(measured) else []
     rows = [axis(quantity, rangemode="tozero") for quantity, _unit in panels]
     rows[0]["range"] = [0, _top(measured, predicted, labels)]
     layout = stacked(rows, axis("step", rangemode="tozero"), gap=0.07)
     marks = _marks(cuts)
     if rows[0]["range"][1] > 0.6 * budget_mib:
-        marks["shapes"].append(_budget(budget_mib))
+        shape, note = _budget(budget_mib)
+        marks["shapes"].append(shape)
+        marks["annotations"].append(note)
     return figure(data, {**layout, **marks})
 
 
@@ -78,23 +81,25 @@ def _predicted(predicted: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
     """What the process gained; on a device what is allocated and what the allocator has reserved."""
-    wanted = [("rss_gained", 2, "solid")]
+    wanted = [("rss_gained", 2, "solid", _("process memory gained"))]
     if on_device:
-        wanted += [("device_allocated", 3, "solid"), ("device_reserved", 3, "dot")]
+        wanted += [
+            ("device_allocated", 3, "solid", _("device memory allocated")),
+            ("device_reserved", 3, "dot", _("device memory reserved")),
+        ]
     return [
         scatter(
             panel, measured["step"], measured[quantity] / MIB,
             mode="lines",
             line={"color": colour("truth"), "dash": dash, "width": 1.6},
-            name=_(QUANTITIES[quantity].label),
-            hovertemplate=hover("step", quantity),
+            name=name, hovertemplate=hover("step", quantity),
         )
-        for quantity, panel, dash in wanted
+        for quantity, panel, dash, name in wanted
     ]  # fmt: skip
 
 
 def _marks(cuts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A line through all panels at each cut, with its words in the first."""
+    """A line through all panels at each cut; the newest WORDED have their words in the first."""
     shapes = [
         {
             "type": "line", "xref": "x", "yref": "paper", "x0": cut["step"], "x1": cut["step"],
@@ -104,21 +109,28 @@ def _marks(cuts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]  # fmt: skip
     notes = [
         {
-            "text": cut["text"], "x": cut["step"], "y": 1 - 0.14 * (k % 4), "xref": "x",
+            "text": cut["text"], "x": cut["step"], "y": 1 - 0.2 * k, "xref": "x",
             "yref": "y domain", "xanchor": "right", "yanchor": "top", "showarrow": False,
-            "font": {"color": colour("event")},
+            "font": {"color": colour("event")}, "bgcolor": colour("paper", 0.85),
         }
-        for k, cut in enumerate(cuts)
+        for k, cut in enumerate(cuts[-WORDED:])
     ]  # fmt: skip
     return {"shapes": shapes, "annotations": notes}
 
 
-def _budget(budget_mib: float) -> dict[str, Any]:
-    return {
+def _budget(budget_mib: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A line at the budget, and its name."""
+    line = {
         "type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y",
         "y0": budget_mib, "y1": budget_mib,
-        "line": {"color": colour("wrong"), "width": 1.5, "dash": "dash"},
+        "line": {"color": colour("batch"), "width": 1.5, "dash": "longdash"},
     }  # fmt: skip
+    name = {
+        "text": _("budget {mib:,.0f} MiB").format(mib=budget_mib), "xref": "x domain", "x": 0.01,
+        "yref": "y", "y": budget_mib, "xanchor": "left", "yanchor": "bottom", "showarrow": False,
+        "font": {"color": colour("batch")},
+    }  # fmt: skip
+    return line, name
 
 
 def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) -> Figure:
@@ -130,7 +142,7 @@ def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) ->
     data = [
         {
             "type": "bar", "x": list(names), "y": np.asarray(values / MIB, np.float32),
-            "name": name, "marker": {"color": colour(shade)},
+            "name": name, "marker": {"color": colour(shade)}, "width": min(0.6, 0.15 * len(names)),
             "hovertemplate": hover("cut", "kept_bytes"),
         }
         for name, values, shade in parts

@@ -11,6 +11,7 @@ from bnviz.i18n import _
 from bnviz.train.schema import LAYERS
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
+from bnviz.ui.memory_lab import on_show
 from bnviz.ui.registry import lab
 from bnviz.ui.words import size_words
 
@@ -44,7 +45,7 @@ def controls() -> tuple[str, str]:
 def show(config: "LeakConfig") -> None:
     """The graph of one batch, what each batch holds, and the sums by layer and operation."""
     layer, statistic = controls()
-    experiment = lab().experiment
+    experiment = on_show(config)
     batches = pd.DataFrame() if experiment is None else experiment.chain_batches()
     if experiment is None or batches.empty or not lab().going_on:
         st.caption(

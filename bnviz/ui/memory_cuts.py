@@ -18,6 +18,7 @@ from bnviz.ui.words import size_words
 FRAGMENTS = ["memory_lab", "memory_chain"]
 """Keys of the parts of the page that answer to the experiment and its controls."""
 REFUSED = "mem_refused"
+CONTROLS = ("mem_keep", "mem_grad", "mem_mode", "mem_batch", "mem_share", "mem_steps", "mem_budget")
 CUT_HELP = {
     "detach": N_("Detaches the running statistics, now and at each batch to come."),
     "no_grad": N_(
@@ -37,7 +38,6 @@ CUT_WORDS = {
     "del": N_(
         "nothing of the chain is freed: it is the running statistics that hold it, not the outputs."
     ),
-    "undo": N_("the experiment goes on as it began."),
 }
 
 
@@ -75,12 +75,23 @@ def cut_buttons() -> None:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """What a command is refused for stands on the page until the next command."""
+    """What a command is refused for stands on the page until the next command or change."""
     st.session_state[REFUSED] = None
     try:
         yield
     except BnvizError as error:
-        st.session_state[REFUSED] = str(error)
+        st.session_state[REFUSED] = str(error), settings()
+
+
+def settings() -> tuple[Any, ...]:
+    """What the controls of the experiment are set to."""
+    return tuple(st.session_state.get(key) for key in CONTROLS)
+
+
+def refused() -> str | None:
+    """Why the last command was refused, while the controls are as they were then."""
+    said = st.session_state.get(REFUSED)
+    return said[0] if said is not None and said[1] == settings() else None
 
 
 def _try_cut(name: str) -> None:
@@ -92,6 +103,10 @@ def _try_cut(name: str) -> None:
 
 
 def _event_words(event: dict[str, Any]) -> str:
+    if event["name"] == "undo":
+        return _("**{name}** from step {step:,} on: what leaked leaks again; nothing was freed.").format(
+            name=cut_name(event["name"]), step=event["step"]
+        )  # fmt: skip
     return _(
         "**{name}** at step {step:,} freed **{freed}** of {before}: {words} The process gave {rss} "
         "back to the system by itself, and {trimmed} more when it was asked to (`malloc_trim`)."
@@ -106,7 +121,7 @@ def _event_words(event: dict[str, Any]) -> str:
 def _reason(event: dict[str, Any]) -> str:
     """Why so much was freed; what is said of a cut holds where there was a chain to cut."""
     name = event["name"]
-    if not event["before"] and name != "undo":
+    if not event["before"]:
         return _("there was no chain to cut.")
     if name == "no_grad" and not event["freed"]:
         return _("in eval mode the statistics stay as they are, and so does their chain.")
@@ -118,19 +133,21 @@ def cuts_card(events: list[dict[str, Any]]) -> Card:
     tried = [event for event in events if event["name"] != "undo"]
     names = [f"{k}. {cut_name(event['name'])}" for k, event in enumerate(tried, 1)]
     frame = pd.DataFrame(tried)
-    best = tried[int(frame["freed"].to_numpy().argmax())]
+    whole = [
+        name
+        for name, event in zip(names, tried, strict=True)
+        if event["freed"] == event["before"] > 0
+    ]
     return Card(
         key="cuts",
         title=_("What each cut freed"),
         figure=freed_by_cut(names, frame["before"].to_numpy(float), frame["freed"].to_numpy(float)),
         sentence=(
-            _("The most was freed by {name}: {freed} of {before}.")
-            if best["freed"] > 0
-            else _("Nothing that was tried so far has freed anything of {before}.")
-        ).format(
-            name=cut_name(best["name"]),
-            freed=size_words(best["freed"]),
-            before=size_words(best["before"]),
+            _("{n} of {of} freed all that was kept when they were tried: {names}.").format(
+                n=len(whole), of=len(tried), names=", ".join(whole)
+            )
+            if whole
+            else _("Nothing that was tried so far has freed all that was kept.")
         ),
         alt=_("Bytes freed and still kept after each cut"),
         height=300,

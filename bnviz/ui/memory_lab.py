@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import psutil
 import streamlit as st
@@ -14,10 +15,10 @@ from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.memory_cuts import (
     FRAGMENTS,
-    REFUSED,
     cut_buttons,
     cut_name,
     cuts_card,
+    refused,
     refusing,
 )
 from bnviz.ui.registry import lab
@@ -119,8 +120,8 @@ def prediction_metrics(config: "LeakConfig") -> None:
         (_("Kept by each image"), size_words(batch / config.batch_size), _("Predicted, in a test batch.")),
         (_("One pass over 10,000 test images"), size_words(batch / config.batch_size * 10_000), _("Predicted, if each batch stays.")),
         (_("Kept by a training step"), size_words(prediction.bytes["train"]), _("Predicted: backward frees what the nodes had saved; {n} empty nodes stay.").format(n=prediction.nodes["train"])),
-        (_("Memory full at step"), "–" if full is None else f"{full:,}",
-            _("Predicted for tensors alone, with these switches and this share of test batches.")),
+        (_("Tensors alone fill it at step"), "–" if full is None else f"{full:,}",
+            _("Predicted for the memory chosen above, these switches and this share of test batches. The process takes more than its tensors, so it is full earlier: see below why.")),
     )  # fmt: skip
     with st.container(horizontal=True, gap="small"):
         for label, value, help_text in entries:
@@ -148,8 +149,8 @@ def commands() -> None:
             on_click=_end,
             help=_("Ends it and frees everything that it holds."),
         )  # fmt: skip
-    if refused := st.session_state.get(REFUSED):
-        st.error(refused, icon=":material/error:")
+    if words := refused():
+        st.error(words, icon=":material/error:")
     measurement = lab().measurement
     if measurement is not None and measurement.error:
         st.error(measurement.error, icon=":material/error:")
@@ -177,13 +178,18 @@ def _end() -> None:
 def _how_far(experiment: "Experiment") -> None:
     done, steps = len(experiment.table), experiment.config.steps
     if experiment.ended:
-        st.caption(_("Ended after {done:,} steps. {reason}").format(
-            done=done, reason=experiment.reason))  # fmt: skip
+        st.caption(_("The last experiment ({words}) ended after {done:,} steps. {reason}").format(
+            words=config_words(experiment.config), done=done, reason=experiment.reason))  # fmt: skip
         return
     measurement = lab().measurement
     left = measurement.seconds_left if measurement is not None else None
+    ends = last_step(experiment.config)
     words = _("Step {done:,} of {steps:,}").format(done=done, steps=steps)
-    if done == steps:
+    if done < ends < steps and not experiment.events:
+        words = _("{words}; the budget is spent at step {ends:,}").format(words=words, ends=ends)
+        left = None if left is None else left * (ends - done) / (steps - done)
+        steps = ends
+    if done == experiment.config.steps:
         words = _("All {steps:,} steps are done; the chain is alive until you end it.").format(
             steps=steps
         )
@@ -212,12 +218,22 @@ def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
     """What shapes say of the note's layer at each step, thinned: step, kept_bytes, graph_nodes."""
     from bnviz.train.leak_config import expected
 
-    prediction = expected(config)
-    every = max(1, config.steps // POINTS)
-    frame = pd.DataFrame({"step": range(1, config.steps + 1)})
+    prediction, steps = expected(config), last_step(config)
+    frame = pd.DataFrame({"step": range(1, steps + 1)})
     for column, per_kind in (("kept_bytes", prediction.bytes), ("graph_nodes", prediction.nodes)):
-        frame[column] = prediction.curve(config.steps, config.test_share, per_kind)
-    return frame.iloc[::every].copy()
+        frame[column] = prediction.curve(steps, config.test_share, per_kind)
+    shown = [*range(0, steps - 1, max(1, steps // POINTS)), steps - 1]
+    return frame.iloc[shown].copy()
+
+
+@lru_cache(maxsize=16)
+def last_step(config: "LeakConfig") -> int:
+    """The step at which it ends if nothing is cut: its last one, or where its budget is spent."""
+    from bnviz.train.leak_config import expected
+
+    kept = expected(config).curve(config.steps, config.test_share)
+    over = np.flatnonzero(kept > config.budget_mib * MIB)
+    return int(over[0]) + 1 if len(over) else config.steps
 
 
 def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Card:
@@ -226,7 +242,12 @@ def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Ca
     labels = {variant: _(VARIANTS[variant].label) for variant in shown.variants}
     measured = _nothing(shown) if experiment is None else measured_frame(experiment)
     cuts = [] if experiment is None else [
-        {"step": e["step"], "text": _("{name} −{freed}").format(name=cut_name(e["name"]), freed=size_words(e["freed"]))}
+        {
+            "step": e["step"],
+            "text": cut_name(e["name"]) if e["name"] == "undo" else _("{name} −{freed}").format(
+                name=cut_name(e["name"]), freed=size_words(e["freed"])
+            ),
+        }
         for e in experiment.events
     ]  # fmt: skip
     return Card(
@@ -254,7 +275,9 @@ def _prediction_words(config: "LeakConfig") -> str:
         "Nothing has run yet: the pale line is what shapes alone predict for the note's layer, "
         "{kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to hold the measurement "
         "against it."
-    ).format(kept=size_words(last["kept_bytes"]), nodes=last["graph_nodes"], steps=config.steps)
+    ).format(
+        kept=size_words(last["kept_bytes"]), nodes=last["graph_nodes"], steps=int(last["step"])
+    )
 
 
 def _measured_words(experiment: "Experiment") -> str:
@@ -269,28 +292,37 @@ def _measured_words(experiment: "Experiment") -> str:
     config = experiment.config
     kept = experiment.table.column("kept_bytes")[until - 1]
     predicted = int(expected(config).curve(until, config.test_share)[-1])
-    measured = int(kept[config.variants.index("note")])
+    place = config.variants.index("note")
+    measured = int(kept[place])
     off = measured - predicted
     others = max(
         (int(k) for k, v in zip(kept, config.variants, strict=True) if v != "note"), default=0
     )
     rss = experiment.table.column("rss")
-    return _(
-        "At step {step:,} the note's layer keeps {measured}, predicted were {predicted} "
-        "({off:+,} bytes, {percent:.2f} %: the first step has no older statistics to average with); "
-        "the corrected and the built-in layer keep {others}. The process has grown "
-        "by {rss} since its first step, with all that it does beside."
+    said = _(
+        "At step {step:,}{cut} the note's layer keeps {measured}, predicted were {predicted} "
+        "({off:+,} bytes, {percent:.2f} %{why}); the corrected and the built-in layer keep {others}. "
+        "The process has grown by {rss} since its first step, with all that it does beside."
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
+        cut=_(", before the first cut,") if experiment.events else "",
+        why=_(": the first step has no older statistics to average with") if off else "",
         percent=100 * abs(off) / max(predicted, 1),
         others=size_words(others), rss=size_words(max(int(rss[until - 1] - rss[0]), 0)),
     )  # fmt: skip
+    now = len(experiment.table)
+    if until < now:
+        said += " " + _("Now, at step {step:,}, it keeps {kept}, and the process has grown by {rss}.").format(
+            step=now, rss=size_words(max(int(rss[now - 1] - rss[0]), 0)),
+            kept=size_words(int(experiment.table.column("kept_bytes")[now - 1][place])),
+        )  # fmt: skip
+    return said
 
 
 def show(config: "LeakConfig") -> None:
     """The whole experiment: commands, figure, cuts."""
     commands()
-    experiment = lab().experiment
+    experiment = on_show(config)
     if experiment is not None and experiment.config != config:
         st.caption(_("The figure shows the experiment as it was started: {words}.").format(
             words=config_words(experiment.config)))  # fmt: skip
@@ -298,6 +330,14 @@ def show(config: "LeakConfig") -> None:
     cut_buttons()
     if experiment is not None and any(e["name"] != "undo" for e in experiment.events):
         board([cuts_card(experiment.events)], key="cuts_board", revision=str(id(experiment)))
+
+
+def on_show(config: "LeakConfig") -> "Experiment | None":
+    """The experiment that is going on, or the last one if the controls are still set to it."""
+    experiment = lab().experiment
+    if experiment is not None and experiment.ended and experiment.config != config:
+        return None
+    return experiment
 
 
 def config_words(config: "LeakConfig") -> str:

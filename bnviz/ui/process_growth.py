@@ -55,7 +55,8 @@ def section() -> None:
     inner()
     st.markdown(_("To check it by yourself, compare `rss_per_step` of the two:"))
     commands = [shell_command("train", SPOKEN_OF, threshold=on) for on in (False, True)]
-    st.code("\n".join(commands), language="bash", wrap_lines=True)
+    for command in commands:
+        st.code(command, language="bash", wrap_lines=True)
 
 
 def explain() -> None:

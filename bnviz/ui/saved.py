@@ -160,7 +160,7 @@ def step_card(steps: "dict[str, StepMemory]", batch_size: int) -> Card:
         sentence=_(
             "At batch {batch} the hand-written layer's step peaks at {composite}, in {where}, "
             "nn.BatchNorm's at {builtin}, in {there}. After the update {note} bytes stay with the note's "
-            "layer, {rest} with nn.BatchNorm."
+            "layer, a link of its chain, and {rest} with nn.BatchNorm."
         ).format(
             batch=batch_size,
             composite=size_words(composite.peak),
@@ -197,7 +197,10 @@ def tensor_table(tensors: pd.DataFrame) -> None:
     )  # fmt: skip
     rows = tensors[(tensors["variant"] == variant) & (tensors["layer"] == layer)]
     if rows.empty:
-        st.markdown(_("Nothing stands there, so nothing is saved."))
+        st.info(
+            _("Without BN nothing stands there, so nothing is saved. Choose another layer."),
+            icon=":material/info:",
+        )
         return
     st.dataframe(
         shown(rows, variant),

@@ -242,6 +242,34 @@ def test_nothing_can_be_cut_or_looked_at_when_nothing_runs(lab):
     assert experiment.chain_batches().empty
 
 
+def test_a_cut_that_nobody_waits_for_any_more_is_not_made(lab, monkeypatch):
+    monkeypatch.setattr(leak, "WAITS_S", 0.05)
+    experiment, busy = holding(lab, steps=3), threading.Event()
+    blocked = threading.Thread(target=lambda: experiment.ask(lambda: busy.wait(60)))
+    blocked.start()
+    until(lambda: not experiment._asked)  # the thread of the experiment is at work on it
+    with pytest.raises(RunError, match="did not answer"):
+        experiment.cut("detach")
+    busy.set()
+    blocked.join()
+    monkeypatch.setattr(leak, "WAITS_S", 20.0)
+    assert experiment.ask(lambda: experiment.events) == []
+
+
+def test_the_table_of_a_batch_is_of_that_batch(lab):
+    experiment = holding(lab, steps=4, test_share=0.25)
+    training, tested = experiment.kept_table(2), experiment.kept_table(3)
+    assert (training["bytes"].sum(), tested["bytes"].sum()) == (128, 1_448_888)
+
+
+def test_what_the_process_gives_back_at_a_cut_is_measured(lab):
+    """Large blocks: what is freed goes back, by itself or when the allocator is asked."""
+    experiment = holding(lab, steps=6, test_share=1.0, batch_size=256)
+    event = experiment.cut("detach")
+    given = event["rss_freed"] + event["rss_trimmed"]
+    assert given == pytest.approx(event["freed"], rel=0.5)
+
+
 def test_a_failure_ends_and_frees_it(lab, monkeypatch):
     monkeypatch.setattr(Experiment, "_test_batch", lambda self, step: 1 / 0)
     experiment = lab.start(config(test_share=0.5))

@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from bnviz.figures.chain import graph_behind
 from bnviz.figures.leak import bytes_by_batch, freed_by_cut, kept_over_steps
-from bnviz.train.leak_config import LeakConfig, chain_of_shapes, layer_names
+from bnviz.train.leak import Experiment
+from bnviz.train.leak_config import LeakConfig, chain_of_shapes, expected, layer_names
 from bnviz.ui import memory_cuts, memory_lab
 from bnviz.ui.registry import lab
 
@@ -83,7 +84,7 @@ def test_prediction_follows_batch_size_and_memory(app):
     app.selectbox(key="mem_memory").set_value("2").run()
     assert metrics(app)["Kept by a test batch"] == "2.76 MiB"
     # 2 GB / 2,897,144 bytes a batch
-    assert metrics(app)["Memory full at step"] == "691"
+    assert metrics(app)["Tensors alone fill it at step"] == "691"
 
 
 def test_a_run_is_measured_beside_its_prediction(app):
@@ -98,21 +99,77 @@ def test_a_run_is_measured_beside_its_prediction(app):
     lab().measurement.end()
     app.run()
     assert experiment.ended and not app.exception
-    assert any("Ended after 12 steps. It was ended by hand" in c.value for c in app.caption)
+    assert any("ended after 12 steps. It was ended by hand" in c.value for c in app.caption)
     assert "keeps 4.15 MiB" in card(app, "leak")["sentence"], "what was measured stays"
+    app.number_input(key="mem_steps").set_value(13).run()
+    app.run()
+    assert "Nothing has run yet" in card(app, "leak")["sentence"], "it was another experiment"
+
+
+def test_the_figure_has_the_numbers_of_the_experiment():
+    experiment = Experiment(
+        LeakConfig.parse(dataset="fashion-mnist-sample", device="cpu", steps=12)
+    ).run()
+    found = memory_lab.experiment_card(experiment.config, experiment)
+    lines = {(t["name"], t.get("yaxis", "y")): t["y"] for t in found.figure["data"]}
+    kept, nodes = (experiment.table.column(name) for name in ("kept_bytes", "graph_nodes"))
+    assert lines["Note's BN", "y"] == pytest.approx(kept[:, 0] / 2**20, rel=1e-5)
+    assert lines["Note's BN", "y2"] == pytest.approx(nodes[:, 0] / 1000, rel=1e-5)
+    predicted = expected(experiment.config).curve(12, 0.25) / 2**20
+    assert lines["predicted from shapes", "y"] == pytest.approx(predicted, rel=1e-5)
+    rss = experiment.table.column("rss")
+    gained = (rss - rss[0]) / 2**20
+    assert lines["process memory gained", "y3"] == pytest.approx(gained, rel=1e-5, abs=1e-5)
+
+
+def test_the_sentence_says_how_far_the_measurement_is_from_the_prediction():
+    experiment = Experiment(
+        LeakConfig.parse(dataset="fashion-mnist-sample", device="cpu", steps=12)
+    ).run()
+    kept = experiment.table.column("kept_bytes")
+    off = int(kept[-1, 0]) - int(expected(experiment.config).curve(12, 0.25)[-1])
+    assert f"({off:+,} bytes, 0.00 %" in memory_lab._measured_words(experiment)
+    doubled = kept.copy()
+    doubled[:, 0] *= 2
+    experiment.table.column = lambda name, **_: {
+        "kept_bytes": doubled, "rss": np.zeros(12, int)
+    }[name]  # fmt: skip
+    assert re.search(
+        r"\+4,34\d,\d{3} bytes, (99\.99|100\.00) %", memory_lab._measured_words(experiment)
+    )
+
+
+def test_what_the_budget_ends_is_foretold():
+    config = LeakConfig.parse(steps=20_000, budget_mib=100)
+    frame = memory_lab.predicted_frame(config)
+    assert frame["step"].iloc[-1] == memory_lab.last_step(config) < 20_000
+    curve = expected(config).curve(memory_lab.last_step(config), config.test_share)
+    assert curve[-2] <= 100 * 2**20 < curve[-1]
+    whole = LeakConfig.parse(steps=1500)
+    assert memory_lab.predicted_frame(whole)["step"].iloc[-1] == 1500
+    assert "after 1,500 steps" in memory_lab._prediction_words(whole)
 
 
 def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
     experiment = held(app)
     app.button(key="mem_cut_del").click().run()
     assert any("freed **0 bytes** of 4.15 MiB" in m.value for m in app.markdown)
-    assert "freed anything" in card(app, "cuts")["sentence"]
+    assert "Nothing that was tried so far" in card(app, "cuts")["sentence"]
     app.button(key="mem_cut_detach").click().run()
     assert any("freed **4.15 MiB** of 4.15 MiB" in m.value for m in app.markdown)
-    assert "The most was freed by detach(): 4.15 MiB" in card(app, "cuts")["sentence"]
+    assert (
+        "1 of 2 freed all that was kept when they were tried: 2. detach()."
+        in card(app, "cuts")["sentence"]
+    )
+    still = next(t for t in card(app, "cuts")["figure"]["data"] if t["name"] == "still kept")
+    assert still["y"] == pytest.approx([experiment.events[0]["before"] / 2**20, 0])
     notes = [note["text"] for note in card(app, "leak")["figure"]["layout"]["annotations"]]
     assert notes == ["del −0 bytes", "detach() −4.15 MiB"]
     assert experiment.chain_batches().empty
+    app.button(key="mem_cut_eval").click().run()
+    assert any("of 0 bytes: there was no chain to cut" in m.value for m in app.markdown)
+    app.button(key="mem_cut_undo").click().run()
+    assert any("what leaked leaks again; nothing was freed" in m.value for m in app.markdown)
 
 
 def test_a_second_visitor_finds_the_experiment_and_cannot_start_another(app):
@@ -130,6 +187,9 @@ def test_a_budget_that_the_machine_has_not_is_refused_on_the_page(app):
     app.button(key="mem_run").click().run()
     assert any("budget_mib: got 900,000 MiB" in e.value for e in app.error)
     assert lab().experiment is None
+    app.number_input(key="mem_budget").set_value(1024).run()
+    app.run()
+    assert not app.error, "it was said of another budget"
 
 
 def test_a_batch_larger_than_the_budget_is_refused_with_what_it_needs(app):
@@ -155,7 +215,7 @@ def test_the_figures_are_plotly_s():
     go.Figure(kept_over_steps(nothing, predicted, labels, 1024, [{"step": 3, "text": "x"}]))
     on_device = nothing.reindex(range(3)).fillna(1.0)
     drawn = go.Figure(kept_over_steps(on_device, predicted, labels, 1))
-    assert {t.name for t in drawn.data} >= {"device memory", "device memory reserved"}
+    assert {t.name for t in drawn.data} >= {"device memory allocated", "device memory reserved"}
     go.Figure(freed_by_cut(["a"], np.array([2.0]), np.array([1.0])))
     go.Figure(bytes_by_batch(pd.DataFrame({"batch": [0, 1], "bytes": [3, 4]}), 1))
 

@@ -56,6 +56,16 @@ def test_test_passes_that_move_statistics_part_them_at_the_first_pass(few):
     assert frame[frame["kind"] != "buffer"]["difference"].eq(0).all()
 
 
+def test_every_tensor_of_a_layer_with_another_start_differs(few):
+    """Beta of 1 changes each layer behind it, forward and back, and the loss."""
+    frame = parted(few, "note:none", "note:conv_shift_one", 1).frame
+    differs = frame[frame["difference"] > 1e-6]
+    for kind in ("forward", "gradient"):
+        behind = set(differs[differs["kind"] == kind]["layer"])
+        assert {"conv1 BN", "conv2", "conv2 BN", "fc1", "fc1 BN", "fc2", "fc2 BN", "out"} <= behind
+    assert "loss" in set(differs[differs["kind"] == "forward"]["layer"])
+
+
 def test_a_network_without_bn_parts_where_bn_stands(few):
     first = first_apart(parted(few, "builtin", "none", 1).frame, 1e-5)
     assert (first["step"], first["kind"], first["layer"]) == (1, "forward", "conv1 BN")

@@ -87,6 +87,7 @@ def test_both_loops_are_timed_in_a_process_of_their_own():
     found = note_loop.compare_loops(4, lambda *done: heard.append(done), steps=5, rounds=2)
     assert heard == [(1, 2), (2, 2)]
     assert set(found) == {"note_ms", "own_ms", "ratio"}
+    assert (found["ratio"] > 1) == (found["note_ms"] > found["own_ms"])
     assert all(value > 0 for value in found.values())
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from bnviz.analysis.population import population_statistics
 from bnviz.config import Quirks, RunConfig
 from bnviz.errors import ConfigError
-from bnviz.nn.state import snapshot
+from bnviz.nn.state import snapshot, statistics
 from bnviz.train import quirk_bench
 from bnviz.train.measurements import Unwanted
 from bnviz.train.note_recorded import recorded_bench
@@ -28,7 +29,14 @@ from bnviz.train.quirk_settings import (
     side_parts,
     words,
 )
-from bnviz.train.steps import Images, build_model, note_test
+from bnviz.train.steps import (
+    Images,
+    batches,
+    build_model,
+    build_optimizer,
+    note_test,
+    train_step,
+)
 
 MIB = 2**20
 TRAINS_OTHERWISE = {"conv_shift_one", "chained_mean"}
@@ -97,6 +105,31 @@ def test_plain_attributes_are_lost_by_saving(row):
     lost = row["plain_attributes"]
     assert lost["eval_accuracy"] == row[NONE]["eval_accuracy"] > 0.4
     assert lost["reloaded_accuracy"] < 0.2
+
+
+def test_the_measures_are_those_of_a_run_trained_here(little):
+    """The same batches by hand; of the loss the last 100 steps count."""
+    found = run_bench([NONE], (0,), 150, dataset=little).frame.loc[0]
+    config = config_of(NONE, seed=0, steps=150, batch_size=16, device="cpu")
+    images = Images(little, torch.device("cpu"))
+    model = build_model(config, "note", torch.device("cpu"))
+    optimizer, losses = build_optimizer(config, model, torch.device("cpu")), []
+    for _step, batch in zip(range(150), batches(images, config), strict=False):
+        losses.append(train_step(model, optimizer, *batch).item())
+    assert found["train_loss"] == pytest.approx(np.mean(losses[-100:]), rel=1e-4)
+    population = population_statistics(model, images.train[: quirk_bench.POPULATION_IMAGES])
+    ratios = [
+        statistics(layer)[1].numpy() / population[name][1] - 1
+        for name, layer in model.norm_layers().items()
+    ]
+    off = np.sqrt(np.mean(np.concatenate(ratios) ** 2))
+    assert found["var_drift"] == pytest.approx(off, rel=0.01)
+
+
+def test_the_time_of_a_step_is_the_median_of_its_steps(little, monkeypatch):
+    monkeypatch.setattr(quirk_bench, "median", lambda times: len(times))
+    found = run_bench([NONE], (0,), 100, dataset=little).frame.loc[0]
+    assert found["ms"] == 1e3 * 100
 
 
 def test_most_quirks_do_not_touch_training(row):

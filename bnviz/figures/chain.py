@@ -87,12 +87,19 @@ def _marks(placed: pd.DataFrame, root: str) -> dict[str, Any]:
     return {
         "type": "scatter", "x": placed["x"].to_numpy(float), "y": placed["y"].to_numpy(float),
         "mode": "markers+text", "text": text,
-        "textposition": ["top right" if lifted else "bottom right" for lifted in placed["x"] % 2],
+        "textposition": [_beside(place) for place in placed["x"]],
         "marker": {"size": sizes, "color": shades,
                    "symbol": ["diamond" if k == last else "circle" for k in range(len(placed))]},
         "customdata": words, "hovertemplate": "%{customdata}<extra></extra>",
         "name": _("node, as large as what it saved"),
     }  # fmt: skip
+
+
+def _beside(place: int) -> str:
+    """Where a node's words stand: the first of a row has lines above and below."""
+    if place == 0:
+        return "bottom right"
+    return "top center" if place % 2 else "bottom center"
 
 
 def _before(placed: pd.DataFrame, older: Sequence[int]) -> dict[str, Any]:

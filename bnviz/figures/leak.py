@@ -51,12 +51,11 @@ def kept_over_steps(
     rows = [axis(quantity, rangemode="tozero") for quantity, _unit in panels]
     rows[0]["range"] = [0, _top(measured, predicted, labels)]
     layout = stacked(rows, axis("step", rangemode="tozero"), gap=0.07)
-    marks = _marks(cuts)
     if rows[0]["range"][1] > 0.6 * budget_mib:
-        shape, note = _budget(budget_mib)
-        marks["shapes"].append(shape)
-        marks["annotations"].append(note)
-    return figure(data, {**layout, **marks})
+        data.append(
+            _budget(budget_mib, max(f["step"].max() for f in (measured, predicted) if len(f)))
+        )
+    return figure(data, {**layout, **_marks(cuts)})
 
 
 def _top(measured: pd.DataFrame, predicted: pd.DataFrame, labels: Mapping[str, str]) -> float:
@@ -118,19 +117,14 @@ def _marks(cuts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"shapes": shapes, "annotations": notes}
 
 
-def _budget(budget_mib: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A line at the budget, and its name."""
-    line = {
-        "type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y",
-        "y0": budget_mib, "y1": budget_mib,
-        "line": {"color": colour("batch"), "width": 1.5, "dash": "longdash"},
-    }  # fmt: skip
-    name = {
-        "text": _("budget {mib:,.0f} MiB").format(mib=budget_mib), "xref": "x domain", "x": 0.01,
-        "yref": "y", "y": budget_mib, "xanchor": "left", "yanchor": "bottom", "showarrow": False,
-        "font": {"color": colour("batch")},
-    }  # fmt: skip
-    return line, name
+def _budget(budget_mib: float, last: float) -> dict[str, Any]:
+    """A line at the budget, up to the last step that is drawn."""
+    return scatter(
+        0, np.array([0, last]), np.array([budget_mib] * 2),
+        mode="lines",
+        line={"color": colour("batch"), "width": 1.5, "dash": "longdash"},
+        name=_("budget, {mib:,.0f} MiB").format(mib=budget_mib), uid="budget", hoverinfo="skip",
+    )  # fmt: skip
 
 
 def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) -> Figure:

@@ -184,7 +184,7 @@ def _table(experiment: "Experiment | None", batch: int | None) -> None:
         hide_index=True,
         height=320,
         column_config={
-            "layer": st.column_config.TextColumn(_("layer")),
+            "layer": st.column_config.TextColumn(_("layer"), width=110),
             "operation": st.column_config.TextColumn(_("operation"), width="medium"),
             "nodes": st.column_config.NumberColumn(_("nodes"), format="localized"),
             "bytes": st.column_config.NumberColumn(_("bytes saved"), format="localized"),

@@ -288,7 +288,11 @@ class GraphCensus:
         attributes = self._attributes() if self._only is None else self._chosen(self._only)
         for module, name, value in attributes:
             path = self._names[module]
-            yield from graphs_in(value, f"{path}.{name}" if path else name)
+            full = f"{path}.{name}" if path else name
+            if not isinstance(value, Tensor):
+                yield from graphs_in(value, full)
+            elif value.grad_fn is not None:
+                yield full, value.grad_fn
         for thing in (*self._held, *others):
             if not isinstance(thing, nn.Module):
                 yield from graphs_in(thing if isinstance(thing, HOLDS) else vars(thing))

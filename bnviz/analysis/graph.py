@@ -75,17 +75,24 @@ def saved_tensors(node: Any) -> list[Saved]:
     return found
 
 
-def saved_bytes(node: Any) -> int:
-    """Bytes of what `saved_tensors` gives, without names: this is asked of each node at each look."""
+def saved_bytes(node: Any, seen: set[int]) -> int:
+    """Bytes of what `saved_tensors` gives, without names: this is asked of each node at each look.
+
+    `seen` gets what tells their storages apart.
+    """
     size = 0
     for name in holding(node):
         raw = getattr(node, name)
         for entry in raw if type(raw) is tuple else (raw,):
             if entry is not None and isinstance(tensor := entry.data, Tensor):
                 try:
-                    size += tensor.untyped_storage().nbytes()
+                    storage = tensor.untyped_storage()
+                    seen.add(storage._cdata)
+                    size += storage.nbytes()
                 except NotImplementedError:  # a sparse one
-                    size += sum(storages(tensor).values())
+                    parts = storages(tensor)
+                    seen.update(parts)
+                    size += sum(parts.values())
     return size
 
 

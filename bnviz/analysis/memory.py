@@ -116,16 +116,15 @@ class GraphCensus:
     """
 
     def __init__(self, *held: Any, only: tuple[str, ...] | None = None):
-        for thing in held:
-            _refuse_what_holds_nothing(thing)
+        _refuse_what_holds_nothing(held)
         self._held, self._only = held, only
+        self._listening = False
         self._names: dict[nn.Module, str] = {}
         self._find_modules()
         self._having = [m for m in self._names if any(hasattr(m, n) for n in only or ())]
         self._newest = -1
         self._begun = next_number()
         self._spans: list[tuple[int, str]] = []
-        self._listening = False
         self._tops: set[int] = set()  # numbers of the tensors held to which no other of them leads
         self._under: set[int] = set()
         self._known: dict[Any, Kept] = {}
@@ -152,15 +151,17 @@ class GraphCensus:
         self._look(others, anew=True)
 
     def _look(self, others: tuple[Any, ...], *, anew: bool = False) -> Batch:
+        _refuse_what_holds_nothing(others)
         if self._only is None:
             self._find_modules()
-        found = dict(self._graphs(others))
-        nodes, border, under = walk(found.values(), self._newest)
+        found = list(self._graphs(others))
+        graphs = [graph for _name, graph in found]
+        nodes, border, under = walk(graphs, self._newest)
         if anew or not self._tops.issubset(border) or self._emptied(border):
-            self._recount(found)
+            self._recount(graphs)
             self._under.clear()
-        self.holders = tuple(found)
-        roots = {root._sequence_nr() for root in found.values()}
+        self.holders = tuple(dict.fromkeys(name for name, _graph in found))
+        roots = {graph._sequence_nr() for graph in graphs}
         self._tops = roots - under - self._under  # what was under another still is
         self._under = roots - self._tops
         older = {number: nodes.pop(number) for number in list(nodes) if number < self._begun}
@@ -186,7 +187,7 @@ class GraphCensus:
             node = stack.pop()
             size = self._held_by(node._sequence_nr())
             if size:
-                return saved_bytes(node) != size
+                return saved_bytes(node, set()) != size
             stack += [function for function, _input in node.next_functions if function is not None]
         return False
 
@@ -195,9 +196,9 @@ class GraphCensus:
         batch = next((batch for batch in reversed(self.batches) if batch.start <= number), None)
         return batch.kept.held.get(number - batch.start, 0) if batch else 0
 
-    def _recount(self, found: Mapping[str, Any]) -> None:
-        """Keep of the batches what `found` still leads to."""
-        nodes, batches = newer_nodes(found.values(), -1), self.batches
+    def _recount(self, graphs: list[Any]) -> None:
+        """Keep of the batches what `graphs` still lead to."""
+        nodes, batches = newer_nodes(graphs, -1), self.batches
         self.nodes, self.bytes, self._newest = 0, 0, -1
         self._times.clear()
         self.batches = []
@@ -261,24 +262,27 @@ class GraphCensus:
         return {storage for tensor in tensors if tensor is not None for storage in storages(tensor)}
 
     def _find_modules(self) -> None:
-        """All modules that are held and their names; whoever was added is listened to as well."""
-        before = len(self._names)
+        """All modules that are held and their names; while it listens also to those that were added."""
+        before, self._names = self._names, {}
         for thing in self._held:
             for each in thing if isinstance(thing, list | tuple) else (thing,):
                 if isinstance(each, nn.Module):
                     for path, module in each.named_modules():
                         self._names.setdefault(module, path)
-        if len(self._names) > before and before and self._listening:
+        if self._listening and self._names.keys() != before.keys():
+            for module in before.keys() - self._names.keys():
+                Noting.leave(module, self)
             self.listen()
 
     def _count(self, nodes: Mapping[int, Any], start: int, spans: Spans) -> Kept:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
         Alike are those whose layers ran at the same numbers and left nodes at the same places, each
-        of which holds as many bytes.
+        of which holds as many bytes, in as many storages together.
         """
-        held = {n - start: saved_bytes(node) for n, node in nodes.items() if holding(node)}
-        alike = spans, frozenset(held.items()), len(nodes)
+        seen: set[int] = set()
+        held = {n - start: saved_bytes(node, seen) for n, node in nodes.items() if holding(node)}
+        alike = spans, frozenset(held.items()), len(nodes), len(seen)
         if alike not in self._known:
             self._known[alike] = _count(nodes, start, spans, held, self.alive_anyway())
         return self._known[alike]
@@ -367,15 +371,16 @@ class Noting:
 HOLDS = (Tensor, Mapping, list, tuple, set, frozenset, deque)
 
 
-def _refuse_what_holds_nothing(thing: Any) -> None:
-    if isinstance(thing, HOLDS) or (hasattr(thing, "__dict__") and not isinstance(thing, type)):
-        return
-    raise TypeError(
-        _(
-            "held: got {thing!r}, which can hold no tensor; allowed: modules, tensors, collections of "
-            "tensors, objects with attributes."
-        ).format(thing=thing)
-    )
+def _refuse_what_holds_nothing(held: tuple[Any, ...]) -> None:
+    for thing in held:
+        if isinstance(thing, HOLDS) or (hasattr(thing, "__dict__") and not isinstance(thing, type)):
+            continue
+        raise TypeError(
+            _(
+                "held: got {thing!r}, which can hold no tensor; allowed: modules, tensors, collections "
+                "of tensors, objects with attributes."
+            ).format(thing=thing)
+        )
 
 
 def _table(times: Counter[Kept]) -> pd.DataFrame:

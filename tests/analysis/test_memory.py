@@ -144,7 +144,7 @@ def asked(monkeypatch):
     from bnviz.analysis import memory
 
     nodes, whole = [], memory.saved_bytes
-    monkeypatch.setattr(memory, "saved_bytes", lambda node: nodes.append(node) or whole(node))
+    monkeypatch.setattr(memory, "saved_bytes", lambda *a: nodes.append(a[0]) or whole(*a))
     return nodes
 
 
@@ -616,6 +616,34 @@ def test_a_forward_that_fails_is_over():
         held.append(torch.ones(2, requires_grad=True).exp())
         seen.update()
     assert set(seen.table()["layer"]) == {""}
+
+
+def test_batches_alike_but_for_a_tensor_that_is_saved_twice_are_told_apart():
+    weight, held = torch.ones(8, requires_grad=True), []
+    seen = GraphCensus(held)
+    for twice in (True, False, True):
+        one, other = weight.exp(), weight.exp()
+        held.append(one * one + other if twice else one * other + other)
+        seen.update()
+    assert seen.bytes == census(held).bytes
+
+
+def test_several_lists_are_all_counted():
+    model = nn.Linear(2, 1)
+    losses, outputs = [[model(torch.ones(3, 2)).exp()] for _ in range(2)]
+    both = census(model, losses, outputs)
+    assert both.bytes == census(model, losses).bytes + census(model, outputs).bytes
+
+
+def test_a_module_that_is_taken_out_is_held_no_longer():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    with watch(model) as seen:
+        model[1].kept = model(torch.ones(1, 2))
+        assert seen.update().nodes > 0
+        gone = model.pop(1)
+        seen.update()
+        assert (seen.nodes, seen.bytes) == (0, 0)
+        assert "forward" not in vars(gone)
 
 
 def test_a_module_that_is_added_later_is_seen_and_listened_to():

@@ -155,28 +155,37 @@ class GraphCensus:
         if self._only is None:
             self._find_modules()
         found = list(self._graphs(others))
+        if not found and not self.batches:
+            return self._nothing()
         graphs = [graph for _name, graph in found]
+        roots = {graph._sequence_nr() for graph in graphs}
         nodes, border, under = walk(graphs, self._newest)
-        if anew or not self._tops.issubset(border) or self._emptied(border):
+        strange = {n for n in roots - self._tops - self._under if n <= self._newest}
+        if anew or strange or not self._tops.issubset(border) or self._emptied(border):
             self._recount(graphs)
             self._under.clear()
         self.holders = tuple(dict.fromkeys(name for name, _graph in found))
-        roots = {graph._sequence_nr() for graph in graphs}
         self._tops = roots - under - self._under  # what was under another still is
         self._under = roots - self._tops
-        older = {number: nodes.pop(number) for number in list(nodes) if number < self._begun}
-        older = {number: node for number, node in older.items() if number > self._newest}
-        if older:  # made before anybody looked
-            kept = self._count(older, 0, ())
-            self._add(Batch(0, self._begun, len(older), kept), older)
+        # Made before anybody looked, or before the last look and not held then.
+        older = sorted(number for number in nodes if number < self._begun)
+        start = self._newest + 1
+        self._add(nodes, older[bisect_left(older, start) :], start, self._begun, ())
+        for number in older:
+            del nodes[number]
         stop = next_number()
         spans = tuple((number - self._begun, name) for number, name in self._spans)
-        batch = Batch(self._begun, stop, len(nodes), self._count(nodes, self._begun, spans))
-        if nodes:
-            self._add(batch, nodes)
+        batch = self._add(nodes, list(nodes), self._begun, stop, spans)
         self._begun = stop
         self._spans.clear()
         return batch
+
+    def _nothing(self) -> Batch:
+        """Nothing has a graph, as before: the cheapest look."""
+        self._tops, self._under, self.holders = set(), set(), ()
+        start, self._begun = self._begun, next_number()
+        self._spans.clear()
+        return Batch(start, self._begun, 0, Kept(0, Counter(), Counter(), (), {}))
 
     def _emptied(self, border: Mapping[int, Any]) -> bool:
         """Whether `backward` has freed what the newest old node held, or one close behind it."""
@@ -202,20 +211,27 @@ class GraphCensus:
         self.nodes, self.bytes, self._newest = 0, 0, -1
         self._times.clear()
         self.batches = []
-        numbers = sorted(nodes)
+        numbers, done = sorted(nodes), 0
         for old in batches:
-            own = numbers[bisect_left(numbers, old.start) : bisect_left(numbers, old.stop)]
-            if own:
-                part = {number: nodes[number] for number in own}
-                kept = self._count(part, old.start, old.kept.spans)
-                self._add(Batch(old.start, old.stop, len(part), kept), part)
+            first = max(bisect_left(numbers, old.start), done)
+            if between := numbers[done:first]:  # held only now
+                self._add(nodes, between, between[0], old.start, ())
+            done = max(bisect_left(numbers, old.stop), first)
+            self._add(nodes, numbers[first:done], old.start, old.stop, old.kept.spans)
 
-    def _add(self, batch: Batch, nodes: Mapping[int, Any]) -> None:
-        self.batches.append(batch)
-        self._times[batch.kept] += 1
-        self.nodes += batch.nodes
-        self.bytes += batch.bytes
-        self._newest = max(nodes)
+    def _add(
+        self, nodes: Mapping[int, Any], numbers: list[int], start: int, stop: int, spans: Spans
+    ) -> Batch:
+        """Those of `nodes` with these numbers, as a batch if there are any."""
+        part = {number: nodes[number] for number in numbers}
+        batch = Batch(start, stop, len(part), self._count(part, start, spans))
+        if part:
+            self.batches.append(batch)
+            self._times[batch.kept] += 1
+            self.nodes += batch.nodes
+            self.bytes += batch.bytes
+            self._newest = max(part)
+        return batch
 
     def table(self) -> pd.DataFrame:
         """Columns layer, operation (autograd's name of the node), nodes and bytes; most bytes first.
@@ -316,8 +332,9 @@ class GraphCensus:
 
     def _chosen(self, names: tuple[str, ...]) -> Iterator[tuple[nn.Module, str, Any]]:
         for module in self._having:
+            own, buffers = vars(module), module._buffers
             for name in names:
-                yield module, name, getattr(module, name, None)
+                yield module, name, own.get(name, buffers.get(name))
 
 
 class Noting:

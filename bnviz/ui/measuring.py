@@ -1,6 +1,6 @@
 """Measurements on a page: begin, watch, cancel, hear why one failed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
@@ -26,13 +26,33 @@ def found(key: Key) -> Any:
     return known and known.found
 
 
+def going_on(*keys: Key) -> bool:
+    """Whether any of these measurements is at work or waits for its turn."""
+    known = [measurements().get(*key) for key in keys]
+    return any(each is not None and each.going_on for each in known)
+
+
+def fragment_while_measuring(
+    name: str, keys: Callable[[], Iterable[Key]], body: Callable[[], None]
+) -> None:
+    """`body` as a fragment of that key, which ticks as long as one of `keys` is being measured."""
+    ticks = going_on(*keys())
+
+    @st.fragment(run_every=TICK_S if ticks else None, key=name)
+    def section() -> None:
+        body()
+        if going_on(*keys()) != ticks:
+            st.rerun()
+
+    section()
+
+
 def every(run: RunView, key: Key, *, live: float | None) -> float | None:
     """How often the part of the page with that measurement must run by itself, in seconds.
 
     Each second while it is measured, each `live` seconds while the run trains, else never.
     """
-    known = measurements().get(*key)
-    if known is not None and known.going_on:
+    if going_on(key):
         return TICK_S
     return live if run.live else None
 

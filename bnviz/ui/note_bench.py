@@ -14,7 +14,14 @@ from bnviz.train.measurements import Progress
 from bnviz.train.quirk_settings import LABELS, NONE, TOGETHER
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
-from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
+from bnviz.ui.measuring import (
+    Key,
+    found,
+    fragment_while_measuring,
+    going_on,
+    start_button,
+    watch,
+)
 from bnviz.ui.registry import measurements
 
 if TYPE_CHECKING:
@@ -57,15 +64,11 @@ def bench_key(seeds: str, steps: int) -> Key:
     return (*BENCH, seeds.replace(" ", ""), str(steps))
 
 
-def _ticking() -> float | None:
+def _keys() -> list[Key]:
+    """The bench with the settings of the controls, and others that were asked for."""
     state = st.session_state
     key = bench_key(state.get("bench_seeds", SEEDS), state.get("bench_steps", STEPS))
-    return TICK_S if any(_going_on(k) for k in (key, *_others(key))) else None
-
-
-def _going_on(key: Key) -> bool:
-    known = measurements().get(*key)
-    return known is not None and known.going_on
+    return [key, *_others(key)]
 
 
 def _others(key: Key) -> list[Key]:
@@ -75,21 +78,17 @@ def _others(key: Key) -> list[Key]:
 
 def bench_section() -> None:
     """Controls, what is measured or recorded, matrix, figure and sentences."""
-    ticking = _ticking()
+    fragment_while_measuring("bench_section", _keys, _section)
 
-    @st.fragment(run_every=ticking, key="bench_section")
-    def section() -> None:
-        seeds, steps = _controls()
-        try:
-            bench = measured(seeds, steps) or _recorded()
-        except BnvizError as error:
-            st.error(str(error), icon=":material/error:")
-            bench = _recorded()
-        show(bench)
-        if ticking != _ticking():
-            st.rerun()
 
-    section()
+def _section() -> None:
+    seeds, steps = _controls()
+    try:
+        bench = measured(seeds, steps) or _recorded()
+    except BnvizError as error:
+        st.error(str(error), icon=":material/error:")
+        bench = _recorded()
+    show(bench)
 
 
 def _controls() -> tuple[str, int]:
@@ -152,7 +151,7 @@ def _show_others(key: Key) -> None:
     """A bench with other settings that is going on, and the way to those that are done."""
     for other in _others(key):
         settings = {"seeds": other[2], "steps": int(other[3])}
-        if _going_on(other):
+        if going_on(other):
             st.caption(_("Going on with seeds {seeds} and {steps:,} steps:").format(**settings))
             watch(other)
         elif found(other) is not None:

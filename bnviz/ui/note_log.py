@@ -10,8 +10,13 @@ from bnviz.i18n import _
 from bnviz.train.measurements import Progress
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
-from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
-from bnviz.ui.registry import measurements
+from bnviz.ui.measuring import (
+    Key,
+    found,
+    fragment_while_measuring,
+    start_button,
+    watch,
+)
 
 if TYPE_CHECKING:
     from bnviz.train.note_log import Replay
@@ -24,26 +29,19 @@ def log_key(epochs: int) -> Key:
     return ("note", "log", str(epochs))
 
 
-def _ticking() -> float | None:
-    known = measurements().get(*log_key(st.session_state.get("log_epochs", 1)))
-    return TICK_S if known is not None and known.going_on else None
-
-
 def log_section() -> None:
     """Controls, the replay, both figures and the table."""
-    ticking = _ticking()
+    fragment_while_measuring(
+        "log_section", lambda: [log_key(st.session_state.get("log_epochs", 1))], _section
+    )
 
-    @st.fragment(run_every=ticking, key="log_section")
-    def section() -> None:
-        epochs = st.select_slider(
-            _("Epochs to replay here"), EPOCHS, value=1, key="log_epochs", bind="query-params",
-            width=280, help=_("15,000 steps at batch 4 each: about a minute an epoch."),
-        )  # fmt: skip
-        show(measured(epochs) or _recorded())
-        if ticking != _ticking():
-            st.rerun()
 
-    section()
+def _section() -> None:
+    epochs = st.select_slider(
+        _("Epochs to replay here"), EPOCHS, value=1, key="log_epochs", bind="query-params",
+        width=280, help=_("15,000 steps at batch 4 each: about a minute an epoch."),
+    )  # fmt: skip
+    show(measured(epochs) or _recorded())
 
 
 def measured(epochs: int) -> "Replay | None":

@@ -21,9 +21,14 @@ from bnviz.train.quirk_settings import (
 )
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
-from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
+from bnviz.ui.measuring import (
+    Key,
+    found,
+    fragment_while_measuring,
+    start_button,
+    watch,
+)
 from bnviz.ui.note_code import chosen_setting
-from bnviz.ui.registry import measurements
 
 if TYPE_CHECKING:
     from bnviz.train.lock_step import Parting
@@ -75,25 +80,16 @@ def _chosen() -> Key:
     )
 
 
-def _ticking() -> float | None:
-    known = measurements().get(*_chosen())
-    return TICK_S if known is not None and known.going_on else None
-
-
 def parting_section() -> None:
     """Controls, the measurement, where the sides part and how far."""
-    ticking = _ticking()
+    fragment_while_measuring("parting_section", lambda: [_chosen()], _section)
 
-    @st.fragment(run_every=ticking, key="parting_section")
-    def section() -> None:
-        tolerance, matters = _controls()
-        parting = measured(*_chosen()[2:])
-        if parting is not None:
-            show(parting, tolerance, matters)
-        if ticking != _ticking():
-            st.rerun()
 
-    section()
+def _section() -> None:
+    tolerance, matters = _controls()
+    parting = measured(*_chosen()[2:])
+    if parting is not None:
+        show(parting, tolerance, matters)
 
 
 def _sides() -> list[str]:

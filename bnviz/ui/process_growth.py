@@ -16,8 +16,13 @@ from bnviz.i18n import N_, _
 from bnviz.train.measurements import Progress
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
-from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
-from bnviz.ui.registry import measurements
+from bnviz.ui.measuring import (
+    Key,
+    found,
+    fragment_while_measuring,
+    start_button,
+    watch,
+)
 from bnviz.ui.words import size_words
 
 KEY: Key = ("memory", "process_growth")
@@ -29,34 +34,25 @@ FAR_MORE = 3
 ALT = N_("Growth a step of tensors and of process memory over batch sizes, both on log scales")
 
 
-def _ticking() -> float | None:
-    known = measurements().get(*KEY)
-    return TICK_S if known is not None and known.going_on else None
-
-
 def section() -> None:
     """What was recorded or measured here, how it comes about, and how to check it."""
-    ticking = _ticking()
-
-    @st.fragment(run_every=ticking, key="process_growth")
-    def inner() -> None:
-        measured: pd.DataFrame | None = found(KEY)
-        explain()
-        frame = recorded().frame if measured is None else measured
-        board(
-            [card(frame, kind) for kind in KINDS], key="process_growth_cards",
-            revision="recorded" if measured is None else "measured",
-        )  # fmt: skip
-        st.caption(origin(measured))
-        controls(measured is not None)
-        if ticking != _ticking():
-            st.rerun()
-
-    inner()
+    fragment_while_measuring("process_growth", lambda: [KEY], _section)
     st.markdown(_("To check it by yourself, compare `rss_per_step` of the two:"))
     commands = [shell_command("train", SPOKEN_OF, threshold=on) for on in (False, True)]
     for command in commands:
         st.code(command, language="bash", wrap_lines=True)
+
+
+def _section() -> None:
+    measured: pd.DataFrame | None = found(KEY)
+    explain()
+    frame = recorded().frame if measured is None else measured
+    board(
+        [card(frame, kind) for kind in KINDS], key="process_growth_cards",
+        revision="recorded" if measured is None else "measured",
+    )  # fmt: skip
+    st.caption(origin(measured))
+    controls(measured is not None)
 
 
 def explain() -> None:

@@ -12,8 +12,13 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Progress
 from bnviz.ui.board import board
 from bnviz.ui.live import Card
-from bnviz.ui.measuring import TICK_S, Key, found, start_button, watch
-from bnviz.ui.registry import measurements
+from bnviz.ui.measuring import (
+    Key,
+    found,
+    fragment_while_measuring,
+    start_button,
+    watch,
+)
 
 if TYPE_CHECKING:
     from bnviz.analysis.proof import Proof
@@ -32,33 +37,26 @@ def proof_key(variant: str) -> Key:
     return ("layers", "prove_it", variant)
 
 
-def _ticking(variant: str) -> float | None:
-    known = measurements().get(*proof_key(variant))
-    return TICK_S if known is not None and known.going_on else None
-
-
 def prove_it() -> None:
     """The whole section: choose a layer, measure it, and see what came of it."""
-    ticking = _ticking(st.session_state.get("prove_variant", DEFAULT))
-
-    @st.fragment(run_every=ticking, key="prove_it")
-    def section() -> None:
-        variant = st.segmented_control(
-            _("Layer to prove"), LAYERS, default=DEFAULT, required=True, key="prove_variant",
-            bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
-            help=_("Its layers for (N, C) and for (N, C, H, W) are held against torch's."),
-        )  # fmt: skip
-        proof = measured(variant)
-        if proof is not None:
-            show(proof)
-        if ticking != _ticking(variant):
-            st.rerun()
-
-    section()
+    fragment_while_measuring(
+        "prove_it", lambda: [proof_key(st.session_state.get("prove_variant", DEFAULT))], _section
+    )
     st.markdown(
         _("A layer of your own is held against torch's, and each difference named, on the command line:")
     )  # fmt: skip
     st.code(COMMAND, language="bash")
+
+
+def _section() -> None:
+    variant = st.segmented_control(
+        _("Layer to prove"), LAYERS, default=DEFAULT, required=True, key="prove_variant",
+        bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
+        help=_("Its layers for (N, C) and for (N, C, H, W) are held against torch's."),
+    )  # fmt: skip
+    proof = measured(variant)
+    if proof is not None:
+        show(proof)
 
 
 def measured(variant: str) -> "Proof | None":

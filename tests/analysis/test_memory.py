@@ -628,6 +628,24 @@ def test_batches_alike_but_for_a_tensor_that_is_saved_twice_are_told_apart():
     assert seen.bytes == census(held).bytes
 
 
+def test_what_was_made_earlier_and_is_held_only_now_is_counted():
+    weight, held = torch.ones(8, requires_grad=True), []
+    with watch(held) as seen:
+        waiting = [weight.exp(), weight.exp().exp()]
+        held.append(weight.exp())
+        seen.update()
+        later = weight.exp()
+        seen.update()
+        for tensor in (waiting[0], later, waiting[1]):
+            held.append(tensor)
+            held.append(weight.exp())
+            seen.update()
+            assert (seen.nodes, seen.bytes) == (census(held).nodes, census(held).bytes)
+        seen.recount()
+        assert (seen.nodes, seen.bytes) == (census(held).nodes, census(held).bytes)
+    assert sum(batch.nodes for batch in seen.batches) == seen.nodes
+
+
 def test_several_lists_are_all_counted():
     model = nn.Linear(2, 1)
     losses, outputs = [[model(torch.ones(3, 2)).exp()] for _ in range(2)]

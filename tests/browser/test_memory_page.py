@@ -109,7 +109,7 @@ def test_cuts_free_what_they_say_and_undo_leaks_again(running):
     button(page, "mem_pause").click()
     wait_for_more_steps(page)
     button(page, "mem_cut_undo").click()
-    expect(page.get_by_text(re.compile(r"^as before at step"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^as before from step"))).to_be_visible()
     wait_for_more_steps(page)
     chart(page, "chain_batches").scroll_into_view_if_needed()
     expect(sentence(page, "chain_batches")).to_contain_text("with their activations")

@@ -3,9 +3,10 @@
     python benchmarks/census.py [--batches 16 64] [--rounds 30] [--chain 10000] [--threads 1] [--json]
 
 The first row is a step of the Memory page's experiment: three networks, a quarter of the steps test
-batches. Then one network alone. Two of each take turns, one of them watched
-(`bnviz.analysis.memory.watch`, a look at the running statistics after each step). The added share is
-the median over the rounds of (watched / bare - 1). For the long chain: milliseconds of a look at the
+batches. Then one network alone: with `nn.BatchNorm`, which keeps no graph, and the note's. Two of
+each take turns, one of them watched (`bnviz.analysis.memory.watch`; a look after each step, at all
+attributes of the healthy one and at the running statistics of the others). The added share is the
+median over the rounds of (watched / bare - 1). For the long chain: milliseconds of a look at the
 101st to 200th batch and at the last hundred, on test batches of 2.
 """
 
@@ -24,25 +25,27 @@ from bnviz.train.leak import Experiment
 from bnviz.train.leak_config import LeakConfig
 
 STEPS = 20
+TRAINING, TEST, HEALTHY = "training step", "test batch", "training step, nn.BatchNorm"
 
 
 class Loop:
-    """The note's network with a way to step it."""
+    """One network with a way to step it."""
 
     def __init__(self, batch: int, kind: str, watched: bool):
-        self.model = LeNet("note", momentum=0.9)
+        healthy = kind == HEALTHY
+        self.model = LeNet("builtin" if healthy else "note", momentum=0.9)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01, fused=True)
         self.inputs, self.labels = torch.rand(batch, 1, 28, 28), torch.arange(batch) % 10
-        self.kind, self.census = kind, watch(self.model, only=STATISTICS) if watched else None
+        only = None if healthy else STATISTICS
+        self.kind, self.census = kind, watch(self.model, only=only) if watched else None
 
     def step(self) -> None:
         """A training step or a test batch, and a look if it is watched."""
-        if self.kind == "training step":
+        outputs = self.model(self.inputs)
+        if self.kind != TEST:
             self.optimizer.zero_grad()
-            F.cross_entropy(self.model(self.inputs), self.labels).backward()
+            F.cross_entropy(outputs, self.labels).backward()
             self.optimizer.step()
-        else:
-            self.model(self.inputs)
         if self.census is not None:
             self.census.update()
 
@@ -107,7 +110,7 @@ def cost(kind: str, batch: int, bare: Loop, watched: Loop, rounds: int) -> dict[
 
 
 def long_chain(length: int) -> list[dict[str, object]]:
-    loop, looks = Loop(2, "test batch", True), []
+    loop, looks = Loop(2, TEST, True), []
     for _ in range(length):
         loop.model(loop.inputs)
         began = time.perf_counter()
@@ -132,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows += [
         cost(kind, batch, Loop(batch, kind, False), Loop(batch, kind, True), args.rounds)
         for batch in args.batches
-        for kind in ("training step", "test batch")
+        for kind in (HEALTHY, TRAINING, TEST)
     ]
     show(rows + long_chain(args.chain), args.json)
 

@@ -5,7 +5,8 @@ Autograd numbers the nodes of a thread in the order of their making
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +16,9 @@ PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device}
 """Types of what can hold no tensor."""
 LEAF_NUMBER = 2**62
 """A leaf's AccumulateGrad has the largest number there is, above this."""
+next_number: Callable[[], int] = torch._C._autograd._get_sequence_nr
+"""The number that the next node of this thread will have."""
 _RAW = "_raw_saved_"
-_names: dict[Any, list[str]] = {}  # by type of node: the attributes that hold tensors
 
 
 class Saved(NamedTuple):
@@ -50,12 +52,21 @@ def graphs_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             stack += [(f"{name}.{k}" if name else str(k), entry) for k, entry in reversed(inner)]
 
 
-def holding(node: Any) -> list[str]:
-    """The attributes in which a node of this type may hold tensors."""
-    kind = type(node)
-    if kind not in _names:
-        _names[kind] = [name for name in dir(kind) if name.startswith(_RAW)]
-    return _names[kind]
+def _holding(kind: type) -> list[str]:
+    """The attributes in which nodes of this type may hold tensors."""
+    return [name for name in dir(kind) if name.startswith(_RAW)]
+
+
+class _Getters(dict[type, Callable[[Any], Any] | None]):
+    """By type of node: what gives all of those attributes at once; None where it has none."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any] | None:
+        names = _holding(kind)
+        self[kind] = attrgetter(*names) if names else None
+        return self[kind]
+
+
+_getters = _Getters()
 
 
 def saved_tensors(node: Any) -> list[Saved]:
@@ -65,7 +76,7 @@ def saved_tensors(node: Any) -> list[Saved]:
     and left out.
     """
     found = []
-    for name in holding(node):
+    for name in _holding(type(node)):
         raw = getattr(node, name)
         for entry in raw if isinstance(raw, tuple) else (raw,):
             # `data` is None once freed; `_saved_…` would raise instead, which takes 12 µs.
@@ -75,16 +86,23 @@ def saved_tensors(node: Any) -> list[Saved]:
     return found
 
 
-def saved_bytes(node: Any, seen: set[int]) -> int:
-    """Bytes of what `saved_tensors` gives, without names: this is asked of each node at each look.
+def held_bytes(nodes: Mapping[int, Any]) -> tuple[dict[int, int], set[int]]:
+    """What `saved_tensors` gives, added up: this is asked of every node at each look.
 
-    `seen` gets what tells their storages apart.
+    Bytes by number of those nodes whose type can hold tensors, and what tells all their storages
+    apart.
     """
-    size = 0
-    for name in holding(node):
-        raw = getattr(node, name)
-        for entry in raw if type(raw) is tuple else (raw,):
-            if entry is not None and isinstance(tensor := entry.data, Tensor):
+    held, seen = {}, set()
+    for number, node in nodes.items():
+        get = _getters[type(node)]
+        if get is None:
+            continue
+        size, raws = 0, get(node)
+        entries = list(raws) if type(raws) is tuple else [raws]
+        for entry in entries:
+            if type(entry) is tuple:
+                entries += entry
+            elif entry is not None and isinstance(tensor := entry.data, Tensor):
                 try:
                     storage = tensor.untyped_storage()
                     seen.add(storage._cdata)
@@ -93,7 +111,8 @@ def saved_bytes(node: Any, seen: set[int]) -> int:
                     parts = storages(tensor)
                     seen.update(parts)
                     size += sum(parts.values())
-    return size
+        held[number] = size
+    return held, seen
 
 
 def storages(tensor: Tensor) -> dict[int, int]:
@@ -155,18 +174,14 @@ def walk(roots: Iterable[Any], than: int) -> Walk:
         if start in nodes or start in border:
             under.add(start)  # inputs have smaller numbers, so a newer root came by
             continue
-        stack = [root]
-        while stack:
-            node = stack.pop()
+        reached = [root]
+        for node in reached:  # which grows meanwhile
             number = node._sequence_nr()
             if number <= than:
                 border[number] = node
             elif number < LEAF_NUMBER and number not in nodes:
                 nodes[number] = node
-                stack += [function for function, _ in node.next_functions if function is not None]
+                for function, _input in node.next_functions:
+                    if function is not None:
+                        reached.append(function)
     return Walk(nodes, border, under)
-
-
-def next_number() -> int:
-    """The number that the next node of this thread will have."""
-    return torch._C._autograd._get_sequence_nr()

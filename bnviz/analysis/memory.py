@@ -33,10 +33,9 @@ from bnviz.analysis.graph import (
     PLAIN,
     first_to_save,
     graphs_in,
-    holding,
+    held_bytes,
     newer_nodes,
     next_number,
-    saved_bytes,
     storages,
     walk,
 )
@@ -51,7 +50,7 @@ OUTSIDE = ""
 
 PROBED = 8
 """At each look so many nodes are followed down from the newest old one: was one of them emptied?"""
-_STANDARD = frozenset(vars(nn.Module()))
+_STANDARD = frozenset({*vars(nn.Module()), "forward"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +66,9 @@ class Kept:
     spans: Spans
     held: Mapping[int, int]
     """By place in the batch: bytes that the node there holds, 0 where backward has emptied it."""
+
+
+NOTHING = Kept(0, Counter(), Counter(), (), {})
 
 
 class Batch(NamedTuple):
@@ -121,7 +123,12 @@ class GraphCensus:
         self._listening = False
         self._names: dict[nn.Module, str] = {}
         self._find_modules()
-        self._having = [m for m in self._names if any(hasattr(m, n) for n in only or ())]
+        self._chosen = [
+            (vars(module), module._buffers, name, f"{path}.{name}" if path else name)
+            for module, path in self._names.items()
+            for name in only or ()
+            if hasattr(module, name)
+        ]
         self._newest = -1
         self._begun = next_number()
         self._spans: list[tuple[int, str]] = []
@@ -167,25 +174,28 @@ class GraphCensus:
         self.holders = tuple(dict.fromkeys(name for name, _graph in found))
         self._tops = roots - under - self._under  # what was under another still is
         self._under = roots - self._tops
-        # Made before anybody looked, or before the last look and not held then.
-        older = sorted(number for number in nodes if number < self._begun)
-        start = self._newest + 1
-        self._add(nodes, older[bisect_left(older, start) :], start, self._begun, ())
-        for number in older:
-            del nodes[number]
-        stop = next_number()
-        spans = tuple((number - self._begun, name) for number, name in self._spans)
-        batch = self._add(nodes, list(nodes), self._begun, stop, spans)
-        self._begun = stop
+        if nodes and min(nodes) < self._begun:
+            nodes = self._add_late(nodes)
+        batch = self._add(nodes, self._begun, next_number(), tuple(self._spans))
+        self._begun = batch.stop
         self._spans.clear()
         return batch
+
+    def _add_late(self, nodes: dict[int, Any]) -> dict[int, Any]:
+        """Add what was made before anybody looked, or before the last look and not held then.
+
+        Returns those of `nodes` that are newer.
+        """
+        since, late = self._newest + 1, sorted(number for number in nodes if number < self._begun)
+        self._add({n: nodes[n] for n in late[bisect_left(late, since) :]}, since, self._begun, ())
+        return {number: node for number, node in nodes.items() if number >= self._begun}
 
     def _nothing(self) -> Batch:
         """Nothing has a graph, as before: the cheapest look."""
         self._tops, self._under, self.holders = set(), set(), ()
         start, self._begun = self._begun, next_number()
         self._spans.clear()
-        return Batch(start, self._begun, 0, Kept(0, Counter(), Counter(), (), {}))
+        return Batch(start, self._begun, 0, NOTHING)
 
     def _emptied(self, border: Mapping[int, Any]) -> bool:
         """Whether `backward` has freed what the newest old node held, or one close behind it."""
@@ -194,9 +204,10 @@ class GraphCensus:
             if not stack:
                 break
             node = stack.pop()
-            size = self._held_by(node._sequence_nr())
+            number = node._sequence_nr()
+            size = self._held_by(number)
             if size:
-                return saved_bytes(node, set()) != size
+                return held_bytes({number: node})[0][number] != size
             stack += [function for function, _input in node.next_functions if function is not None]
         return False
 
@@ -215,22 +226,20 @@ class GraphCensus:
         for old in batches:
             first = max(bisect_left(numbers, old.start), done)
             if between := numbers[done:first]:  # held only now
-                self._add(nodes, between, between[0], old.start, ())
+                self._add({n: nodes[n] for n in between}, between[0], old.start, ())
             done = max(bisect_left(numbers, old.stop), first)
-            self._add(nodes, numbers[first:done], old.start, old.stop, old.kept.spans)
+            left = {n: nodes[n] for n in numbers[first:done]}
+            self._add(left, old.start, old.stop, old.kept.spans)
 
-    def _add(
-        self, nodes: Mapping[int, Any], numbers: list[int], start: int, stop: int, spans: Spans
-    ) -> Batch:
-        """Those of `nodes` with these numbers, as a batch if there are any."""
-        part = {number: nodes[number] for number in numbers}
-        batch = Batch(start, stop, len(part), self._count(part, start, spans))
-        if part:
+    def _add(self, nodes: Mapping[int, Any], start: int, stop: int, spans: Spans) -> Batch:
+        """These nodes as a batch, if there are any."""
+        batch = Batch(start, stop, len(nodes), self._count(nodes, start, spans))
+        if nodes:
             self.batches.append(batch)
             self._times[batch.kept] += 1
             self.nodes += batch.nodes
             self.bytes += batch.bytes
-            self._newest = max(part)
+            self._newest = max(nodes)
         return batch
 
     def table(self) -> pd.DataFrame:
@@ -270,7 +279,7 @@ class GraphCensus:
 
     def note(self, layer: str) -> None:
         """From now on nodes are made in `layer`."""
-        self._spans.append((next_number(), layer))
+        self._spans.append((next_number() - self._begun, layer))
 
     def alive_anyway(self) -> set[int]:
         """What tells apart the storages of all parameters and buffers."""
@@ -296,45 +305,50 @@ class GraphCensus:
         Alike are those whose layers ran at the same numbers and left nodes at the same places, each
         of which holds as many bytes, in as many storages together.
         """
-        seen: set[int] = set()
-        held = {n - start: saved_bytes(node, seen) for n, node in nodes.items() if holding(node)}
-        alike = spans, frozenset(held.items()), len(nodes), len(seen)
-        if alike not in self._known:
-            self._known[alike] = _count(nodes, start, spans, held, self.alive_anyway())
-        return self._known[alike]
+        held, seen = held_bytes(nodes)
+        places = tuple([number - start for number in held])
+        alike = spans, places, tuple(held.values()), len(nodes), len(seen)
+        kept = self._known.get(alike)
+        if kept is None:
+            by_place = dict(zip(places, held.values(), strict=True))
+            kept = _count(nodes, start, spans, by_place, self.alive_anyway())
+            self._known[alike] = kept
+        return kept
 
     def _graphs(self, others: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
-        attributes = self._attributes() if self._only is None else self._chosen(self._only)
-        for module, name, value in attributes:
-            path = self._names[module]
-            full = f"{path}.{name}" if path else name
+        for name, value in self._attributes() if self._only is None else self._values():
             if not isinstance(value, Tensor):
-                yield from graphs_in(value, full)
+                yield from graphs_in(value, name)
             elif value.grad_fn is not None:
-                yield full, value.grad_fn
+                yield name, value.grad_fn
         for thing in (*self._held, *others):
             if not isinstance(thing, nn.Module):
                 yield from graphs_in(thing if isinstance(thing, HOLDS) else vars(thing))
 
-    def _attributes(self) -> Iterator[tuple[nn.Module, str, Any]]:
-        """Module, name and value of all attributes that may hold a tensor."""
-        for module in self._names:
-            for name, value in (*vars(module).items(), *module._buffers.items()):
-                if type(value) in PLAIN or name in _STANDARD:
+    def _attributes(self) -> Iterator[tuple[str, Any]]:
+        """Name and value of all attributes of modules that may hold a tensor with a graph."""
+        for module, path in self._names.items():
+            before = f"{path}." if path else ""
+            for name, value in vars(module).items():
+                if name in _STANDARD or type(value) in PLAIN:
                     continue
-                if isinstance(value, list | tuple) and PLAIN.issuperset(map(type, value)):
+                if type(value) is tuple and PLAIN.issuperset(map(type, value)):
                     continue
-                yield module, name, value
+                yield before + name, value
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    yield before + name, buffer
             for name, parameter in module._parameters.items():
                 if parameter is not None and parameter.grad is not None:
-                    yield module, f"{name}.grad", parameter.grad
+                    yield f"{before}{name}.grad", parameter.grad
 
-    def _chosen(self, names: tuple[str, ...]) -> Iterator[tuple[nn.Module, str, Any]]:
-        for module in self._having:
-            own, buffers = vars(module), module._buffers
-            for name in names:
-                yield module, name, own.get(name, buffers.get(name))
+    def _values(self) -> list[tuple[str, Any]]:
+        """The same of the attributes in `only`, be they buffers just now or not."""
+        return [
+            (full, own[name] if name in own else buffers.get(name))
+            for own, buffers, name, full in self._chosen
+        ]
 
 
 class Noting:

@@ -140,12 +140,12 @@ def test_the_census_keeps_nothing_alive():
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Nodes that were asked what they hold, since the list was cleared."""
+    """Numbers of the nodes that were asked what they hold, since the list was cleared."""
     from bnviz.analysis import memory
 
-    nodes, whole = [], memory.saved_bytes
-    monkeypatch.setattr(memory, "saved_bytes", lambda *a: nodes.append(a[0]) or whole(*a))
-    return nodes
+    asked, whole = [], memory.held_bytes
+    monkeypatch.setattr(memory, "held_bytes", lambda nodes: asked.extend(nodes) or whole(nodes))
+    return asked
 
 
 @pytest.mark.parametrize("sizes", [[2], [2, 3, 5]], ids=["alike", "of three sizes"])
@@ -577,6 +577,11 @@ def test_sparse_and_uninitialized_tensors_are_counted_for_what_they_hold():
     with watch(lazy) as seen:
         lazy(torch.ones(2, 4))
         assert seen.update().bytes == 0
+
+
+def test_a_list_of_tensors_that_one_node_saved_is_counted():
+    taken = torch.rand(5, requires_grad=True)[torch.tensor([0, 1]),]
+    assert census(taken).bytes == 2 * 8  # int64 indices; `IndexBackward0` saves a list of them
 
 
 def test_live_buffers_are_no_leak():

@@ -153,7 +153,7 @@ def first_to_save(node: Any, seen: set[int]) -> int:
 
 def newer_nodes(roots: Iterable[Any], than: int) -> dict[int, Any]:
     """All nodes behind `roots` with a number above `than`, by number; leaves are left out."""
-    return walk(roots, than).nodes
+    return walk({root._sequence_nr(): root for root in roots}, than).nodes
 
 
 class Walk(NamedTuple):
@@ -165,12 +165,12 @@ class Walk(NamedTuple):
     """Numbers of the roots to which another root leads."""
 
 
-def walk(roots: Iterable[Any], than: int) -> Walk:
-    """Along ``next_functions`` from `roots` as far as the nodes have a number above `than`."""
+def walk(roots: Mapping[int, Any], than: int) -> Walk:
+    """Along ``next_functions`` from `roots`, by number, while the numbers are above `than`."""
     nodes: dict[int, Any] = {}
     border: dict[int, Any] = {}
     under = set()
-    for start, root in sorted({r._sequence_nr(): r for r in roots}.items(), reverse=True):
+    for start, root in sorted(roots.items(), reverse=True):
         if start in nodes or start in border:
             under.add(start)  # inputs have smaller numbers, so a newer root came by
             continue

@@ -20,7 +20,7 @@ import ctypes
 import platform
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self, cast
@@ -105,7 +105,8 @@ class GraphCensus:
 
     `update` looks at all tensors that are held, and walks only the nodes that are newer than the
     last walk (autograd numbers them in order), so its cost does not grow with the chain behind
-    them; it keeps no reference to any. Parameters and buffers are not counted: they live anyway.
+    them; it keeps no reference to any (torch keeps the Python objects of what was looked at, some 120
+    bytes a node, as long as that lives). Parameters and buffers are not counted: they live anyway.
     Call it after each step, when `backward` has freed what it frees, in the thread that computes:
     each thread numbers its own. Where `backward` goes back over batches that were counted before,
     that is noticed by their newest nodes and all is counted anew; `recount` does so at once.
@@ -164,21 +165,23 @@ class GraphCensus:
         found = list(self._graphs(others))
         if not found and not self.batches:
             return self._nothing()
-        graphs = [graph for _name, graph in found]
-        roots = {graph._sequence_nr() for graph in graphs}
-        nodes, border, under = walk(graphs, self._newest)
-        strange = {n for n in roots - self._tops - self._under if n <= self._newest}
-        if anew or strange or not self._tops.issubset(border) or self._emptied(border):
-            self._recount(graphs)
+        roots = {graph._sequence_nr(): graph for _name, graph in found}
+        nodes, border, under = walk(roots, self._newest)
+        known = self._tops | self._under
+        strange = any(number <= self._newest for number in roots.keys() - known)
+        if anew or strange or not self._tops.issubset(border):
+            self._recount(roots.values())
             self._under.clear()
         self.holders = tuple(dict.fromkeys(name for name, _graph in found))
-        self._tops = roots - under - self._under  # what was under another still is
-        self._under = roots - self._tops
+        self._tops = roots.keys() - under - self._under  # what was under another still is
+        self._under = roots.keys() - self._tops
         if nodes and min(nodes) < self._begun:
             nodes = self._add_late(nodes)
         batch = self._add(nodes, self._begun, next_number(), tuple(self._spans))
         self._begun = batch.stop
         self._spans.clear()
+        if self._emptied(border):
+            self._recount(roots.values())
         return batch
 
     def _add_late(self, nodes: dict[int, Any]) -> dict[int, Any]:
@@ -213,10 +216,12 @@ class GraphCensus:
 
     def _held_by(self, number: int) -> int:
         """Bytes that the node of that number held when it was counted."""
-        batch = next((batch for batch in reversed(self.batches) if batch.start <= number), None)
-        return batch.kept.held.get(number - batch.start, 0) if batch else 0
+        for batch in reversed(self.batches):
+            if batch.start <= number:
+                return batch.kept.held.get(number - batch.start, 0)
+        return 0
 
-    def _recount(self, graphs: list[Any]) -> None:
+    def _recount(self, graphs: Iterable[Any]) -> None:
         """Keep of the batches what `graphs` still lead to."""
         nodes, batches = newer_nodes(graphs, -1), self.batches
         self.nodes, self.bytes, self._newest = 0, 0, -1

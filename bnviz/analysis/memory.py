@@ -15,23 +15,16 @@ tensor from batch to batch keeps every batch::
 
 from __future__ import annotations
 
-import copy
-import ctypes
-import platform
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from bnviz.analysis.graph import (
     PLAIN,
-    first_to_save,
     graphs_in,
     held_bytes,
     newer_nodes,
@@ -39,61 +32,14 @@ from bnviz.analysis.graph import (
     storages,
     walk,
 )
+from bnviz.analysis.kept import NOTHING, Batch, Kept, Spans, kept_by, table_of
+from bnviz.analysis.noting import Noting
 from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS
-
-Spans = tuple[tuple[int, str], ...]
-"""Numbers of nodes since the batch began, ascending, and the layer that ran from there on."""
-
-OUTSIDE = ""
-"""The layer of what was computed in no layer's forward, or before anybody listened."""
 
 PROBED = 8
 """At each look so many nodes are followed down from the newest old one: was one of them emptied?"""
 _STANDARD = frozenset({*vars(nn.Module()), "forward"})
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """What batches of one kind leave behind, by layer and operation."""
-
-    bytes: int
-    """Of the storages that the nodes saved."""
-    counts: Counter[tuple[str, str]]
-    """Nodes by layer and operation."""
-    sizes: Counter[tuple[str, str]]
-    """Bytes by layer and operation; a storage belongs to the node that saved it first."""
-    spans: Spans
-    held: Mapping[int, int]
-    """By place in the batch: bytes that the node there holds, 0 where backward has emptied it."""
-
-
-NOTHING = Kept(0, Counter(), Counter(), (), {})
-
-
-class Batch(NamedTuple):
-    """What came to the graph between two looks at it."""
-
-    start: int
-    """Autograd's number of the first node that could belong to it."""
-    stop: int
-    """The number after its last one."""
-    nodes: int
-    """Of them those that are kept alive."""
-    kept: Kept
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the storages that these saved."""
-        return self.kept.bytes
-
-    def layer_of(self, number: int) -> str:
-        """The layer in whose forward the node of that number was made."""
-        return _layer(self.kept.spans, number - self.start)
-
-    def table(self) -> pd.DataFrame:
-        """As `GraphCensus.table`, of this batch alone."""
-        return _table(Counter({self.kept: 1}))
 
 
 class GraphCensus:
@@ -252,7 +198,7 @@ class GraphCensus:
 
         Layers are names of modules, known for what was computed while `watch` listened.
         """
-        return _table(self._times)
+        return table_of(self._times)
 
     def verdict(self) -> str:
         """One sentence: whether a graph is kept, by what, and what a batch adds."""
@@ -316,7 +262,7 @@ class GraphCensus:
         kept = self._known.get(alike)
         if kept is None:
             by_place = dict(zip(places, held.values(), strict=True))
-            kept = _count(nodes, start, spans, by_place, self.alive_anyway())
+            kept = kept_by(nodes, start, spans, by_place, self.alive_anyway())
             self._known[alike] = kept
         return kept
 
@@ -356,54 +302,6 @@ class GraphCensus:
         ]
 
 
-class Noting:
-    """The forward of a layer while somebody listens: notes when it begins and when it is over.
-
-    It stands in the place of the module's own forward, which costs less than hooks.
-    """
-
-    def __init__(self, module: nn.Module):
-        self._module = module
-        self._own = vars(module).get("forward")  # most have that of their class
-        self._forward = module.forward
-        self.listeners: dict[GraphCensus, str] = {}
-
-    @classmethod
-    def of(cls, module: nn.Module) -> Noting:
-        """The one of `module`, put there if there is none."""
-        if not isinstance(vars(module).get("forward"), cls):
-            module.forward = cls(module)
-        return cast(Noting, module.forward)
-
-    @classmethod
-    def leave(cls, module: nn.Module, listener: GraphCensus) -> None:
-        """`listener` listens no more; the last gives the module its own forward back."""
-        noting = vars(module).get("forward")
-        if isinstance(noting, cls):
-            noting.listeners.pop(listener, None)
-            if not noting.listeners:
-                del module.forward
-                if noting._own is not None:
-                    module.forward = noting._own
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The module's own forward, and a note before and after it, also if it fails."""
-        for listener, name in self.listeners.items():
-            listener.note(name)
-        try:
-            return self._forward(*args, **kwargs)
-        finally:
-            for listener in self.listeners:
-                listener.note(OUTSIDE)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A copy of the module is its own: nobody listens to it."""
-        copied = memo[id(self._module)]
-        if self._own is None:
-            return partial(type(copied).forward, copied)
-        return copy.deepcopy(self._own, memo)
-
-
 HOLDS = (Tensor, Mapping, list, tuple, set, frozenset, deque)
 
 
@@ -417,31 +315,6 @@ def _refuse_what_holds_nothing(held: tuple[Any, ...]) -> None:
                 "of tensors, objects with attributes."
             ).format(thing=thing)
         )
-
-
-def _table(times: Counter[Kept]) -> pd.DataFrame:
-    counts: Counter[tuple[str, str]] = Counter()
-    sizes: Counter[tuple[str, str]] = Counter()
-    for kept, number in times.items():
-        for key, count in kept.counts.items():
-            counts[key] += number * count
-            sizes[key] += number * kept.sizes[key]
-    rows = [(*key, count, sizes[key]) for key, count in counts.items()]
-    frame = pd.DataFrame(rows, columns=["layer", "operation", "nodes", "bytes"])
-    return frame.sort_values(["bytes", "nodes"], ascending=False, ignore_index=True)
-
-
-def _count(
-    nodes: Mapping[int, Any], begun: int, spans: Spans, held: Mapping[int, int], seen: set[int]
-) -> Kept:
-    """Bytes and nodes by layer and operation, each storage where it was saved first."""
-    counts: Counter[tuple[str, str]] = Counter()
-    sizes: Counter[tuple[str, str]] = Counter()
-    for number, node in sorted(nodes.items()):
-        key = _layer(spans, number - begun), node.name()
-        counts[key] += 1
-        sizes[key] += first_to_save(node, seen)
-    return Kept(sizes.total(), counts, sizes, spans, held)
 
 
 def census(*held: Any) -> GraphCensus:
@@ -466,12 +339,6 @@ def watch(*held: Any, only: tuple[str, ...] | None = None) -> GraphCensus:
     return found
 
 
-def _layer(spans: Spans, place: int) -> str:
-    """The layer that made the node of that place in its batch."""
-    at = bisect_right(spans, place, key=lambda span: span[0]) - 1
-    return spans[at][1] if at >= 0 else OUTSIDE
-
-
 def _some(names: tuple[str, ...], count: int) -> str:
     shown = ", ".join(names[:count])
     left = len(names) - count
@@ -485,21 +352,3 @@ def release(model: nn.Module) -> None:
             value = getattr(layer, name, None)
             if isinstance(value, Tensor) and value.grad_fn is not None:
                 setattr(layer, name, value.detach())
-
-
-def device_bytes(device: torch.device) -> tuple[int, int]:
-    """Bytes allocated and reserved on `device` by torch's allocator; (0, 0) on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    if device.type == "mps":
-        return torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
-    return 0, 0
-
-
-def trim() -> None:
-    """Ask glibc to give freed memory back to the system; does nothing where there is no glibc.
-
-    https://man7.org/linux/man-pages/man3/malloc_trim.3.html
-    """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)

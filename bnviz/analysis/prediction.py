@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnviz.analysis.memory import Batch, watch
+from bnviz.analysis.kept import Batch
+from bnviz.analysis.memory import watch
 
 KINDS = ("test", "train")
 

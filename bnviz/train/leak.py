@@ -22,23 +22,18 @@ import torch
 from torch import Tensor
 
 from bnviz import data
+from bnviz.analysis.allocator import device_bytes, trim
 from bnviz.analysis.chain import Chain, chain, no_chain
-from bnviz.analysis.memory import device_bytes, trim
 from bnviz.analysis.passes import to_input
 from bnviz.analysis.prediction import is_test
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.train.history import Schema, Table
-from bnviz.train.leak_config import MIB, SLACK_MIB, LeakConfig, check
+from bnviz.train.leak_config import MIB, SLACK_MIB, LeakConfig
 from bnviz.train.leak_cuts import CUTS, LEAKY, UNDO, Side, Testing, apply
-from bnviz.train.measurements import Measurement, Progress, unheard
-from bnviz.train.steps import (
-    Images,
-    batches,
-    leave_one_core_free,
-    resolve_device,
-)
+from bnviz.train.measurements import Progress, unheard
+from bnviz.train.steps import Images, batches, resolve_device
 
 CLOSED_S = 10.0
 """An experiment ends so long after the last page that showed it was closed, and frees what it holds."""
@@ -354,65 +349,12 @@ class Experiment:
         return chain(side.census, getattr(norm, statistic), min(batch, count - 1))
 
 
-class Lab:
-    """The one experiment of a process: it may hold much memory, so there is no second beside it.
-
-    `connected` says of a viewer (see `Experiment.watch`) whether its page is still open.
-    """
-
-    def __init__(self, connected: Callable[[str], bool]) -> None:
-        self._lock = threading.Lock()
-        self._connected = connected
-        self.experiment: Experiment | None = None
-        self.measurement: Measurement | None = None
-
-    @property
-    def going_on(self) -> bool:
-        """Whether an experiment holds memory now."""
-        return self.experiment is not None and not self.experiment.ended
-
-    def start(self, config: LeakConfig) -> Experiment:
-        """Begin in a thread of its own.
-
-        Raises ConfigError as `check`, RunError while another experiment is going on.
-        """
-        check(config)
-        with self._lock:
-            if self.experiment is not None and not self.experiment.ended:
-                raise RunError(
-                    _(
-                        "An experiment is going on already (batch size {batch}, step {step:,} of "
-                        "{steps:,}). End it first, or watch it below."
-                    ).format(
-                        batch=self.experiment.config.batch_size,
-                        step=len(self.experiment.table),
-                        steps=self.experiment.config.steps,
-                    )
-                )
-            experiment = Experiment(config, hold=True, connected=self._connected)
-
-            def work(progress: Progress) -> Experiment:
-                leave_one_core_free()
-                return experiment.run(progress)
-
-            self.experiment, self.measurement = experiment, Measurement(work)
-        return experiment
-
-    def end(self) -> None:
-        """Stop what is going on and wait until it has freed everything."""
-        if self.experiment is not None and self.measurement is not None:
-            self.experiment.stop()
-            self.measurement.end()
-            if not self.experiment.ended:  # its thread was ended before it could begin
-                self.experiment.close()
-
-
 def per_step(experiment: Experiment) -> dict[str, Any]:
     """What a step added, as plain JSON values.
 
     ``bytes`` and ``nodes`` of the first layer, over all steps; ``bytes_per_test_batch`` and
-    ``bytes_per_training_step``, the medians, 0 where such a batch cuts the chain; ``rss`` of the whole process, from the tenth part on:
-    the first steps load much of torch.
+    ``bytes_per_training_step``, the medians, 0 where such a batch cuts the chain; ``rss`` of the
+    whole process, from the tenth part on: the first steps load much of torch.
     """
     kept = experiment.table.column("kept_bytes")[:, 0]
     nodes = experiment.table.column("graph_nodes")[:, 0]

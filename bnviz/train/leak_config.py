@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 
 from bnviz.analysis import saved
 from bnviz.analysis.chain import Chain, chain
-from bnviz.analysis.memory import OUTSIDE, watch
+from bnviz.analysis.memory import watch
+from bnviz.analysis.noting import OUTSIDE
 from bnviz.analysis.prediction import Prediction, predict
 from bnviz.config import RunConfig, Settings, known_variants
 from bnviz.errors import ConfigError

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 
-from bnviz.analysis.memory import GraphCensus, device_bytes
+from bnviz.analysis.allocator import device_bytes
+from bnviz.analysis.memory import GraphCensus
 from bnviz.analysis.passes import evaluate
 from bnviz.nn import LeNet
 from bnviz.nn.state import STATISTICS, restore, snapshot

@@ -13,7 +13,7 @@ from bnviz.train.momentum_map import KeptMaps
 from bnviz.ui.sessions import is_connected
 
 if TYPE_CHECKING:
-    from bnviz.train.leak import Lab
+    from bnviz.train.lab import Lab
 
 
 @st.cache_resource
@@ -31,7 +31,7 @@ def measurements() -> Measurements:
 @st.cache_resource
 def lab() -> "Lab":
     """The memory experiment: one in a process, whoever looks."""
-    from bnviz.train.leak import Lab
+    from bnviz.train.lab import Lab
 
     return Lab(is_connected)
 

@@ -11,7 +11,8 @@ import torch
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn.state import STATISTICS
 from bnviz.train import leak
-from bnviz.train.leak import Experiment, Lab, per_step
+from bnviz.train.lab import Lab
+from bnviz.train.leak import Experiment, per_step
 from bnviz.train.leak_config import MIB, LeakConfig, chain_of_shapes, check, expected, layer_names
 from bnviz.train.leak_cuts import CUTS
 from tests.analysis.test_memory import STATISTICS_BYTES, allocator_bytes

@@ -93,7 +93,7 @@ def accuracy_by_batch(accuracy: Mapping[int, float], evaluated: float, chosen: i
                 "marker": {"size": [11 if n == chosen else 6 for n in sizes]},
                 "line": {"color": colour("builtin"), "width": 2},
                 "name": _("train mode"),
-                "hovertemplate": _("batches of %{x}: %{y:.1f} %"),
+                "hovertemplate": _("batches of %{x}: %{y:.1f}%"),
             },
             {
                 "type": "scatter",
@@ -102,7 +102,7 @@ def accuracy_by_batch(accuracy: Mapping[int, float], evaluated: float, chosen: i
                 "mode": "lines",
                 "line": {"color": colour("truth"), "dash": "dash", "width": 2},
                 "name": _("eval mode"),
-                "hovertemplate": "%{y:.1f} %",
+                "hovertemplate": "%{y:.1f}%",
             },
         ],
         {

@@ -17,7 +17,7 @@ def before_and_after(before: float, after: float, variant: str) -> Figure:
                 "marker": {"color": [colour(variant, 0.4), colour(variant, 0.9)]},
                 "text": [f"{before:.1%}", f"{after:.1%}"],
                 "textposition": "auto",
-                "hovertemplate": "%{y}: %{x:.2f} %<extra></extra>",
+                "hovertemplate": "%{y}: %{x:.2f}%<extra></extra>",
                 "name": _("eval mode"),
                 "showlegend": False,
             }

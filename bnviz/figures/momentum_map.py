@@ -86,6 +86,6 @@ def _heatmap(
         "textfont": {"color": colour("truth"), "size": 12},
         "name": _(what.label),
         "hovertemplate": f"{_('batch size')} %{{y}}<br>{_('momentum')} %{{x}}<br>"
-        f"{_(what.label)} %{{z:{what.format}}} {_(what.unit)}<extra></extra>",
+        f"{_(what.label)} %{{z:{what.format}}}{what.after()}<extra></extra>",
         **scale,
     }

@@ -53,7 +53,7 @@ def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, st
                 },
                 "marker": {"size": 10, "color": colour(shade), "symbol": symbol},
                 "name": _(name),
-                "hovertemplate": f"%{{y}}<br>%{{x:{QUANTITIES[quantity].format}}} ± %{{error_x.array:.2g}} {_(QUANTITIES[quantity].unit)}",
+                "hovertemplate": f"%{{y}}<br>%{{x:{QUANTITIES[quantity].format}}} ± %{{error_x.array:.2g}}{QUANTITIES[quantity].after()}",
             }
         )  # fmt: skip
     layout = {

@@ -63,11 +63,11 @@ def accuracy_by_estimator(frame: pd.DataFrame, labels: Mapping[str, str], varian
                     "color": colour("event"),
                 },
                 "marker": {"color": [special.get(e, colour(variant)) for e in frame["estimator"]]},
-                "text": [f"{100 * value:.1f} %" for value in frame["accuracy"]],
+                "text": [f"{100 * value:.1f}%" for value in frame["accuracy"]],
                 "textposition": "inside",
                 "insidetextanchor": "start",
                 "name": _("eval mode"),
-                "hovertemplate": "%{y}: %{x:.1f} % ± %{error_x.array:.1f}<extra></extra>",
+                "hovertemplate": "%{y}: %{x:.1f}% ± %{error_x.array:.1f}<extra></extra>",
                 "showlegend": False,
             }
         ],

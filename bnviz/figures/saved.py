@@ -132,7 +132,7 @@ def _peak(curve: pd.DataFrame, variant: str, label: str) -> dict[str, Any]:
 
 def _hover(label: str) -> str:
     what = QUANTITIES["taken_bytes"]
-    return f"{label}<br>{_(what.label)} %{{y:{what.format}}} {_(what.unit)}<extra></extra>"
+    return f"{label}<br>{_(what.label)} %{{y:{what.format}}}{what.after()}<extra></extra>"
 
 
 def _phases() -> dict[str, Any]:

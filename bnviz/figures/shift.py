@@ -43,7 +43,7 @@ def modes_by_kind(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
                 "y": (100 * frame[side]).to_numpy(np.float32),
                 "name": name,
                 "marker": {"color": colour(shade, opacity)},
-                "hovertemplate": "%{x}: %{y:.1f} %",
+                "hovertemplate": "%{x}: %{y:.1f}%",
             }
             for side, name, shade, opacity in (
                 ("train", _("train mode"), "builtin", 0.9),

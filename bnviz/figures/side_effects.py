@@ -21,9 +21,9 @@ def accuracy_after(before: float, after: Mapping[str, float]) -> Figure:
                 "y": names,
                 "orientation": "h",
                 "marker": {"color": [colour("batch", 0.8), *[colour("builtin", 0.8)] * len(after)]},
-                "text": [f"{value:.1f} %" for value in values],
+                "text": [f"{value:.1f}%" for value in values],
                 "textposition": "auto",
-                "hovertemplate": "%{y}: %{x:.2f} %<extra></extra>",
+                "hovertemplate": "%{y}: %{x:.2f}%<extra></extra>",
                 "name": _("eval mode"),
                 "showlegend": False,
             }

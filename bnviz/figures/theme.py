@@ -80,6 +80,11 @@ class Quantity(NamedTuple):
         """Axis title with the unit in brackets."""
         return f"{_(self.label)} ({_(self.unit)})" if self.unit else _(self.label)
 
+    def after(self) -> str:
+        """What stands after a value: its unit and the space before it, none before %."""
+        space = "" if self.unit.startswith("%") else " "
+        return space + _(self.unit) if self.unit else ""
+
 
 QUANTITIES: dict[str, Quantity] = {
     "step": Quantity(N_("training step"), "", "d"),
@@ -191,6 +196,5 @@ def axis(quantity: str, **extra: object) -> dict:
 def hover(x: str, y: str) -> str:
     """A hover template that names both quantities with their units."""
     qx, qy = QUANTITIES[x], QUANTITIES[y]
-    unit = f" {_(qy.unit)}" if qy.unit else ""
     x_value = f"%{{x:{qx.format}}}" if qx.format else "%{x}"  # a name has no format
-    return f"{_(qx.label)} {x_value}<br>{_(qy.label)} %{{y:{qy.format}}}{unit}"
+    return f"{_(qx.label)} {x_value}<br>{_(qy.label)} %{{y:{qy.format}}}{qy.after()}"

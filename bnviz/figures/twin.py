@@ -44,7 +44,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
                 "text": [class_names[label] for label in rows["label"]],
                 "hovertemplate": _("image %{customdata}: %{text}")
                 + "<br>"
-                + _("train %{x:.1f} %, eval %{y:.1f} %"),
+                + _("train %{x:.1f}%, eval %{y:.1f}%"),
             }
         )
     label = axis("probability_of_truth")["title"]["text"]
@@ -100,7 +100,7 @@ def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figu
                 "color": colour(shade, 0.9 if side == "eval" else 0.35),
                 "line": {"color": colour(shade), "width": 1.5},
             },
-            "hovertemplate": "%{y}: %{x:.1f} %",
+            "hovertemplate": "%{y}: %{x:.1f}%",
         }
         for side, name, shade in (
             ("train", _("train mode"), "builtin"),

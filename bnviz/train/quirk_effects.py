@@ -90,11 +90,11 @@ def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     if max(-figures["low"], figures["high"]) > HARMLESS_POINTS:
         return _(
             "Not settled by {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval mode, "
-            "anywhere from {low:+.2f} to {high:+.2f} (95 % interval)."
+            "anywhere from {low:+z.2f} to {high:+z.2f} (95% interval)."
         ).format(**figures)
     return _(
-        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, from {low:+.2f} to "
-        "{high:+.2f} (95 % interval)."
+        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, from {low:+z.2f} to "
+        "{high:+z.2f} (95% interval)."
     ).format(**figures)
 
 
@@ -116,7 +116,7 @@ def _loss_factor(row: pd.Series) -> str:
 
 def _accuracy_factor(row: pd.Series) -> str:
     return _(
-        "The printed accuracy is {percent:.2f} % too small, because the last batch is partial."
+        "The printed accuracy is {percent:.2f}% too small, because the last batch is partial."
     ).format(percent=-100 * row["difference"])
 
 
@@ -162,8 +162,8 @@ _SENTENCES: dict[str, Any] = {
         N_("Running means end {size:.2f} ± {spread:.2f} σ nearer to the population's."),
     ),
     "var_drift": _signed(
-        N_("Running variances end {size:.1f} ± {spread:.1f} % further from the population's."),
-        N_("Running variances end {size:.1f} ± {spread:.1f} % nearer to the population's."),
+        N_("Running variances end {size:.1f} ± {spread:.1f}% further from the population's."),
+        N_("Running variances end {size:.1f} ± {spread:.1f}% nearer to the population's."),
         100.0,
     ),
     "ms": _signed(

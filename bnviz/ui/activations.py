@@ -236,7 +236,7 @@ def _over_time_card(run: RunView, chosen: Choice, stage: str) -> Card:
         )
     sentence = _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
     if words:
-        sentence = _("Where 90 % of the values lie, first and last probe. {variants}.").format(
+        sentence = _("Where 90% of the values lie, first and last probe. {variants}.").format(
             variants="; ".join(words)
         )
     return Card(
@@ -354,9 +354,7 @@ def shape_table(run: RunView, chosen: Choice) -> None:
             "kurtosis": st.column_config.NumberColumn(_("excess kurtosis"), **number),
             "saturated": st.column_config.TextColumn(
                 _("saturated"),
-                help=_(
-                    "Sigmoid: values whose derivative is below 1 % of its maximum. ReLU: zeros."
-                ),
+                help=_("Sigmoid: values whose derivative is below 1% of its maximum. ReLU: zeros."),
             ),
             "dead": st.column_config.TextColumn(
                 _("dead channels"),

@@ -211,7 +211,7 @@ def _statistics_steps(done: Forward) -> list[Step]:
             done, "var", _("Variance of each {channel}").format(channel=word),
             r"\sigma^2 = \frac{1}{m}\sum_i (x_i - \mu)^2",
             batchnorm, ("var = (wide - mean)",), done.var,
-            _("Divided by m = {m}, so biased. eps is {share:.3g} % of σ² + eps in {channel} {c}, which varies least.").format(
+            _("Divided by m = {m}, so biased. eps is {share:.3g}% of σ² + eps in {channel} {c}, which varies least.").format(
                 channel=word,
                 m=done.count, share=share, c=least
             ),

@@ -164,7 +164,7 @@ def _curves_card(run: RunView, layer: str, step: int | None, asked: str) -> Card
     sentence = _not_yet(run)
     if curves:
         moves = ", ".join(
-            _("{label} {move:.2g} %").format(
+            _("{label} {move:.2g}%").format(
                 move=100 * frame["update_ratio"].median(), label=run.labels[v]
             )
             for v, frame in curves.items()

@@ -141,7 +141,7 @@ def metrics(demo: Demo) -> None:
             _(
                 "In words: it shows where the batches were {lag:.3g} batches ago and trembles {noise:.0%} "
                 "as much as they do, like a plain mean of {window:.3g} of them. A batch counts half "
-                "after {half:.3g} more, and after {settled:.0f} batches 99 % of the start value is gone."
+                "after {half:.3g} more, and after {settled:.0f} batches 99% of the start value is gone."
             ).format(
                 lag=(1 - m) / m,
                 noise=np.sqrt(estimators.noise(m)),

@@ -74,8 +74,8 @@ def enough_card(run: RunView, variant: str, step: int, needed: pd.DataFrame) -> 
         sentence=_(
             "{label} at step {step:,}, layer by layer: {draws} draws of {shown:,} images come "
             "within {gap:.1f} points of all {all:,} ({truth:.1%}); with {fewest:,} they lie between "
-            "{low:.1%} and {high:.1%}. From {largest:,} images the variance is off by {exact:.2g} %, "
-            "by {one_pass:.2g} % in one pass, where each layer normalizes by its batch of {batch}."
+            "{low:.1%} and {high:.1%}. From {largest:,} images the variance is off by {exact:.2g}%, "
+            "by {one_pass:.2g}% in one pass, where each layer normalizes by its batch of {batch}."
         ).format(
             label=run.labels[variant],
             step=step,

@@ -241,7 +241,7 @@ def _sentence(run: RunView, series: dict[str, np.ndarray], chosen: Choice) -> st
     return _(
         "At step {step:,} the variance of channel {channel} is {ema:.3g} by the EMA at m = {m:g}, "
         "{average:.3g} by the plain mean of all batches, and was {batch:.3g} in the last batch. "
-        "A batch gives n = {n:,} values a channel: unbiased is {more:.2g} % more than biased."
+        "A batch gives n = {n:,} values a channel: unbiased is {more:.2g}% more than biased."
     ).format(
         step=int(series["step"][-1]),
         channel=chosen.channel,

@@ -242,7 +242,7 @@ def channel_table(
 def _columns(run: RunView, with_bn: bool) -> dict[str, Any]:
     column = st.column_config
     saturated = (
-        _("Share of values whose derivative is below 1 % of the sigmoid's largest.")
+        _("Share of values whose derivative is below 1% of the sigmoid's largest.")
         if run.config.activation == "sigmoid"
         else _("Share of zeros after the ReLU.")
     )

@@ -301,7 +301,7 @@ def _measured_words(experiment: "Experiment") -> str:
     rss = experiment.table.column("rss")
     said = _(
         "At step {step:,}{cut} the note's layer keeps {measured}, predicted were {predicted} "
-        "({off:+,} bytes, {percent:.2f} %{why}); the corrected and the built-in layer keep {others}. "
+        "({off:+,} bytes, {percent:.2f}%{why}); the corrected and the built-in layer keep {others}. "
         "The process has grown by {rss} since its first step, with all that it does beside."
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,

@@ -212,7 +212,7 @@ def show(bench: "Bench") -> None:
     st.caption(
         _(
             "Differences are paired by seed, ± is their standard deviation over the seeds, and bars are "
-            "95 % intervals (Student's t). A difference counts when 0 lies outside of its interval, "
+            "95% intervals (Student's t). A difference counts when 0 lies outside of its interval, "
             "also with a spread as large as is typical of all quirks; a time must besides be a tenth of "
             "a step. Of so many comparisons some may count by chance. Bytes, factors of printed "
             "figures and what saving loses are exact. The bench tests in batches of 16, where train "

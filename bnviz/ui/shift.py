@@ -132,7 +132,7 @@ def _kinds_card(sides: Sides, frame: pd.DataFrame, asked: str) -> Card:
     guesses = (
         " "
         + _(
-            "On {kinds} both modes are at a guess or worse (10 %), and the order says nothing."
+            "On {kinds} both modes are at a guess or worse (10%), and the order says nothing."
         ).format(kinds=", ".join(_(KINDS[kind]) for kind in lost))
         if len(lost)
         else ""

@@ -90,9 +90,9 @@ def _eps_card(run: RunView, chosen: Choice) -> Card:
         ).format(layer=chosen.layer),
         figure=share_of_eps(shares, chosen.variant),
         sentence=_(
-            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.3g} % of "
+            "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.3g}% of "
             "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
-            "{scale:.6g} %. "
+            "{scale:.6g}%. "
             "Training saw ε = {own:g}."
         ).format(
             label=run.labels[chosen.variant],

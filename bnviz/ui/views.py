@@ -63,7 +63,7 @@ def controls(run: RunView, *, answers: str) -> None:
             ),
         )  # fmt: skip
         st.slider(
-            _("Look back (100 % = newest)"), 0, 100, 100, format="%d %%", key="look_back",
+            _("Look back (100% = newest)"), 0, 100, 100, format="%d %%", key="look_back",
             bind="query-params", width=260, on_change=changed,
             help=_("Where in the recorded steps the activations are taken from."),
         )  # fmt: skip

@@ -242,12 +242,14 @@ def test_the_verdict_names_cost_and_spread_or_says_harmless():
     unsettled = verdict(effects(made_up(-0.05, 0.03)), "chained_mean", 3)
     assert unsettled == (
         "Not settled by 3 seeds: -5.00 ± 3.00 points in eval mode, anywhere from -12.45 to +2.45 "
-        "(95 % interval)."
+        "(95% interval)."
     )
     harmless = verdict(effects(made_up(-0.0005, 0.001)), "chained_mean", 3)
     assert harmless == (
-        "Harmless here: -0.05 ± 0.10 points in eval mode, from -0.30 to +0.20 (95 % interval)."
+        "Harmless here: -0.05 ± 0.10 points in eval mode, from -0.30 to +0.20 (95% interval)."
     )
+    to_zero = verdict(effects(made_up(0.001, 0.000415)), "chained_mean", 3)
+    assert to_zero.endswith("from +0.00 to +0.20 (95% interval).")
     same = verdict(effects(made_up(0.0, 0.0)), "chained_mean", 3)
     assert same == "Harmless here: accuracy is the same at every seed."
 

@@ -219,7 +219,7 @@ def test_up_to_three_channels_of_either_variance_are_shown(app):
     card = shown(app, "estimates")
     assert card["title"].endswith("fc1, channel 40, 3")
     assert "the variance of channel 40" in card["sentence"]
-    assert "n = 16 values a channel: unbiased is 6.7 % more" in card["sentence"]
+    assert "n = 16 values a channel: unbiased is 6.7% more" in card["sentence"]
     app.run()
     app.segmented_control(key="stats_variance").set_value("biased").run()
     for pattern in (r"is ([\d.]+) by the EMA", r"was ([\d.]+) in the last batch"):
@@ -382,7 +382,7 @@ def test_a_layer_that_does_not_exist_in_a_link_is_the_default(app, page, link):
 
 def test_the_demo_says_in_words_what_its_numbers_mean(app):
     go(app, "running_stats")
-    assert any("after 44 batches 99 % of the start value is gone" in c.value for c in app.caption)
+    assert any("after 44 batches 99% of the start value is gone" in c.value for c in app.caption)
 
 
 def test_a_run_without_bn_offers_one_with_it(app):

@@ -84,7 +84,7 @@ def test_sentences_say_the_numbers_of_the_record_at_the_step_on_show(run):
         float(gradient_curves(run.history, v, "conv1")["update_ratio"].median())
         for v in ("builtin", "none")
     ]
-    moves = re.findall(r"([\d.e-]+) %", by_key(run)["gradient_curves"].sentence)
+    moves = re.findall(r"([\d.e-]+)%", by_key(run)["gradient_curves"].sentence)
     assert moves == [f"{100 * median:.2g}" for median in medians]
     assert "Adam" in by_key(run)["gradient_curves"].sentence
     assert "exactly 0" in by_key(run, "conv1")["gradient_values"].sentence

@@ -128,14 +128,14 @@ def test_the_sentence_says_how_far_the_measurement_is_from_the_prediction():
     ).run()
     kept = experiment.table.column("kept_bytes")
     off = int(kept[-1, 0]) - int(expected(experiment.config).curve(12, 0.25)[-1])
-    assert f"({off:+,} bytes, 0.00 %" in memory_lab._measured_words(experiment)
+    assert f"({off:+,} bytes, 0.00%" in memory_lab._measured_words(experiment)
     doubled = kept.copy()
     doubled[:, 0] *= 2
     experiment.table.column = lambda name, **_: {
         "kept_bytes": doubled, "rss": np.zeros(12, int)
     }[name]  # fmt: skip
     assert re.search(
-        r"\+4,34\d,\d{3} bytes, (99\.99|100\.00) %", memory_lab._measured_words(experiment)
+        r"\+4,34\d,\d{3} bytes, (99\.99|100\.00)%", memory_lab._measured_words(experiment)
     )
 
 

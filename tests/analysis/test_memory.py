@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
+from bnviz.analysis.graph import held_bytes, newer_nodes, saved_tensors, storages
 from bnviz.analysis.memory import GraphCensus, census, release, watch
 from bnviz.nn import LeNet
 
@@ -627,10 +628,66 @@ def test_batches_alike_but_for_a_tensor_that_is_saved_twice_are_told_apart():
     weight, held = torch.ones(8, requires_grad=True), []
     seen = GraphCensus(held)
     for twice in (True, False, True):
-        one, other = weight.exp(), weight.exp()
+        one, other = weight + 1, weight + 1  # which save nothing themselves
         held.append(one * one + other if twice else one * other + other)
         seen.update()
     assert seen.bytes == census(held).bytes
+
+
+def test_batches_alike_but_for_the_layer_that_ran_are_told_apart():
+    model = nn.ModuleDict({"one": nn.Linear(2, 2), "other": nn.Linear(2, 2)})
+    held = []
+    with watch(model, held) as seen:
+        for name in ("one", "other", "one"):
+            held.append(model[name](torch.ones(1, 2)))
+            seen.update()
+    layers = [set(batch.table()["layer"]) for batch in seen.batches]
+    assert layers == [{"one"}, {"other"}, {"one"}]
+
+
+def test_batches_alike_but_for_what_was_dropped_between_their_nodes_are_told_apart():
+    """Else it would be asked of the wrong node whether `backward` has emptied it."""
+    weight, held = torch.ones(8, requires_grad=True), []
+    seen = GraphCensus(held)
+    for dropped in (0, 3):
+        for _ in range(dropped):
+            weight.exp()
+        held.append(weight.exp())
+        seen.update()
+    held[-1].sum().backward()
+    seen.update()
+    assert seen.bytes == census(held).bytes == 8 * 4
+
+
+@pytest.mark.parametrize("only", [None, ("running_mean",)], ids=["all", "named"])
+def test_a_buffer_that_is_assigned_with_its_graph_is_found(only):
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("running_mean", torch.zeros(3))
+            self.weight = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            self.running_mean = 0.9 * self.running_mean + (x * self.weight).mean(0)
+
+    model = Layer()
+    seen = GraphCensus(model, only=only)
+    for _ in range(2):
+        model(torch.ones(5, 3))
+        seen.update()
+    assert seen.holders == ("running_mean",)
+    assert [batch.bytes for batch in seen.batches] == [5 * 3 * 4, 5 * 3 * 4 + 8]  # and the 0.9
+
+
+def test_a_look_reads_of_each_node_all_that_it_holds():
+    weight = torch.ones(4, requires_grad=True)
+    taken = (weight.exp() * weight.sin())[torch.tensor([0, 1]),]
+    nodes = newer_nodes([taken.grad_fn], -1)
+    held, seen = held_bytes(nodes)
+    parts = {n: [storages(saved.tensor) for saved in saved_tensors(nodes[n])] for n in nodes}
+    assert held == {n: sum(sum(p.values()) for p in found) for n, found in parts.items() if found}
+    assert seen == {storage for found in parts.values() for part in found for storage in part}
+    assert sorted(held.values()) == [2 * 8, 4 * 4, 4 * 4, 2 * 4 * 4]  # index, exp, sin, product
 
 
 def test_what_was_made_earlier_and_is_held_only_now_is_counted():

@@ -33,30 +33,9 @@ def small_multiples(
     of a panel carries its channel, so that a click says which. `followed` is the chosen channel.
     """
     middle = (edges[1:] + edges[:-1]) / 2
-    sides = [(before, _("before BN"), "batch", "dot")]
+    data = _shares(before, middle, _("before BN"), "batch", "dot")
     if after is not None:
-        sides.append((after, _("after BN"), variant, "solid"))
-    data: list[dict[str, Any]] = []
-    for channel in range(len(before)):
-        for shares, name, shade, dash in sides:
-            data.append(
-                scatter(
-                    channel,
-                    middle,
-                    100 * shares[channel],
-                    mode="lines",
-                    line={"color": colour(shade), "dash": dash, "width": 1.8, "shape": "hvh"},
-                    fill="tozeroy" if dash == "solid" else "none",
-                    fillcolor=colour(shade, 0.15),
-                    name=name,
-                    legendgroup=dash,
-                    showlegend=channel == 0,
-                    meta=channel,
-                    hovertemplate=_("channel {channel}").format(channel=channel)
-                    + "<br>"
-                    + hover("value", "density"),
-                )
-            )
+        data += _shares(after, middle, _("after BN"), variant, "solid")
     first_of_last_row = (len(before) - 1) // COLUMNS * COLUMNS
     xs = [
         {
@@ -82,6 +61,30 @@ def small_multiples(
     rows = -(-len(before) // COLUMNS)
     panels = grid(xs, ys, titles, COLUMNS, (0.04, 0.28 / rows))
     return figure(data, {**panels, "hovermode": "x"}, legend_y=1.06)
+
+
+def _shares(
+    shares: np.ndarray, middle: np.ndarray, name: str, shade: str, dash: str
+) -> list[dict[str, Any]]:
+    return [
+        scatter(
+            channel,
+            middle,
+            100 * of_channel,
+            mode="lines",
+            line={"color": colour(shade), "dash": dash, "width": 1.8, "shape": "hvh"},
+            fill="tozeroy" if dash == "solid" else "none",
+            fillcolor=colour(shade, 0.15),
+            name=name,
+            legendgroup=dash,
+            showlegend=channel == 0,
+            meta=channel,
+            hovertemplate=_("channel {channel}").format(channel=channel)
+            + "<br>"
+            + hover("value", "density"),
+        )
+        for channel, of_channel in enumerate(shares)
+    ]
 
 
 def weight_and_bias(

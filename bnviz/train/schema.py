@@ -68,7 +68,7 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
     ``memory-*``: bytes and nodes kept alive. ``process``: bytes of the whole process and, on CUDA,
     of the device. ``evaluations``: mode as an index into MODES, accuracy from 0 to 1, loss in nats.
     """
-    tables: dict[str, Schema] = {
+    tables = {
         "process": Schema(
             {
                 "step": ("int32", ()),
@@ -90,24 +90,30 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
             chunk=32,
         ),
     }
-    statistics = ("batch_mean", "batch_var", "running_mean", "running_var")
     for variant in variants:
-        tables[steps_table(variant)] = Schema(
+        tables |= _schemas_of(variant)
+    return tables
+
+
+def _schemas_of(variant: str) -> dict[str, Schema]:
+    statistics = ("batch_mean", "batch_var", "running_mean", "running_var")
+    return {
+        steps_table(variant): Schema(
             {
                 "step": ("int32", ()),
                 "loss": ("float64", ()),
                 "ms": ("float32", ()),
                 **dict.fromkeys(statistics, ("float32", (CHANNELS,))),
             }
-        )
-        tables[stages_table(variant)] = Schema(
+        ),
+        stages_table(variant): Schema(
             {
                 "step": ("int32", ()),
                 "quantiles": ("float32", (len(LAYERS), len(RECORDED_STAGES), QUANTILES)),
             },
             chunk=32,
-        )
-        tables[gradients_table(variant)] = Schema(
+        ),
+        gradients_table(variant): Schema(
             {
                 "step": ("int32", ()),
                 "quantiles": ("float32", (len(LAYERS), len(SIDES), QUANTILES)),
@@ -115,12 +121,12 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
                 "update_ratio": ("float32", (len(WEIGHT_LAYERS),)),
             },
             chunk=32,
-        )
-        tables[memory_table(variant)] = Schema(
+        ),
+        memory_table(variant): Schema(
             {
                 "step": ("int32", ()),
                 "kept_bytes": ("int64", ()),
                 "graph_nodes": ("int64", ()),
             }
-        )
-    return tables
+        ),
+    }

@@ -6,8 +6,8 @@ The first row is a step of the Memory page's experiment: three networks, a quart
 batches. Then one network alone: with `nn.BatchNorm`, which keeps no graph, and the note's. Two of
 each take turns, one of them watched (`bnviz.analysis.memory.watch`; a look after each step, at all
 attributes of the healthy one and at the running statistics of the others). The added share is the
-median over the rounds of (watched / bare - 1). Last a long chain, where the
-time of a look is taken apart: the 101st to 200th batch, and the last hundred.
+median over the rounds of (watched / bare - 1). Last a long chain, where the time of a look is taken
+apart: the 101st to 200th batch, and the last hundred.
 """
 
 import statistics

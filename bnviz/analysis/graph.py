@@ -6,6 +6,7 @@ Autograd numbers the nodes of a thread in the order of their making
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -52,6 +53,7 @@ def graphs_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             stack += [(f"{name}.{k}" if name else str(k), entry) for k, entry in reversed(inner)]
 
 
+@cache
 def _holding(kind: type) -> list[str]:
     """The attributes in which nodes of this type may hold tensors."""
     return [name for name in dir(kind) if name.startswith(_RAW)]

@@ -6,7 +6,6 @@ Autograd numbers the nodes of a thread in the order of their making
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -53,22 +52,16 @@ def graphs_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             stack += [(f"{name}.{k}" if name else str(k), entry) for k, entry in reversed(inner)]
 
 
-@cache
-def _holding(kind: type) -> list[str]:
-    """The attributes in which nodes of this type may hold tensors."""
-    return [name for name in dir(kind) if name.startswith(_RAW)]
+class _Holding(dict[type, tuple[list[str], Callable[[Any], Any] | None]]):
+    """By type of node: the attributes that may hold tensors, and what gives all of them at once."""
 
-
-class _Getters(dict[type, Callable[[Any], Any] | None]):
-    """By type of node: what gives all of those attributes at once; None where it has none."""
-
-    def __missing__(self, kind: type) -> Callable[[Any], Any] | None:
-        names = _holding(kind)
-        self[kind] = attrgetter(*names) if names else None
+    def __missing__(self, kind: type) -> tuple[list[str], Callable[[Any], Any] | None]:
+        names = [name for name in dir(kind) if name.startswith(_RAW)]
+        self[kind] = names, attrgetter(*names) if names else None
         return self[kind]
 
 
-_getters = _Getters()
+_holding = _Holding()
 
 
 def saved_tensors(node: Any) -> list[Saved]:
@@ -78,7 +71,7 @@ def saved_tensors(node: Any) -> list[Saved]:
     and left out.
     """
     found = []
-    for name in _holding(type(node)):
+    for name in _holding[type(node)][0]:
         raw = getattr(node, name)
         for entry in raw if isinstance(raw, tuple) else (raw,):
             # `data` is None once freed; `_saved_…` would raise instead, which takes 12 µs.
@@ -96,7 +89,7 @@ def held_bytes(nodes: Mapping[int, Any]) -> tuple[dict[int, int], set[int]]:
     """
     held, seen = {}, set()
     for number, node in nodes.items():
-        get = _getters[type(node)]
+        _names, get = _holding[type(node)]
         if get is None:
             continue
         size, raws = 0, get(node)

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 from bnviz import __version__, cli
 from bnviz.config import PRESETS
 from bnviz.train.store import open_run
+from tests.waiting import until
 
 QUICK = ["--dataset", "fashion-mnist-sample", "--device", "cpu"]
 
@@ -167,10 +167,11 @@ def test_ctrl_c_stops_cleanly_and_prints_what_was_reached(tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            end = time.monotonic() + 180
-            while not (table.exists() and table.stat().st_size):
-                assert time.monotonic() < end and process.poll() is None
-                time.sleep(0.05)  # polling another process
+            until(
+                lambda: process.poll() is not None or (table.exists() and table.stat().st_size),
+                seconds=180,
+            )
+            assert process.poll() is None
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         finally:

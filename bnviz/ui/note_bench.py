@@ -299,10 +299,10 @@ def effect_sentence(
     rows = changes[changes["measure"] == measure]
     most = rows.iloc[int(rows["difference"].abs().to_numpy().argmax())]
     quantity, scale = SCALES[measure]
-    unit = _(QUANTITIES[quantity].unit)
+    unit = QUANTITIES[quantity].after()
     return _(
         "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} ± "
-        "{spread:,.2g} {unit}, by {quirk}, which {counts}. Without a quirk it is {base:,.4g} {own_unit}."
+        "{spread:,.2g}{unit}, by {quirk}, which {counts}. Without a quirk it is {base:,.4g}{own_unit}."
     ).format(
         count=int(rows["clear"].sum()), of=len(rows), quirk=labels[most["setting"]],
         change=scale * most["difference"],

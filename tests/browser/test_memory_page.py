@@ -1,7 +1,6 @@
 """Memory: predict, run, cut, leave and return."""
 
 import re
-import time
 
 import pytest
 from onscreen import (
@@ -19,6 +18,8 @@ from onscreen import (
     widget,
 )
 from playwright.sync_api import expect
+
+from tests.waiting import until
 
 PATH = "/memory"
 ENDLESS = 900_000
@@ -44,13 +45,6 @@ def wait_for_more_steps(page):
                          return said && Number(said[1].replaceAll(",", "")) > before; }""",
         arg=before,
     )  # fmt: skip
-
-
-def expect_within(seconds, condition):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.1)  # polling another process
 
 
 @pytest.fixture
@@ -135,7 +129,7 @@ def test_a_closed_tab_ends_the_experiment_and_frees_what_it_held(new_context, se
     expect(page.get_by_text("the chain is alive until you end it")).to_be_visible()
     held = server.memory()
     context.close()
-    expect_within(30, lambda: held - server.memory() > 300 * MIB)
+    until(lambda: held - server.memory() > 300 * MIB, seconds=30, every=0.1)
     again = new_context().new_page()
     visit(again, PATH)
     expect(again.get_by_text("Ended after 10 steps. Its page was closed")).to_be_visible()

@@ -7,14 +7,7 @@ from bnviz.train import jobs as jobs_module
 from bnviz.train.jobs import Jobs, State
 from bnviz.train.schema import steps_table
 from bnviz.train.store import open_run, runs_folder
-
-
-def until(condition, seconds=60.0):
-    """Wait for `condition`, by polling, at most so long."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)  # polling a thread
+from tests.waiting import until
 
 
 @pytest.fixture

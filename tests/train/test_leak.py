@@ -16,9 +16,9 @@ from bnviz.train.leak import Experiment, per_step
 from bnviz.train.leak_config import MIB, LeakConfig, chain_of_shapes, check, expected, layer_names
 from bnviz.train.leak_cuts import CUTS
 from tests.analysis.test_memory import STATISTICS_BYTES, allocator_bytes
+from tests.waiting import until
 
 BATCH_BYTES = 1_448_888
-WAIT_S = 60
 
 
 def config(**changes):
@@ -31,14 +31,6 @@ def lab():
     made = Lab(lambda viewer: viewer != "closed")
     yield made
     made.end()
-
-
-def until(condition):
-    """Wait for a thread."""
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)  # polling a thread
 
 
 def holding(lab, **changes):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,13 +18,9 @@ from bnviz.train.measurements import (
     measure_race,
 )
 from bnviz.train.replays import model_at
+from tests import waiting
 
-
-def until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)  # polling a thread
+until = partial(waiting.until, seconds=20)
 
 
 def parts(gate, count=4):

@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from bnviz.train.store import RECORDED_FOLDER, RunWriter, runs_folder
 from bnviz.train.trainer import Trainer
 from bnviz.ui import runs
 from bnviz.ui.registry import jobs, kept_maps, measurements
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -64,10 +64,7 @@ def test_the_learning_rate_of_a_running_network_can_be_changed(app):
     (job,) = jobs().all()
     app.number_input(key=f"lr_{job.id}").set_value(0.002).run()
     assert not app.exception
-    until = time.monotonic() + 60
-    while job.settings.get("lr") != 0.002:
-        assert time.monotonic() < until
-        time.sleep(0.01)  # polling a thread
+    until(lambda: job.settings.get("lr") == 0.002)
     changes = [event for event in job.history.events if event["kind"] == "set"]
     assert [(e["name"], e["old"], e["new"]) for e in changes] == [("lr", 0.01, 0.002)]
 
@@ -184,11 +181,7 @@ def finished(app, label):
     """Press a button of that label, and run the page until what it began has ended."""
     [button] = [b for b in app.button if b.label == label]
     button.click().run()
-    until = time.monotonic() + 120
-    while any(b.label == "Cancel" for b in app.button):
-        assert time.monotonic() < until
-        time.sleep(0.05)  # polling a thread
-        app.run()
+    until(lambda: not any(b.label == "Cancel" for b in app.run().button), seconds=120, every=0.05)
     assert not app.exception
 
 

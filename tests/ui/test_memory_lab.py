@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from bnviz.train.leak import Experiment
 from bnviz.train.leak_config import LeakConfig, chain_of_shapes, expected, layer_names
 from bnviz.ui import memory_cuts, memory_lab
 from bnviz.ui.registry import lab
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -42,10 +42,7 @@ def held(app, steps=12, **controls):
     """Press Run and wait until all steps are done and the chain is held."""
     app.number_input(key="mem_steps").set_value(steps)
     app.button(key="mem_run").click().run()
-    until = time.monotonic() + 60
-    while lab().experiment.state != "paused":
-        assert time.monotonic() < until
-        time.sleep(0.01)  # polling a thread
+    until(lambda: lab().experiment.state == "paused")
     app.run()
     assert not app.exception
     return lab().experiment

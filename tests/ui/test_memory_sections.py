@@ -1,7 +1,6 @@
 """Two sections of the memory page: what is kept for backward, and why the process grows more."""
 
 import json
-import time
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,6 +15,7 @@ from bnviz.figures.saved import BLOCKS, block_of
 from bnviz.nn.variants import VARIANTS
 from bnviz.ui import process_growth, saved
 from bnviz.ui.registry import measurements
+from tests.waiting import until
 
 KNOWN_AXES = {quantity.axis() for quantity in theme.QUANTITIES.values()}
 
@@ -156,10 +156,7 @@ def app():
 
 
 def wait():
-    end = time.monotonic() + 30
-    while measurements().get(*process_growth.KEY).going_on:
-        assert time.monotonic() < end
-        time.sleep(0.02)  # polling another thread
+    until(lambda: not measurements().get(*process_growth.KEY).going_on, seconds=30)
 
 
 def test_it_is_never_empty_and_says_that_it_is_recorded(app):

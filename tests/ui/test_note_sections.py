@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from bnviz.train.store import RunWriter, recorded_run, runs_folder
 from bnviz.train.trainer import Trainer
 from bnviz.ui import note_bench, note_code, note_log, note_parting, note_riddles
 from bnviz.ui.registry import jobs, measurements
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -56,10 +56,7 @@ def cards(app):
 
 def wait_for(app, key):
     """Until the measurement of that key has ended, and the page with what it found."""
-    end = time.monotonic() + 60
-    while measurements().get(*key).going_on:
-        assert time.monotonic() < end
-        time.sleep(0.02)  # polling another thread
+    until(lambda: not measurements().get(*key).going_on)
     return app.run()
 
 
@@ -217,6 +214,20 @@ def test_the_matrix_has_a_row_a_setting_and_its_means(app):
     for measure in note_bench.MEASURES:
         app.selectbox(key="bench_measure").set_value(measure).run()
         assert note_bench.MEASURES[measure] in cards(app)["bench_effect"]["title"]
+
+
+def test_the_sentence_under_the_bench_has_each_number_with_its_unit(app):
+    opened(app)
+    bare = recorded_bench().frame.query("setting == 'none'")
+    assert (
+        f"Without a quirk it is {100 * bare['eval_accuracy'].mean():.4g}%."
+        in (cards(app)["bench_effect"]["sentence"])
+    )
+    app.selectbox(key="bench_measure").set_value("ms").run()
+    assert (
+        f"Without a quirk it is {bare['ms'].mean():.4g} ms."
+        in (cards(app)["bench_effect"]["sentence"])
+    )
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +12,7 @@ from bnviz.analysis.proof import hand_written, prove
 from bnviz.figures import theme
 from bnviz.ui import prove_it
 from bnviz.ui.registry import measurements
+from tests.waiting import until
 
 
 def section():
@@ -37,10 +37,8 @@ def measure(app, proof, monkeypatch):
     """Press the button; the measurement itself is that of the fixture."""
     monkeypatch.setattr("bnviz.analysis.proof.prove", lambda variant, progress: proof)
     app.button(key="measure_prove_it").click().run()
-    end = time.monotonic() + 30
-    while measurements().get(*prove_it.proof_key(proof.variant)).going_on:
-        assert time.monotonic() < end
-        time.sleep(0.02)  # polling another thread
+    key = prove_it.proof_key(proof.variant)
+    until(lambda: not measurements().get(*key).going_on, seconds=30)
     return app.run()
 
 

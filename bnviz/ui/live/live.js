@@ -299,8 +299,10 @@ class Card {
     setText(this.plot, this.texts.failed);
   }
 
+  // A chart may be taken away in the very turn in which plotly draws it, and what plotly still has
+  // to say about it then would find it emptied: that comes before any timer.
   remove() {
-    if (this.drawn) window.Plotly.purge(this.plot);
+    if (this.drawn) setTimeout(() => window.Plotly.purge(this.plot));
     this.node.remove();
   }
 }

@@ -36,6 +36,12 @@ def sample():
     return data.load("fashion-mnist-sample")
 
 
+@pytest.fixture
+def on_the_sample(monkeypatch, sample):
+    """Commands that would load the full set take the package's images, which is quicker."""
+    monkeypatch.setattr(data, "load", lambda *_name, **_options: sample)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The system's Chromium, or None for playwright's own."""

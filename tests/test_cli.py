@@ -1,31 +1,21 @@
 import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from bnviz import __version__, cli
+from bnviz import __version__
 from bnviz.config import PRESETS
 from bnviz.train.store import open_run
+from tests.command_line import bnviz
 from tests.waiting import until
 
 QUICK = ["--dataset", "fashion-mnist-sample", "--device", "cpu"]
 
 
-@pytest.fixture
-def call():
-    def run(*arguments):
-        return CliRunner().invoke(cli.app, [str(a) for a in arguments])
-
-    return run
-
-
-def test_run_prints_one_document_with_everything_promised(call):
-    done = call("run", *QUICK, "--variants", "note,builtin", "--steps", 25, "--seed", 3, "--json")
+def test_run_prints_one_document_with_everything_promised():
+    done = bnviz("run", *QUICK, "--variants", "note,builtin", "--steps", 25, "--seed", 3, "--json")
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["config"]["seed"] == 3
@@ -48,46 +38,46 @@ def test_run_prints_one_document_with_everything_promised(call):
     assert document["variants"]["note"]["graph_nodes"] > 0
 
 
-def test_losses_are_at_most_two_hundred_points(call):
-    done = call("run", *QUICK, "--variants", "none", "--steps", 450, "--batch-size", 4, "--json")
+def test_losses_are_at_most_two_hundred_points():
+    done = bnviz("run", *QUICK, "--variants", "none", "--steps", 450, "--batch-size", 4, "--json")
     losses = json.loads(done.stdout)["variants"]["none"]["loss"]
     assert 100 <= len(losses) <= 200
 
 
-def test_without_json_a_small_table_is_printed_and_progress_goes_to_stderr(call):
-    done = call("run", *QUICK, "--variants", "builtin", "--steps", 5)
+def test_without_json_a_small_table_is_printed_and_progress_goes_to_stderr():
+    done = bnviz("run", *QUICK, "--variants", "builtin", "--steps", 5)
     assert done.stdout.split()[0] == "variant"
     assert "builtin" in done.stdout
     assert "steps" in done.stderr
 
 
-def test_a_run_can_be_saved_and_its_config_used_again(call, tmp_path):
-    done = call(
+def test_a_run_can_be_saved_and_its_config_used_again(tmp_path):
+    done = bnviz(
         "run", *QUICK, "--steps", 12, "--momentum", "0.3", "--save", tmp_path / "one", "--json"
     )
     assert done.exit_code == 0, done.stderr
     assert open_run(tmp_path / "one").summary == json.loads(done.stdout)
-    again = call("run", "--config", tmp_path / "one" / "config.json", "--json")
+    again = bnviz("run", "--config", tmp_path / "one" / "config.json", "--json")
     one, other = (json.loads(d.stdout)["variants"]["builtin"]["loss"] for d in (done, again))
     assert one == other
 
 
-def test_gradients_are_recorded_on_request_and_their_cost_is_in_the_document(call, tmp_path):
+def test_gradients_are_recorded_on_request_and_their_cost_is_in_the_document(tmp_path):
     config = tmp_path / "one" / "config.json"
     few = ("run", *QUICK, "--variants", "builtin", "--steps", 12)
-    asked = call(*few, "--gradients", "--save", config.parent, "--json")
+    asked = bnviz(*few, "--gradients", "--save", config.parent, "--json")
     assert asked.exit_code == 0, asked.stderr
     assert 0 < json.loads(asked.stdout)["gradients_share"] < 1
     assert len(open_run(config.parent).history["gradients-builtin"]) >= 1
     for options in (few, ("run", "--config", config, "--no-gradients")):
-        document = json.loads(call(*options, "--json").stdout)
+        document = json.loads(bnviz(*options, "--json").stdout)
         assert document["gradients_share"] is None
         assert document["config"]["gradients"] is False
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_run(call, preset):
-    done = call("run", "--preset", preset, *QUICK, "--steps", 3, "--json")
+def test_presets_run(preset):
+    done = bnviz("run", "--preset", preset, *QUICK, "--steps", 3, "--json")
     assert done.exit_code == 0, done.stderr
     assert tuple(json.loads(done.stdout)["variants"]) == PRESETS[preset].config().variants
 
@@ -123,25 +113,25 @@ def test_bad_input_is_status_2_and_one_clear_line(arguments, words):
         assert word in line
 
 
-def test_cuda_asked_for_and_absent_is_one_clear_line(call):
+def test_cuda_asked_for_and_absent_is_one_clear_line():
     import torch
 
     if torch.cuda.is_available():
-        assert call("run", *QUICK[:2], "--device", "cuda", "--steps", 2).exit_code == 0
+        assert bnviz("run", *QUICK[:2], "--device", "cuda", "--steps", 2).exit_code == 0
         return
-    done = call("run", *QUICK[:2], "--device", "cuda", "--steps", 2)
+    done = bnviz("run", *QUICK[:2], "--device", "cuda", "--steps", 2)
     assert done.exit_code == 2
     assert "device: got 'cuda'" in done.stderr
 
 
-def test_a_bad_save_folder_is_refused_before_anything_runs(call, tmp_path):
+def test_a_bad_save_folder_is_refused_before_anything_runs(tmp_path):
     (tmp_path / "file").write_text("")
-    done = call("run", *QUICK, "--steps", 5, "--save", tmp_path / "file" / "run")
+    done = bnviz("run", *QUICK, "--steps", 5, "--save", tmp_path / "file" / "run")
     assert done.exit_code == 2
     assert "cannot be stored" in done.stderr
 
 
-def test_a_full_disk_is_one_message_and_the_results_are_still_printed(call, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_message_and_the_results_are_still_printed(tmp_path, monkeypatch):
     from bnviz.train import store
 
     write = store.write_atomically
@@ -152,7 +142,7 @@ def test_a_full_disk_is_one_message_and_the_results_are_still_printed(call, tmp_
         write(path, content)
 
     monkeypatch.setattr(store, "write_atomically", full)
-    done = call("run", *QUICK, "--steps", 5, "--save", tmp_path / "one", "--json")
+    done = bnviz("run", *QUICK, "--steps", 5, "--save", tmp_path / "one", "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["variants"]["builtin"]["steps"] == 5
     assert "can no longer be stored" in done.stderr
@@ -183,14 +173,8 @@ def test_ctrl_c_stops_cleanly_and_prints_what_was_reached(tmp_path):
     assert open_run(tmp_path / "one").summary == document
 
 
-@pytest.fixture
-def on_the_sample(sample, monkeypatch):
-    """The recorded run is one on the full set, whose 70,000 images take longer."""
-    monkeypatch.setattr("bnviz.data.load", lambda name: sample)
-
-
-def test_replay_prints_an_entry_for_each_estimator_of_the_recorded_run(call, on_the_sample):
-    done = call("replay", "recorded", "--momentum", "0.9,0.01,none,population", "--json")
+def test_replay_prints_an_entry_for_each_estimator_of_the_recorded_run(on_the_sample):
+    done = bnviz("replay", "recorded", "--momentum", "0.9,0.01,none,population", "--json")
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert (document["run"], document["variant"], document["step"]) == ("recorded", "builtin", 400)
@@ -207,8 +191,8 @@ def test_replay_prints_an_entry_for_each_estimator_of_the_recorded_run(call, on_
     assert "sample" in done.stderr
 
 
-def test_replay_of_a_variant_at_an_earlier_step_as_a_table(call, on_the_sample):
-    done = call("replay", "recorded", "--variant", "note", "--step", 100, "--momentum", "0.5,none")
+def test_replay_of_a_variant_at_an_earlier_step_as_a_table(on_the_sample):
+    done = bnviz("replay", "recorded", "--variant", "note", "--step", 100, "--momentum", "0.5,none")
     assert done.exit_code == 0, done.stderr
     title, head, *rows = done.stdout.splitlines()
     assert title == "recorded, note, step 100"
@@ -229,8 +213,8 @@ def test_replay_of_a_variant_at_an_earlier_step_as_a_table(call, on_the_sample):
     ],
     ids=lambda v: " ".join(v)[:40],
 )
-def test_bad_input_of_replay_is_status_2_and_one_clear_line(call, arguments, words):
-    done = call("replay", *arguments)
+def test_bad_input_of_replay_is_status_2_and_one_clear_line(arguments, words):
+    done = bnviz("replay", *arguments)
     assert done.exit_code == 2
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()
@@ -247,48 +231,48 @@ def test_replay_without_a_run_is_status_2_and_one_clear_line():
     assert "RUN" in line
 
 
-def test_replay_of_a_run_that_was_cut_is_status_2_and_says_what_to_do(call, tmp_path):
+def test_replay_of_a_run_that_was_cut_is_status_2_and_says_what_to_do(tmp_path):
     folder = tmp_path / "cut"
-    assert call("run", *QUICK, "--variants", "none,builtin", "--steps", 25, "--save", folder,
+    assert bnviz("run", *QUICK, "--variants", "none,builtin", "--steps", 25, "--save", folder,
                 "--json").exit_code == 0  # fmt: skip
     table, weights = folder / "steps-builtin.arrow", folder / "checkpoints/25-builtin.safetensors"
     whole = table.read_bytes()
     table.write_bytes(whole[:-5000])
-    done = call("replay", folder)
+    done = bnviz("replay", folder)
     assert done.exit_code == 2
     assert "builtin ends at step 0" in done.stderr
     assert "Choose another run" in done.stderr
     table.write_bytes(whole)
     weights.write_bytes(weights.read_bytes()[:-5000])
-    done = call("replay", folder)
+    done = bnviz("replay", folder)
     assert done.exit_code == 2
     assert "25-builtin.safetensors cannot be read" in done.stderr
     for path in weights.parent.glob("*"):
         path.unlink()
-    done = call("replay", folder)
+    done = bnviz("replay", folder)
     assert done.exit_code == 2
     assert "No weights of builtin are stored" in done.stderr
-    done = call("replay", folder, "--variant", "none")
+    done = bnviz("replay", folder, "--variant", "none")
     assert done.exit_code == 2
     assert "variant: got 'none'; allowed: builtin" in done.stderr
 
 
-def test_data_names_source_counts_and_checksum(call, dataset):
-    done = call("data", "--json")
+def test_data_names_source_counts_and_checksum(dataset):
+    done = bnviz("data", "--json")
     document = json.loads(done.stdout)
     assert (document["train"], document["test"]) == (60_000, 10_000)
     assert document["sha256"] == dataset.sha256
-    text = call("data").stdout
+    text = bnviz("data").stdout
     assert dataset.origin in text
     assert dataset.sha256 in text
 
 
-def test_version(call):
-    assert call("--version").stdout.strip() == f"bnviz {__version__}"
+def test_version():
+    assert bnviz("--version").stdout.strip() == f"bnviz {__version__}"
 
 
-def test_modes_prints_both_and_where_they_part(call, on_the_sample):
-    done = call("modes", "recorded", "--batch-size", 4, "--json")
+def test_modes_prints_both_and_where_they_part(on_the_sample):
+    done = bnviz("modes", "recorded", "--batch-size", 4, "--json")
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert (document["variant"], document["step"], document["batch_size"]) == ("builtin", 400, 4)
@@ -299,17 +283,17 @@ def test_modes_prints_both_and_where_they_part(call, on_the_sample):
     drift = document["drift"]
     assert list(drift) == ["conv1", "conv2", "fc1", "fc2"]
     assert drift["conv1"] < drift["fc2"]
-    table = call("modes", "recorded", "--variant", "none", "--checkpoint", 20)
+    table = bnviz("modes", "recorded", "--variant", "none", "--checkpoint", 20)
     assert table.exit_code == 0 and "train mode" in table.stdout and "conv1" not in table.stdout
 
 
-def test_recalibrate_prints_before_and_after(call, on_the_sample):
-    done = call("recalibrate", "recorded", "--batches", 20, "--json")
+def test_recalibrate_prints_before_and_after(on_the_sample):
+    done = bnviz("recalibrate", "recorded", "--batches", 20, "--json")
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["images"] == 2000
     assert document["accuracy"]["after"] > document["accuracy"]["before"]
-    assert "after 2,000 images" in call("recalibrate", "recorded", "--batches", 20).stdout
+    assert "after 2,000 images" in bnviz("recalibrate", "recorded", "--batches", 20).stdout
 
 
 @pytest.mark.parametrize(
@@ -326,137 +310,10 @@ def test_recalibrate_prints_before_and_after(call, on_the_sample):
     ],
     ids=lambda v: " ".join(v)[:40],
 )
-def test_bad_input_of_modes_and_recalibrate_is_one_clear_line(
-    call, on_the_sample, arguments, words
-):
-    done = call(*arguments)
+def test_bad_input_of_modes_and_recalibrate_is_one_clear_line(on_the_sample, arguments, words):
+    done = bnviz(*arguments)
     assert done.exit_code == 2
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()[-1:]
-    for word in words:
-        assert word in line
-
-
-RIGHT = "from bnviz.nn import FusedBatchNorm2d as Right\n"
-TURNED = """
-from bnviz.nn import FusedBatchNorm2d
-
-print("a module may print")
-
-class Turned(FusedBatchNorm2d):
-    def forward(self, x):
-        print("and so may a layer")
-        self.momentum, before = 1 - self.momentum, self.momentum
-        y = super().forward(x)
-        self.momentum = before
-        return y
-
-NotALayer = 3
-
-class Odd(FusedBatchNorm2d):
-    def __init__(self, width, height, depth):
-        pass
-"""
-
-
-@pytest.fixture
-def own_layers(tmp_path, monkeypatch):
-    """A folder with modules of the reader, which is the working folder of the test."""
-    (tmp_path / "right_layers.py").write_text(RIGHT)
-    (tmp_path / "turned_layers.py").write_text(TURNED)
-    (tmp_path / "broken_layers.py").write_text("import no_such_thing\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
-    yield tmp_path
-    for name in ("right_layers", "turned_layers"):
-        sys.modules.pop(name, None)
-
-
-def test_parity_prints_every_case_and_all_agree(call):
-    done = call("parity", "--json")
-    assert done.exit_code == 0, done.stderr
-    document = json.loads(done.stdout)
-    names = [case["name"] for case in document["cases"]]
-    assert len(set(names)) == len(names) == document["agree"] >= 200
-    assert all(case["agrees"] is True for case in document["cases"])
-    assert document["passed"] is True
-    layers = {name.split(":")[0] for name in names}
-    assert layers == {"BatchNorm1d", "BatchNorm2d", "FusedBatchNorm1d", "FusedBatchNorm2d"}
-    assert list(document["costs"]) == ["composite", "fused"]
-    for cost in document["costs"].values():
-        assert cost["saved_bytes"] > 0 and cost["time_ratio"] > 0
-
-
-def test_parity_that_fails_is_status_1_and_names_the_case(call, monkeypatch):
-    from bnviz.nn import FusedBatchNorm2d
-
-    forward = FusedBatchNorm2d.forward
-    monkeypatch.setattr(FusedBatchNorm2d, "forward", lambda self, x: 1.5 * forward(self, x))
-    done = call("parity")
-    assert done.exit_code == 1
-    assert (
-        "differs: FusedBatchNorm2d: conv 4x3x5x6, float32, train: output in pass 1" in done.stdout
-    )
-    assert "differs: FusedBatchNorm1d" not in done.stdout
-
-
-def test_check_of_a_right_layer_is_status_0(call, own_layers):
-    done = call("check", "right_layers:Right", "--reference", "torch.nn.BatchNorm2d", "--json")
-    assert done.exit_code == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert (document["passed"], document["causes"]) == (True, [])
-    assert document["fingerprint"]["normalizes_by"] == {
-        "own": "biased", "reference": "biased", "same": True
-    }  # fmt: skip
-    assert all(case["agrees"] for case in document["cases"])
-    table = call("check", "right_layers.Right")
-    assert table.exit_code == 0
-    assert "FusedBatchNorm2d does what BatchNorm2d does: 104 of 104 cases agree" in table.stdout
-
-
-def test_check_of_a_wrong_layer_is_status_1_and_names_the_cause(own_layers):
-    """As a command: what the module prints must not spoil the document."""
-    command = [sys.executable, "-m", "bnviz", "check", "turned_layers:Turned", "--json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=own_layers,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    document = json.loads(done.stdout)
-    assert document["passed"] is False
-    assert [cause["cause"] for cause in document["causes"]] == ["momentum_weighs_old"]
-    assert "a module may print" in done.stderr
-    assert any(case["agrees"] is False and case["detail"] for case in document["cases"])
-
-
-def test_check_without_json_prints_fingerprint_cases_and_causes(call):
-    done = call("check", "bnviz.nn:NoteBatchNorm")
-    assert done.exit_code == 1
-    lines = done.stdout.splitlines()
-    assert lines[0].split()[:2] == ["property", "NoteBatchNorm"]
-    assert any(line.startswith("graph of the batch") and line.endswith("NO") for line in lines)
-    assert any(line.startswith("graph_kept: ") for line in lines)
-    assert any(line.startswith("not measured: fc 8x3, float32, affine=False") for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere_at_all:Layer"], ["class", "nowhere_at_all", "cannot be imported"]),
-        (["broken_layers:Layer"], ["broken_layers", "no_such_thing"]),
-        (["turned_layers:Turnde"], ["turned_layers has no Turnde", "it has", "Turned"]),
-        (["turned_layers:NotALayer"], ["NotALayer", "torch.nn.Module"]),
-        (["turned_layers:Odd"], ["Odd(num_features)", "(num_features, num_dims)", "height"]),
-        (["Layer"], ["class: got 'Layer'", "module:Class"]),
-        (["torch.nn:BatchNorm2d", "--reference", "torch.nn.BatchNorm1d"], ["reference", "2, 3"]),
-        (["torch.nn:BatchNorm2d", "--reference", "torch.nn.Batch"], ["reference", "no Batch"]),
-    ],
-    ids=lambda v: " ".join(v)[:40],
-)
-def test_bad_input_of_check_is_status_2_and_one_clear_line(call, own_layers, arguments, words):
-    done = call("check", *arguments)
-    assert done.exit_code == 2
-    assert done.stdout == ""
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     for word in words:
         assert word in line

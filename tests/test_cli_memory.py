@@ -4,19 +4,18 @@ import json
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
-from bnviz.cli import app
+from tests.command_line import bnviz
 
 SAMPLE = ("--dataset", "fashion-mnist-sample", "--device", "cpu")
 
 
-def bnviz(*arguments):
-    return CliRunner().invoke(app, ["memory", *map(str, arguments), *SAMPLE])
+def memory(*arguments):
+    return bnviz("memory", *arguments, *SAMPLE)
 
 
 def document(*arguments):
-    done = bnviz(*arguments, "--json")
+    done = memory(*arguments, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
@@ -52,7 +51,7 @@ def test_any_one_cure_keeps_nothing_of_a_test_batch(cure):
 
 
 def test_people_read_a_table():
-    lines = bnviz("--steps", 8, "--test-share", 1).stdout.splitlines()
+    lines = memory("--steps", 8, "--test-share", 1).stdout.splitlines()
     assert lines[0].startswith("note, batch size 16, 8 steps. All 8 steps are done.")
     assert "kept a test batch: 1,448,888 bytes predicted, 90,556 an image" in lines
     assert any(
@@ -71,7 +70,7 @@ def test_people_read_a_table():
     ],
 )
 def test_bad_input_is_one_line_and_status_2(arguments, said):
-    done = bnviz(*arguments)
+    done = memory(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     [line] = done.stderr.strip().splitlines()
     assert said in line

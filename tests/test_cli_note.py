@@ -5,21 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from bnviz import data
-from bnviz.cli import app
 from bnviz.train.quirk_settings import NONE
-
-
-def bnviz(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
-
-
-@pytest.fixture
-def on_the_sample(monkeypatch, sample):
-    """The commands take the shipped sample: 6,000 training images instead of 60,000."""
-    monkeypatch.setattr(data, "load", lambda *_name, **_options: sample)
+from tests.command_line import bnviz
 
 
 def test_quirks_prints_one_document_with_rows_effects_and_verdicts(on_the_sample):

@@ -19,7 +19,7 @@ from bnviz import data
 from bnviz.analysis.estimators import corrected
 from bnviz.data import Dataset
 from bnviz.errors import BnvizError
-from bnviz.train.reading import (
+from bnviz.train.recorded_statistics import (
     eps_at,
     own_statistics,
     replay_layer,

@@ -21,7 +21,7 @@ from bnviz.errors import ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.nn.state import restore, set_statistics, snapshot, statistics
 from bnviz.train.measurements import MOMENTA, Progress, precise_batch, unheard
-from bnviz.train.reading import replayed_statistics
+from bnviz.train.recorded_statistics import replayed_statistics
 from bnviz.train.replays import Run, model_at
 from bnviz.train.store import RECORDED_FOLDER, write_atomically
 

@@ -20,7 +20,7 @@ from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.train.measurements import MOMENTA, POPULATION_IMAGES, Progress, Statistics, unheard
-from bnviz.train.reading import replayed_statistics
+from bnviz.train.recorded_statistics import replayed_statistics
 from bnviz.train.schema import LAYERS, steps_table
 from bnviz.train.store import RECORDED_FOLDER, write_atomically
 

@@ -21,7 +21,8 @@ from bnviz.nn import LeNet
 from bnviz.nn.state import restore
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.history import History
-from bnviz.train.reading import eps_at, latest_step, replayed_statistics
+from bnviz.train.reading import latest_step
+from bnviz.train.recorded_statistics import eps_at, replayed_statistics
 from bnviz.train.steps import build_model
 
 POPULATION = "population"

@@ -11,7 +11,7 @@ import numpy as np
 from bnviz.analysis.estimators import replay
 from bnviz.config import RunConfig
 from bnviz.train.history import History
-from bnviz.train.reading import starting_statistics, values_per_channel
+from bnviz.train.recorded_statistics import starting_statistics, values_per_channel
 from bnviz.train.schema import layer_slice, steps_table
 
 LINE_POINTS = 75
@@ -147,7 +147,7 @@ class RunningView:
     """Batch values, the layer's own running values and replays, for a few channels of a layer.
 
     The batch variances are biased, as they were recorded; `unbiased` is for the replays, as in
-    `bnviz.train.reading.replay_layer`, which there are for each of `momenta`.
+    `bnviz.train.recorded_statistics.replay_layer`, which there are for each of `momenta`.
     """
 
     def __init__(

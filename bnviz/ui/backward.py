@@ -12,7 +12,7 @@ from bnviz.figures.gradients import (
     size_edges,
 )
 from bnviz.i18n import _
-from bnviz.train import reading
+from bnviz.train import recorded_gradients as recorded
 from bnviz.train.schema import QUANTILES, SIDES, WEIGHT_LAYERS
 from bnviz.ui.again import beside_none, train_again, with_changes
 from bnviz.ui.live import Card
@@ -76,14 +76,14 @@ def _not_yet(run: RunView) -> str:
 
 
 def _values_card(run: RunView, layer: str, step: int | None, asked: str) -> Card:
-    edges = size_edges(*reading.gradient_range(run.config, run.history, layer))
+    edges = size_edges(*recorded.gradient_range(run.config, run.history, layer))
     probes = {
         v: found
         for v in run.config.variants
-        if (found := reading.gradient_quantiles(run.history, v, layer, step)) is not None
+        if (found := recorded.gradient_quantiles(run.history, v, layer, step)) is not None
     }
     shares = {
-        side: {v: reading.size_shares(q[side], edges) for v, (_at, q) in probes.items()}
+        side: {v: recorded.size_shares(q[side], edges) for v, (_at, q) in probes.items()}
         for side in SIDES
     }
     return Card(
@@ -124,7 +124,7 @@ def _rms(values: np.ndarray) -> float:
 
 
 def _depth_card(run: RunView, step: int | None, asked: str) -> Card:
-    norms = {v: reading.gradient_norms(run.history, v, step) for v in run.config.variants}
+    norms = {v: recorded.gradient_norms(run.history, v, step) for v in run.config.variants}
     norms = {v: frame for v, frame in norms.items() if len(frame)}
     sentence = _not_yet(run)
     if norms:
@@ -159,7 +159,7 @@ def _times(norms: pd.Series) -> str:
 
 
 def _curves_card(run: RunView, layer: str, step: int | None, asked: str) -> Card:
-    curves = {v: reading.gradient_curves(run.history, v, layer) for v in run.config.variants}
+    curves = {v: recorded.gradient_curves(run.history, v, layer) for v in run.config.variants}
     curves = {v: frame for v, frame in curves.items() if len(frame)}
     sentence = _not_yet(run)
     if curves:

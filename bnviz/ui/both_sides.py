@@ -13,7 +13,7 @@ from bnviz import data
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.reading import replayed_statistics
+from bnviz.train.recorded_statistics import replayed_statistics
 from bnviz.train.schema import LAYERS
 from bnviz.ui.runs import RunView, view
 from bnviz.ui.state import redraw

@@ -14,7 +14,7 @@ from bnviz.figures.race import at_momentum, estimates_over_steps
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.train.measurements import Measured
-from bnviz.train.reading import starting_statistics, unbiasing, values_per_channel
+from bnviz.train.recorded_statistics import starting_statistics, unbiasing, values_per_channel
 from bnviz.train.running_view import RunningView
 from bnviz.train.schema import LAYERS
 from bnviz.ui.live import Card, Preview

@@ -16,7 +16,7 @@ from bnviz.figures.note_riddles import (
 )
 from bnviz.figures.theme import LAYER_LABELS
 from bnviz.i18n import _
-from bnviz.train.reading import replay_layer
+from bnviz.train.recorded_statistics import replay_layer
 from bnviz.train.schema import LAYERS, layer_slice, steps_table
 from bnviz.train.store import RECORDED_ID
 from bnviz.ui import router

@@ -13,7 +13,7 @@ from bnviz.train.measurements import (
     measure_race,
     precise_batch,
 )
-from bnviz.train.reading import eps_at
+from bnviz.train.recorded_statistics import eps_at
 from bnviz.ui.estimates import Choice
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import Key, found, newest_checkpoint, start_button, watch

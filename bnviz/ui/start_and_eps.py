@@ -8,7 +8,8 @@ from bnviz.analysis import estimators
 from bnviz.config import RunConfig
 from bnviz.figures.race import first_steps, share_of_eps
 from bnviz.i18n import _
-from bnviz.train.reading import eps_at, latest_step, own_statistics, replay_layer
+from bnviz.train.reading import latest_step
+from bnviz.train.recorded_statistics import eps_at, own_statistics, replay_layer
 from bnviz.train.schema import steps_table
 from bnviz.ui.estimates import Choice
 from bnviz.ui.live import Card

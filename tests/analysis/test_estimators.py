@@ -19,11 +19,7 @@ from bnviz.analysis.estimators import (
 )
 from bnviz.errors import ConfigError
 from bnviz.nn.state import statistics
-from bnviz.train.reading import (
-    momentum_schedule,
-    replay_layer,
-    replayed_statistics,
-)
+from bnviz.train.recorded_statistics import momentum_schedule, replay_layer, replayed_statistics
 from bnviz.train.schema import LAYERS, steps_table
 from bnviz.train.trainer import Trainer
 

@@ -10,7 +10,7 @@ from bnviz.analysis.population import evaluate_with_statistics
 from bnviz.errors import ConfigError, RunError
 from bnviz.train import mended
 from bnviz.train.measurements import MOMENTA
-from bnviz.train.reading import replayed_statistics
+from bnviz.train.recorded_statistics import replayed_statistics
 from bnviz.train.replays import model_at
 from bnviz.train.store import RECORDED_FOLDER, export_run, open_run, recorded_run
 

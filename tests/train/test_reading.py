@@ -10,33 +10,20 @@ from bnviz.train.history import History
 from bnviz.train.reading import (
     accuracy_curves,
     density,
-    gradient_curves,
-    gradient_norms,
-    gradient_quantiles,
-    gradient_range,
     latest_step,
     loss_curve,
     memory_curves,
-    own_statistics,
     probe_steps,
-    replay_layer,
-    replayed_statistics,
-    size_shares,
     stage_history,
     stage_moves,
     stage_quantiles,
     stage_range,
-    unbiasing,
-    values_per_channel,
 )
 from bnviz.train.schema import (
     CHANNELS,
     LAYERS,
     LEVELS,
-    SIDES,
     STAGES,
-    WEIGHT_LAYERS,
-    gradients_table,
     layer_slice,
     schemas,
     steps_table,
@@ -73,76 +60,6 @@ def test_empty_histories_have_empty_curves():
     assert accuracy_curves(RunConfig(variants="builtin"), history).empty
     assert latest_step(history, "builtin") == 0
     assert stage_quantiles(RunConfig(), history, "builtin", "conv1") is None
-    assert gradient_quantiles(history, "builtin", "conv1") is None
-    assert gradient_norms(history, "builtin").empty
-    assert gradient_curves(history, "builtin", "out").empty
-    assert gradient_range(RunConfig(variants="builtin"), history, "conv1") == (-8, 0)
-
-
-def history_of_gradients(quantiles):
-    """Probes at steps 10, 20, …; norms are 1, 2, … times the number of the layer from 1 to 5."""
-    count = len(quantiles)
-    history = History(schemas(("builtin",)))
-    norms = np.outer(np.arange(1, count + 1), np.arange(1, 6))
-    history[gradients_table("builtin")].extend(
-        step=10 * np.arange(1, count + 1), quantiles=quantiles, grad_norm=norms,
-        update_ratio=norms / 1000,
-    )  # fmt: skip
-    return history
-
-
-def test_gradients_of_a_step_are_those_of_the_last_probe_before():
-    quantiles = np.random.default_rng(0).normal(size=(40, len(LAYERS), len(SIDES), 128))
-    history = history_of_gradients(quantiles)
-    for step, at in ((1, 0), (10, 0), (39, 2), (40, 3), (None, 39)):
-        found_at, found = gradient_quantiles(history, "builtin", "fc1", step)
-        assert found_at == 10 * (at + 1)
-        np.testing.assert_array_equal(found["output"], quantiles[at, 2, 0].astype("f4"))
-        np.testing.assert_array_equal(found["input"], quantiles[at, 2, 1].astype("f4"))
-        frame = gradient_norms(history, "builtin", step)
-        assert frame["layer"].tolist() == list(WEIGHT_LAYERS)
-        assert frame["grad_norm"].tolist() == [(at + 1) * k for k in range(1, 6)]
-
-
-@pytest.mark.parametrize("count", [1, 150, 151, 4000])
-def test_curves_of_norms_are_thinned_and_keep_the_newest(count):
-    history = history_of_gradients(np.zeros((count, 4, 2, 128)))
-    curve = gradient_curves(history, "builtin", "out")
-    assert 1 <= len(curve) <= 150
-    assert curve["step"].iloc[-1] == 10 * count
-    np.testing.assert_allclose(curve["grad_norm"], curve["step"] / 10 * 5)
-    np.testing.assert_allclose(curve["update_ratio"], curve["step"] / 10 * 5 / 1000, rtol=1e-6)
-
-
-def test_sizes_in_bins_are_those_of_the_values_and_zeros_are_in_none():
-    """As behind a maximum pooling: three quarters are exactly 0."""
-    values = np.random.default_rng(0).normal(0, 1e-3, 100_000)
-    values[:75_000] = 0
-    edges = np.logspace(-6, -2, 13)
-    expected = np.histogram(np.abs(values), edges)[0] / len(values)
-    found = size_shares(np.quantile(values, LEVELS), edges)
-    assert np.abs(found - expected).max() < 0.01
-    assert found.sum() == pytest.approx(0.25, abs=0.01)
-
-
-def test_the_range_of_sizes_holds_nearly_all_of_them_at_every_probe():
-    rng = np.random.default_rng(0)
-    scales = np.array([1e-3, 1e-7, 1e-9])[:, None, None, None]
-    quantiles = np.sort(rng.normal(size=(3, 4, 2, 128)) * scales, axis=-1)
-    quantiles[1, :, :, 10:90] = 0
-    history = history_of_gradients(quantiles)
-    low, high = gradient_range(RunConfig(variants="builtin"), history, "conv1")
-    assert (low, high) == (-10, -2)
-    sizes = np.abs(quantiles[:, 0])
-    assert (sizes[sizes > 0] > 10.0**low).mean() > 0.9
-    assert sizes.max() <= 10.0**high
-
-
-def test_gradients_that_are_all_nothing_or_broken_have_a_range():
-    quantiles = np.zeros((2, 4, 2, 128))
-    quantiles[1] = np.nan
-    history = history_of_gradients(quantiles)
-    assert gradient_range(RunConfig(variants="builtin"), history, "conv1") == (-8, 0)
 
 
 def test_a_histogram_from_quantiles_is_that_of_the_values():
@@ -197,44 +114,6 @@ def test_the_range_of_an_axis_holds_every_probe_and_is_round():
         assert low <= stages["input"].min()
         assert high >= stages["input"].max()
     assert stage_range(run.config, run.history, "fc1", "activation") == (0, 1)
-
-
-def test_replayed_statistics_of_the_recorded_run_are_its_own():
-    run = recorded_run()
-    table = run.history[steps_table("builtin")]
-    found = replayed_statistics(run.config, run.history, "builtin", 0.1, run.config.steps)
-    for name in LAYERS:
-        where = layer_slice(name)
-        np.testing.assert_allclose(
-            found[name][1], table.column("running_var")[-1, where], rtol=1e-4
-        )
-    assert values_per_channel(run.config, "conv1") == 16 * 24 * 24
-
-
-@pytest.mark.parametrize(("layer", "count"), [("conv1", 16 * 24 * 24), ("fc1", 16)])
-def test_a_replay_divides_by_n_or_by_one_less_as_it_is_asked(layer, count):
-    """At momentum 1 the running variance is that of the batch itself."""
-    run = recorded_run()
-    where = (run.config, run.history, "builtin", layer, 1.0)
-    recorded = run.history[steps_table("builtin")].column("batch_var")[:, layer_slice(layer)]
-    for unbiased, factor in ((False, 1), (True, count / (count - 1)), (None, count / (count - 1))):
-        _steps, _means, variances = replay_layer(*where, unbiased=unbiased)
-        np.testing.assert_allclose(variances, factor * recorded, rtol=1e-5)
-    assert unbiasing(run.config, layer) == pytest.approx(count / (count - 1))
-    # The note keeps the biased variance, and None is the layer's own way.
-    own = replay_layer(run.config, run.history, "note", layer, 1.0)[2]
-    biased = replay_layer(run.config, run.history, "note", layer, 1.0, unbiased=False)[2]
-    np.testing.assert_array_equal(own, biased)
-
-
-def test_the_own_statistics_of_a_step_are_its_row():
-    run = recorded_run()
-    table = run.history[steps_table("builtin")]
-    mean, var = own_statistics(run.history, "builtin", "fc2", 100)
-    np.testing.assert_array_equal(mean, table.column("running_mean")[99, layer_slice("fc2")])
-    np.testing.assert_array_equal(var, table.column("running_var")[99, layer_slice("fc2")])
-    last = own_statistics(run.history, "builtin", "fc2")
-    np.testing.assert_array_equal(last[1], table.column("running_var")[-1, layer_slice("fc2")])
 
 
 def probed(count, variants="builtin"):

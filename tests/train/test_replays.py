@@ -9,7 +9,8 @@ from bnviz.config import Quirks
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn.state import statistics
 from bnviz.train import store
-from bnviz.train.reading import eps_at, latest_step, replayed_statistics
+from bnviz.train.reading import latest_step
+from bnviz.train.recorded_statistics import eps_at, replayed_statistics
 from bnviz.train.replays import (
     compare_estimators,
     parse_estimators,

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from bnviz.config import RunConfig
 from bnviz.train.history import History
-from bnviz.train.reading import replay_layer
+from bnviz.train.recorded_statistics import replay_layer
 from bnviz.train.running_view import LINE_POINTS, Extremes, RunningView, Thinned, width_for
 from bnviz.train.schema import schemas, steps_table
 from bnviz.train.trainer import Trainer

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from bnviz.config import RunConfig
 from bnviz.figures import theme
 from bnviz.train.history import History
-from bnviz.train.reading import gradient_curves, gradient_norms
+from bnviz.train.recorded_gradients import gradient_curves, gradient_norms
 from bnviz.train.schema import WEIGHT_LAYERS, schemas
 from bnviz.train.store import StoredRun
 from bnviz.train.trainer import Trainer

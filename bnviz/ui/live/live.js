@@ -173,7 +173,9 @@ class Card {
     this.node = element("figure", "card", { "aria-labelledby": `title-${key}` });
     this.node.dataset.card = key;
     const header = element("header");
-    header.append(this.title, this.page, this.csv);
+    const downloads = element("div", "downloads");
+    downloads.append(this.page, this.csv);
+    header.append(this.title, downloads);
     this.stage.append(this.plot);
     this.node.append(header, this.stage, this.sentence);
     this.plot.addEventListener("pointermove", ({ target, clientX, clientY }) => {

@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import signal
 
 # One torch thread, here and in the servers that tests start: threads that wait for each other on a
 # busy machine make a run many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts the tests in the background has them ignore Ctrl+C, and so would do the
+# servers and commands that they start, which tests end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

@@ -261,6 +261,7 @@ class Card {
   draw() {
     const { data, layout } = resolve(this.figure, this.theme);
     nameTraces(data);
+    if (this.plot.layout?.uirevision === this.revision) hideWithGroup(data, this.plot.data);
     // The same object each time: plotly rebuilds the chart when its configuration changes.
     if (this.config?.texts !== JSON.stringify(this.texts)) this.config = makeConfig(this);
     window.Plotly.react(
@@ -503,6 +504,19 @@ function nameTraces(traces) {
     const name = [trace.type, ...letters].join("-");
     count[name] = (count[name] ?? 0) + 1;
     trace.uid ??= `${name}-${count[name]}`;
+  }
+}
+
+// A series that comes later goes with its group, where the reader has hidden all that there was.
+function hideWithGroup(traces, before) {
+  const groups = (kept) => new Set(before.filter(kept).map(({ legendgroup }) => legendgroup));
+  const hidden = groups(({ visible }) => visible === "legendonly");
+  const shown = groups(({ visible }) => visible === undefined || visible === true);
+  for (const trace of traces) {
+    const { legendgroup } = trace;
+    if (legendgroup && hidden.has(legendgroup) && !shown.has(legendgroup)) {
+      trace.visible ??= "legendonly";
+    }
   }
 }
 

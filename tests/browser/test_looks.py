@@ -31,6 +31,21 @@ ALLOWED = (
 )
 COLOUR = "plot => getComputedStyle(plot.querySelector('[class^=x][class$=tick] text')).fill"
 
+# Of every drawn card: whether its chart's tool bar shares a place with a line of its title or with
+# a download. The bar is there, unseen, also while no pointer is.
+COVERED = """cards => cards.filter((card) => card.querySelector(".modebar")).map((card) => {
+  const bar = card.querySelector(".modebar").getBoundingClientRect();
+  const title = document.createRange();
+  title.selectNodeContents(card.querySelector("h3"));
+  const places = [...title.getClientRects()];
+  for (const button of card.querySelectorAll("header button")) {
+    places.push(button.getBoundingClientRect());
+  }
+  const meet = places.some((place) => place.right > bar.left && place.left < bar.right
+    && place.bottom > bar.top && place.top < bar.bottom);
+  return { card: card.dataset.card, bar: bar.width > 0, meet };
+})"""
+
 
 def complaints(page):
     """Serious findings of axe that no entry of ALLOWED covers, one line each."""
@@ -81,3 +96,14 @@ def test_a_phone_need_not_scroll_sideways(page, path):
         "() => document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
     )
     assert wide <= 0
+
+
+@pytest.mark.parametrize("width", [420, 1440])
+@pytest.mark.parametrize("path", ["/train", "/note"])
+def test_a_chart_s_tools_cover_neither_its_title_nor_its_downloads(page, path, width):
+    page.set_viewport_size({"width": width, "height": 1250})
+    visit(page, path)
+    drawn(page, *PAGES[path])
+    covered = page.locator(".card").evaluate_all(COVERED)
+    assert len(covered) >= 2
+    assert all(one["bar"] and not one["meet"] for one in covered), covered

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from bnviz.ui import router
+from bnviz.ui.late_ticks import DropLateTicks
 from bnviz.ui.live.assets import middleware, routes
 from bnviz.ui.measuring import end_measurements
 from bnviz.ui.registry import jobs, lab
@@ -27,6 +29,6 @@ else:
     app = st.App(
         router.__file__,
         routes=routes(),
-        middleware=middleware(),
+        middleware=[*middleware(), Middleware(DropLateTicks)],
         lifespan=stop_training_at_the_end,
     )

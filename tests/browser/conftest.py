@@ -89,7 +89,7 @@ def one_run_at_a_time(server, new_context):
         page = new_context().new_page()
         page.goto(f"/train?run={left[0]}")
         with suppress(TimeoutError):  # it may end by itself before the click
-            page.locator(".st-key-stop").get_by_role("button").click(timeout=3_000)
+            page.locator(".st-key-stop").get_by_role("button").click(timeout=10_000)
         page.wait_for_timeout(500)  # polling the run's folder
         page.context.close()
 

@@ -15,10 +15,12 @@ def device_bytes(device: torch.device) -> tuple[int, int]:
     return 0, 0
 
 
-def trim() -> None:
-    """Ask glibc to give freed memory back to the system; does nothing where there is no glibc.
+def trim() -> bool:
+    """Ask glibc to give freed memory back to the system; False where there is no glibc to ask.
 
     https://man7.org/linux/man-pages/man3/malloc_trim.3.html
     """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    ctypes.CDLL(None).malloc_trim(0)
+    return True

@@ -84,7 +84,7 @@ def arguments(kind: str, batch_size: int) -> list[str]:
     steps = str(steps_of(kind, batch_size))
     return [
         "memory", "--batch-size", str(batch_size), "--steps", steps, "--keep-graph", "--test-mode",
-        "train", "--grad", "--test-share", str(KINDS[kind]), "--json",
+        "train", "--grad", "--test-share", str(KINDS[kind]), "--device", "cpu", "--json",
     ]  # fmt: skip
 
 

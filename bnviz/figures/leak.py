@@ -147,14 +147,17 @@ def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) ->
 
 
 def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
-    """What each batch of the chain holds: columns batch and bytes; the chosen one stands out."""
+    """What each batch of the chain holds: columns batch, start and bytes; the chosen one stands out.
+
+    A click on a bar tells its `start`.
+    """
     shades = [colour("event") if k == chosen else colour("note") for k in batches["batch"]]
     bar = {
         "type": "bar",
         "x": batches["batch"].to_numpy(),
         "y": np.asarray(batches["bytes"] / MIB, np.float32),
         "marker": {"color": shades},
-        "customdata": batches["batch"].to_numpy(),
+        "customdata": batches["start"].to_numpy(),
         "hovertemplate": hover("chain_batch", "kept_batch"),
         "showlegend": False,
     }

@@ -40,6 +40,8 @@ CLOSED_S = 10.0
 UNWATCHED_S = 600.0
 """A page that is open but has not shown it for so long counts as closed."""
 WAITS_S = 20.0
+ASKED = ("running", "paused")
+"""States in which there is somebody to answer."""
 GIVE_WAY_S = 0.25
 
 
@@ -63,8 +65,10 @@ class Experiment:
         self.reason = ""
         """Why it ended, one sentence for the page."""
         self.events: list[dict[str, Any]] = []
-        """Cuts: ``step``, ``name``, ``before`` and ``freed`` in bytes of tensors; what the process
-        gave back by itself, ``rss_freed``, and when it was asked to, ``rss_trimmed``."""
+        """Cuts: ``step``, ``name``; bytes of tensors ``before``, ``freed`` and ``kept``, and the
+        ``nodes`` that are left; the process's memory ``rss`` after it, of which it gave back
+        ``rss_freed`` by itself and, if it was ``trimmed``, ``rss_trimmed`` when it was asked to;
+        ``device_freed``, bytes of torch's allocator on a device."""
         count = len(config.variants)
         self.table = Table(
             Schema(
@@ -91,6 +95,8 @@ class Experiment:
         self._viewers: dict[str, float] = {}  # when each last looked
         self._seen = self._rests_until = time.monotonic()
         self._process = psutil.Process()
+        # An old batch stays as it is, and all newer ones are walked to reach it.
+        self._last_chain: tuple[tuple[str, str, int, int], Chain] | None = None
 
     # ---- the page's side -------------------------------------------------------------------------
 
@@ -144,11 +150,18 @@ class Experiment:
         return self.ask(lambda: self._chain(layer, statistic, batch))
 
     def chain_batches(self) -> pd.DataFrame:
-        """A row a batch of the living chain: columns batch, nodes, bytes; oldest first."""
-        side = self._sides.get(LEAKY)
-        batches_ = list(side.census.batches) if side else []
-        rows = [(k, b.nodes, b.bytes) for k, b in enumerate(batches_)]
-        return pd.DataFrame(rows, columns=["batch", "nodes", "bytes"])
+        """A row a batch of the living chain, oldest first: columns batch (from 0), start, nodes, bytes.
+
+        `start` is autograd's number of the first node that could belong to the batch: it stays the
+        same when older batches are cut away. Raises RunError when it ends just now.
+        """
+        rows = []
+        if LEAKY in self._sides and self.state in ASKED:
+            census = self._sides[LEAKY].census
+            rows = self.ask(lambda: [(b.start, b.nodes, b.bytes) for b in census.batches])
+        frame = pd.DataFrame(rows, columns=["start", "nodes", "bytes"])
+        frame.insert(0, "batch", range(len(frame)))
+        return frame
 
     def kept_table(self, batch: int | None = None) -> pd.DataFrame:
         """Bytes and nodes by layer and operation, of the chain or of one batch in `chain_batches`.
@@ -158,15 +171,19 @@ class Experiment:
         side = self._sides.get(LEAKY)
         if side is None:
             return self.per_layer
-        if batch is None or batch >= len(side.census.batches):
-            return self.ask(side.census.table)
-        return side.census.batches[batch].table()
+
+        def found() -> pd.DataFrame:
+            if batch is None or batch >= len(side.census.batches):
+                return side.census.table()
+            return side.census.batches[batch].table()
+
+        return self.ask(found)
 
     def ask(self, question: Callable[[], Any]) -> Any:
         """What `question` returns between two steps. Raises RunError when nothing runs."""
         future: Future = Future()
         with self._wake:
-            if self.state not in ("running", "paused"):
+            if self.state not in ASKED:
                 raise RunError(_("No experiment is going on. Press Run first."))
             self._asked.append((question, future))
             self._wake.notify_all()
@@ -259,6 +276,12 @@ class Experiment:
         """Bytes that all layers together keep alive."""
         return sum(side.census.bytes for side in self._sides.values())
 
+    @property
+    def note_keeps(self) -> int:
+        """Bytes that the note's layer keeps alive now."""
+        side = self._sides.get(LEAKY)
+        return side.census.bytes if side is not None else 0
+
     def _obey(self) -> None:
         with self._wake:
             asked = list(self._asked)
@@ -308,7 +331,7 @@ class Experiment:
             self.per_layer = side.census.table()
         for each in self._sides.values():
             each.close()
-        self._sides = {}
+        self._sides, self._last_chain = {}, None
         self._batches, self._test = iter(()), torch.empty(0)
         with self._wake:
             self.state = "ended"
@@ -324,19 +347,24 @@ class Experiment:
         side = self._sides.get(LEAKY)
         if side is None:
             raise RunError(_("The note's layer is not in this experiment."))
-        before, rss = side.census.bytes, self._rss()
+        before, rss, on_device = side.census.bytes, self._rss(), device_bytes(self._device)[0]
         apply(name, side, self._testing, self._test_batch(len(self.table)))
         side.census.recount()
-        by_itself = self._rss()
-        if side.census.bytes < before:
-            trim()
+        by_itself, freed = self._rss(), before - side.census.bytes
+        trimmed = freed > 0 and trim()
+        after = self._rss()
         event = {
             "step": len(self.table),
             "name": name,
             "before": before,
-            "freed": before - side.census.bytes,
+            "freed": freed,
+            "kept": side.census.bytes,
+            "nodes": side.census.nodes,
+            "rss": after,
             "rss_freed": rss - by_itself,
-            "rss_trimmed": by_itself - self._rss(),
+            "trimmed": trimmed,
+            "rss_trimmed": by_itself - after,
+            "device_freed": on_device - device_bytes(self._device)[0],
         }
         self.events.append(event)
         return event
@@ -346,7 +374,11 @@ class Experiment:
         norm, count = side.model.norm_layers()[layer], len(side.census.batches)
         if not count:
             return no_chain()
-        return chain(side.census, getattr(norm, statistic), min(batch, count - 1))
+        place = min(batch, count - 1)
+        asked = layer, statistic, side.census.batches[place].start, len(self.events)
+        if self._last_chain is None or self._last_chain[0] != asked:
+            self._last_chain = asked, chain(side.census, getattr(norm, statistic), place)
+        return self._last_chain[1]
 
 
 def per_step(experiment: Experiment) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-import psutil
 import torch
 from pydantic import Field, field_validator
 
 from bnviz.analysis import saved
 from bnviz.analysis.chain import Chain, chain
-from bnviz.analysis.memory import watch
+from bnviz.analysis.limits import free_memory
+from bnviz.analysis.memory import census, watch
 from bnviz.analysis.noting import OUTSIDE
 from bnviz.analysis.prediction import Prediction, predict
 from bnviz.config import RunConfig, Settings, known_variants
@@ -81,11 +81,11 @@ def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
     """What a test batch of the note's loop hangs behind a running statistic, from shapes alone."""
     model = _shapes_only("note")
     inputs = torch.empty((batch_size, *IMAGE), device="meta")
-    with watch(model) as census:
+    with watch(model) as seen:
         for _batch in range(2):
             model(inputs)
-            census.update()
-    return chain(census, getattr(model.norm_layers()[layer], statistic), -1)
+            seen.update()
+    return chain(seen, getattr(model.norm_layers()[layer], statistic), -1)
 
 
 def layer_names() -> dict[str, str]:
@@ -106,7 +106,7 @@ def check(config: LeakConfig) -> None:
     free memory, and a batch that needs more than the budget for a single step.
     """
     device = resolve_device(config.device)
-    free = psutil.virtual_memory().available // MIB
+    free = free_memory() // MIB
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] // MIB
     if config.budget_mib > free - SLACK_MIB:
@@ -118,13 +118,13 @@ def check(config: LeakConfig) -> None:
                 budget=config.budget_mib, free=free, slack=SLACK_MIB, most=max(free - SLACK_MIB, 1)
             )
         )
-    need = step_bytes(config.batch_size)
+    need = step_bytes(config)
     if need > config.budget_mib * MIB:
         raise ConfigError(
             _(
-                "batch_size: got {batch}, and a single step saves {need:,.1f} MiB for its backward "
-                "pass, more than the budget of {budget:,} MiB. Take a batch of at most {most}, or a "
-                "larger budget."
+                "batch_size: got {batch}, and one step of all networks saves {need:,.1f} MiB for their "
+                "backward passes, more than the budget of {budget:,} MiB. Take a batch of at most "
+                "{most}, or a larger budget."
             ).format(
                 batch=config.batch_size,
                 need=need / MIB,
@@ -134,6 +134,12 @@ def check(config: LeakConfig) -> None:
         )
 
 
-def step_bytes(batch_size: int) -> int:
-    """Bytes that the graph of one batch saves while it is alive, in the note's network."""
-    return _predicted("note", True, "train", True, batch_size).bytes["test"]
+def step_bytes(config: LeakConfig) -> int:
+    """Bytes that the graphs of one batch save while they are alive, in all networks together."""
+    return sum(_graph_bytes(variant, config.batch_size) for variant in config.variants)
+
+
+@lru_cache(maxsize=64)
+def _graph_bytes(variant: str, batch_size: int) -> int:
+    model = _shapes_only(variant)
+    return census(model, model(torch.empty((batch_size, *IMAGE), device="meta"))).bytes

@@ -77,11 +77,14 @@ def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
     What was tried before is taken back first, so that each is tried alone.
     ``detach`` detaches the statistics, now and from now on. ``no_grad`` runs test batches without a
     graph, `inputs` at once. ``eval`` tests in eval mode. ``buffers`` registers the statistics and
-    lets the layer write into them in place. ``del`` drops the output of the last batch.
+    lets the layer write into them in place. ``del`` drops the output of the last batch, which the
+    two that cut at once drop as well.
     """
     _unregister(side)
     testing.mode, testing.grad = side.config.test_mode, side.config.grad
     side.switch(keep_graph=side.config.keep_graph, in_place=False)
+    if name in ("detach", "buffers"):
+        side.output = None  # it holds the graph of its own batch, which is to be freed too
     if name == "detach":
         release(side.model)
         side.switch(keep_graph=False)

@@ -80,15 +80,16 @@ def show(config: "LeakConfig") -> None:
 
 def _chosen_batch(batches: pd.DataFrame) -> int:
     """The batch that was clicked, else the newest that holds something."""
-    wanted = st.session_state.get(CHOSEN)
-    if wanted is not None and wanted < len(batches):
-        return int(wanted)
+    places = batches["batch"][batches["start"] == st.session_state.get(CHOSEN)]
+    if len(places):
+        return int(places.iloc[0])
+    st.session_state[CHOSEN] = None  # its chain was cut, or is that of another experiment
     holding = batches["batch"][batches["bytes"] > HOLDING]
     return int(holding.iloc[-1]) if len(holding) else len(batches) - 1
 
 
-def _choose(batch: int | None) -> None:
-    st.session_state[CHOSEN] = batch
+def _choose(start: int | None) -> None:
+    st.session_state[CHOSEN] = start
 
 
 def _chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) -> Card:
@@ -133,7 +134,7 @@ def _batches_card(batches: pd.DataFrame, chosen: int) -> Card:
     return Card(
         key="chain_batches",
         title=(
-            _("Every test batch stays: click one to open it above")
+            _("What each batch of the chain keeps: click one to open it above")
             if holding
             else _("What each batch left: no activations are held")
         ),

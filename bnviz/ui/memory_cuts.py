@@ -20,7 +20,9 @@ FRAGMENTS = ["memory_lab", "memory_chain"]
 REFUSED = "mem_refused"
 CONTROLS = ("mem_keep", "mem_grad", "mem_mode", "mem_batch", "mem_share", "mem_steps", "mem_budget")
 CUT_HELP = {
-    "detach": N_("Detaches the running statistics, now and at each batch to come."),
+    "detach": N_(
+        "Detaches the running statistics, now and at each batch to come, and drops the last outputs."
+    ),
     "no_grad": N_(
         "Test batches run under no_grad from now on, one at once: new statistics have no graph."
     ),
@@ -108,14 +110,29 @@ def _event_words(event: dict[str, Any]) -> str:
             name=cut_name(event["name"]), step=event["step"]
         )  # fmt: skip
     return _(
-        "**{name}** at step {step:,} freed **{freed}** of {before}: {words} The process gave {rss} "
-        "back to the system by itself, and {trimmed} more when it was asked to (`malloc_trim`)."
+        "**{name}** at step {step:,} freed **{freed}** of {before}: {words}{given}"
     ).format(
         name=cut_name(event["name"]), step=event["step"], freed=size_words(event["freed"]),
-        before=size_words(event["before"]), words=_reason(event),
-        rss=size_words(max(event["rss_freed"], 0)),
-        trimmed=size_words(max(event["rss_trimmed"], 0)),
+        before=size_words(event["before"]), words=_reason(event), given=_given_back(event),
     )  # fmt: skip
+
+
+def _given_back(event: dict[str, Any]) -> str:
+    """What came back to the device and to the system, where something was freed."""
+    if not event["freed"]:
+        return ""
+    if event["device_freed"]:
+        return " " + _("The device's allocator has {size} more free.").format(
+            size=size_words(max(event["device_freed"], 0))
+        )
+    said = _("The process gave {rss} back to the system by itself").format(
+        rss=size_words(max(event["rss_freed"], 0))
+    )
+    if event["trimmed"]:
+        said += _(", and {size} more when it was asked to (`malloc_trim`)").format(
+            size=size_words(max(event["rss_trimmed"], 0))
+        )
+    return f" {said}."
 
 
 def _reason(event: dict[str, Any]) -> str:

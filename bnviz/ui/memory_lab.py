@@ -1,13 +1,13 @@
 """The memory experiment on its page: what to expect, what happens, what cuts the chain."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import streamlit as st
 
+from bnviz.analysis.limits import total_memory
 from bnviz.figures.leak import kept_over_steps
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
@@ -56,7 +56,7 @@ def controls() -> None:
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.toggle(
             _("Statistics keep their graph"), default.keep_graph, key="mem_keep",
-            bind="query-params",
+            bind="query-params", on_change=redraw, args=(FRAGMENTS,),
             help=_("As the note wrote it: running_mean = … without detach()."),
         )  # fmt: skip
         st.toggle(
@@ -64,11 +64,13 @@ def controls() -> None:
             default.grad,
             key="mem_grad",
             bind="query-params",
+            on_change=redraw,
+            args=(FRAGMENTS,),
             help=_("Off: test batches run under torch.no_grad()."),
         )
     st.segmented_control(
         _("Test batches run in"), ["train", "eval"], default=default.test_mode, required=True,
-        key="mem_mode", bind="query-params",
+        key="mem_mode", bind="query-params", on_change=redraw, args=(FRAGMENTS,),
         format_func=lambda mode: _("train mode") if mode == "train" else _("eval mode"),
         help=_("The note's test() never calls eval(), so its test batches run in train mode."),
     )  # fmt: skip
@@ -80,17 +82,18 @@ def controls() -> None:
     )  # fmt: skip
     right.slider(
         _("Share of test batches (%)"), 0, 100, round(100 * default.test_share), 5,
-        key="mem_share", bind="query-params",
+        key="mem_share", bind="query-params", on_change=redraw, args=(FRAGMENTS,),
         help=_("The other steps train: forward, backward, update."),
     )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.number_input(
             _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
-            width=140, help=_("Afterwards the chain is kept for a while, to look at and to cut."),
+            width=140, on_change=redraw, args=(FRAGMENTS,),
+            help=_("Afterwards the chain is kept for a while, to look at and to cut."),
         )  # fmt: skip
         st.number_input(
             _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",
-            bind="query-params", width=140,
+            bind="query-params", width=140, on_change=redraw, args=(FRAGMENTS,),
             help=_("When tensors of this size are kept, the experiment stops and frees them."),
         )  # fmt: skip
         st.selectbox(
@@ -102,8 +105,7 @@ def controls() -> None:
 
 def _memory_words(name: str) -> str:
     if name == "machine":
-        total = psutil.virtual_memory().total / GB
-        return _("this machine's, {gb:.0f} GB").format(gb=total)
+        return _("this machine's, {gb:.0f} GB").format(gb=total_memory() / GB)
     return _("{gb} GB").format(gb=name)
 
 
@@ -112,7 +114,7 @@ def prediction_metrics(config: "LeakConfig") -> None:
     from bnviz.train.leak_config import expected
 
     prediction, name = expected(config), st.session_state["mem_memory"]
-    memory = psutil.virtual_memory().total if name == "machine" else int(name) * GB
+    memory = total_memory() if name == "machine" else int(name) * GB
     batch, full = prediction.bytes["test"], prediction.full_at(memory, config.test_share)
     entries = (
         (_("Kept by a test batch"), size_words(batch), _("Predicted: {size:,} bytes, {input:,} of them the images themselves, which the first layer saves.")
@@ -190,14 +192,19 @@ def _how_far(experiment: "Experiment") -> None:
         left = None if left is None else left * (ends - done) / (steps - done)
         steps = ends
     if done == experiment.config.steps:
-        words = _("All {steps:,} steps are done; the chain is alive until you end it.").format(
-            steps=steps
-        )
+        words = _(
+            "All {steps:,} steps are done; {alive} until you end it or leave the page"
+        ).format(steps=steps, alive=_alive(experiment))
     elif experiment.state == "paused":
-        words = _("{words}, paused; the chain is alive").format(words=words)
+        words = _("{words}, paused; {alive}").format(words=words, alive=_alive(experiment))
     elif left is not None:
         words = _("{words}, about {s:.0f} s left").format(words=words, s=left)
     st.progress(min(done / steps, 1.0), text=words)
+
+
+def _alive(experiment: "Experiment") -> str:
+    """Whether the note's layer keeps a chain now."""
+    return _("the chain is alive") if experiment.note_keeps else _("no chain is kept")
 
 
 def measured_frame(experiment: "Experiment") -> pd.DataFrame:
@@ -210,7 +217,16 @@ def measured_frame(experiment: "Experiment") -> pd.DataFrame:
     for number, variant in enumerate(experiment.config.variants):
         for quantity in ("kept_bytes", "graph_nodes"):
             frame[f"{quantity} {variant}"] = rows[quantity][:, number]
+    if (cut := _newest_cut(experiment)) is not None:  # which no step has shown yet
+        left = {"kept_bytes note": cut["kept"], "graph_nodes note": cut["nodes"]}
+        frame = pd.concat([frame, frame.iloc[-1:].assign(**left)], ignore_index=True)
     return frame
+
+
+def _newest_cut(experiment: "Experiment") -> dict[str, Any] | None:
+    """What was tried after the last step, if anything was: its event."""
+    events = experiment.events
+    return events[-1] if events and events[-1]["step"] == len(experiment.table) > 0 else None
 
 
 @lru_cache(maxsize=16)
@@ -220,8 +236,8 @@ def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
 
     prediction, steps = expected(config), last_step(config)
     frame = pd.DataFrame({"step": range(1, steps + 1)})
-    for column, per_kind in (("kept_bytes", prediction.bytes), ("graph_nodes", prediction.nodes)):
-        frame[column] = prediction.curve(steps, config.test_share, per_kind)
+    for column, quantity in (("kept_bytes", "bytes"), ("graph_nodes", "nodes")):
+        frame[column] = prediction.curve(steps, config.test_share, quantity)
     shown = [*range(0, steps - 1, max(1, steps // POINTS)), steps - 1]
     return frame.iloc[shown].copy()
 
@@ -272,9 +288,9 @@ def _nothing(config: "LeakConfig") -> pd.DataFrame:
 def _prediction_words(config: "LeakConfig") -> str:
     last = predicted_frame(config).iloc[-1]
     return _(
-        "Nothing has run yet: the pale line is what shapes alone predict for the note's layer, "
-        "{kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to hold the measurement "
-        "against it."
+        "Not measured with these settings: the pale line is what shapes alone predict for the "
+        "note's layer, {kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to hold the "
+        "measurement against it."
     ).format(
         kept=size_words(last["kept_bytes"]), nodes=last["graph_nodes"], steps=int(last["step"])
     )
@@ -301,20 +317,20 @@ def _measured_words(experiment: "Experiment") -> str:
     rss = experiment.table.column("rss")
     said = _(
         "At step {step:,}{cut} the note's layer keeps {measured}, predicted were {predicted} "
-        "({off:+,} bytes, {percent:.2f}%{why}); the corrected and the built-in layer keep {others}. "
+        "({off:+,} bytes, {percent:.2f}%); the corrected and the built-in layer keep {others}. "
         "The process has grown by {rss} since its first step, with all that it does beside."
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
         cut=_(", before the first cut,") if experiment.events else "",
-        why=_(": the first step has no older statistics to average with") if off else "",
         percent=100 * abs(off) / max(predicted, 1),
         others=size_words(others), rss=size_words(max(int(rss[until - 1] - rss[0]), 0)),
     )  # fmt: skip
-    now = len(experiment.table)
-    if until < now:
+    now, cut = len(experiment.table), _newest_cut(experiment)
+    if until < now or cut is not None:
+        keeps = cut["kept"] if cut else experiment.table.column("kept_bytes")[now - 1][place]
+        process = cut["rss"] if cut else rss[now - 1]
         said += " " + _("Now, at step {step:,}, it keeps {kept}, and the process has grown by {rss}.").format(
-            step=now, rss=size_words(max(int(rss[now - 1] - rss[0]), 0)),
-            kept=size_words(int(experiment.table.column("kept_bytes")[now - 1][place])),
+            step=now, kept=size_words(int(keeps)), rss=size_words(max(int(process - rss[0]), 0)),
         )  # fmt: skip
     return said
 

@@ -82,7 +82,7 @@ def test_the_measured_line_grows_on_the_predicted_one_in_a_chart_that_stays(runn
     for _ in range(3):
         wait_for_more_steps(page)
     assert chart(page, "leak").evaluate("plot => plot.marked === true")
-    expect(sentence(page, "leak")).to_contain_text("0.00%: the first step")
+    expect(sentence(page, "leak")).to_contain_text("(+0 bytes, 0.00%)")
     lines = {line["name"]: line for line in series(page, "leak")}
     kept = lines["Note's BN"]["y"]
     assert kept[-1] > kept[0] >= 0

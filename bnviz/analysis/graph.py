@@ -4,16 +4,13 @@ Autograd numbers the nodes of a thread in the order of their making
 (the `seq` of https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.profiler.emit_nvtx).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device})
-"""Types of what can hold no tensor."""
 LEAF_NUMBER = 2**62
 """A leaf's AccumulateGrad has the largest number there is, above this."""
 next_number: Callable[[], int] = torch._C._autograd._get_sequence_nr
@@ -26,30 +23,6 @@ class Saved(NamedTuple):
 
     name: str
     tensor: Tensor
-
-
-def graphs_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Name and ``grad_fn`` of every tensor that has one: `value` itself, or in collections in it.
-
-    Looks into mappings, lists, tuples, sets and deques however deep, each once.
-    """
-    stack, seen = [(path, value)], set()
-    while stack:
-        name, value = stack.pop()
-        if isinstance(value, Tensor):
-            if value.grad_fn is not None:
-                yield name, value.grad_fn
-            continue
-        if isinstance(value, Mapping):
-            entries: Iterable[tuple[Any, Any]] = value.items()
-        elif isinstance(value, list | tuple | set | frozenset | deque):
-            entries = enumerate(value)
-        else:
-            continue
-        if id(value) not in seen:
-            seen.add(id(value))
-            inner = [(key, entry) for key, entry in entries if type(entry) not in PLAIN]
-            stack += [(f"{name}.{k}" if name else str(k), entry) for k, entry in reversed(inner)]
 
 
 class _Holding(dict[type, tuple[list[str], Callable[[Any], Any] | None]]):
@@ -81,13 +54,24 @@ def saved_tensors(node: Any) -> list[Saved]:
     return found
 
 
-def held_bytes(nodes: Mapping[int, Any]) -> tuple[dict[int, int], set[int]]:
+class Held(NamedTuple):
+    """What nodes hold for their backward passes."""
+
+    bytes: dict[int, int]
+    """By number of those nodes whose type can hold tensors."""
+    pattern: tuple[tuple[int, ...], tuple[int, ...]]
+    """Of the storages in turn their sizes, and which of them are the same (equal numbers) or live
+    anyway (-1): what tells apart nodes that hold other things of the same size."""
+
+
+def held_bytes(nodes: Mapping[int, Any], anyway: Set[int] = frozenset()) -> Held:
     """What `saved_tensors` gives, added up: this is asked of every node at each look.
 
-    Bytes by number of those nodes whose type can hold tensors, and what tells all their storages
-    apart.
+    `anyway` tells the storages that live anyway (`storages`), as those of parameters do.
     """
-    held, seen = {}, set()
+    held: dict[int, int] = {}
+    which: list[int] = []
+    sizes: list[int] = []
     for number, node in nodes.items():
         _names, get = _holding[type(node)]
         if get is None:
@@ -100,14 +84,20 @@ def held_bytes(nodes: Mapping[int, Any]) -> tuple[dict[int, int], set[int]]:
             elif entry is not None and isinstance(tensor := entry.data, Tensor):
                 try:
                     storage = tensor.untyped_storage()
-                    seen.add(storage._cdata)
-                    size += storage.nbytes()
+                    which.append(storage._cdata)
+                    count = storage.nbytes()
+                    sizes.append(count)
+                    size += count
                 except NotImplementedError:  # a sparse one
                     parts = storages(tensor)
-                    seen.update(parts)
+                    which += parts.keys()
+                    sizes += parts.values()
                     size += sum(parts.values())
         held[number] = size
-    return held, seen
+    first = {one: place for place, one in enumerate(dict.fromkeys(which))}
+    for one in anyway & first.keys():
+        first[one] = -1
+    return Held(held, (tuple(sizes), tuple([first[one] for one in which])))
 
 
 def storages(tensor: Tensor) -> dict[int, int]:

@@ -16,22 +16,15 @@ tensor from batch to batch keeps every batch::
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import pandas as pd
 from torch import Tensor, nn
 
-from bnviz.analysis.graph import (
-    PLAIN,
-    graphs_in,
-    held_bytes,
-    newer_nodes,
-    next_number,
-    storages,
-    walk,
-)
+from bnviz.analysis.graph import held_bytes, newer_nodes, next_number, storages, walk
+from bnviz.analysis.held import graphs_in, refuse_what_holds_nothing, search
 from bnviz.analysis.kept import NOTHING, Batch, Kept, Spans, kept_by, table_of
 from bnviz.analysis.noting import Noting
 from bnviz.i18n import _
@@ -39,15 +32,14 @@ from bnviz.nn.state import STATISTICS
 
 PROBED = 8
 """At each look so many nodes are followed down from the newest old one: was one of them emptied?"""
-_STANDARD = frozenset({*vars(nn.Module()), "forward"})
 
 
 class GraphCensus:
     """Counts what `held` keeps alive, one batch at a time.
 
-    `held` are modules, tensors, collections of them (`bnviz.analysis.graph.graphs_in`) and other
-    objects, in whose attributes is looked. Of a module also the gradients of its parameters count,
-    if they have a graph (`create_graph`).
+    `held` are modules, tensors, collections of them and other objects, in whose attributes is looked
+    (`bnviz.analysis.held.search`). Of a module also the gradients of its parameters count, if they
+    have a graph (`create_graph`).
 
     `update` looks at all tensors that are held, and walks only the nodes that are newer than the
     last walk (autograd numbers them in order), so its cost does not grow with the chain behind
@@ -65,11 +57,12 @@ class GraphCensus:
     """
 
     def __init__(self, *held: Any, only: tuple[str, ...] | None = None):
-        _refuse_what_holds_nothing(held)
+        refuse_what_holds_nothing(held)
         self._held, self._only = held, only
         self._listening = False
         self._names: dict[nn.Module, str] = {}
-        self._find_modules()
+        self._living: list[dict[str, Any]] = []
+        self._find()
         self._chosen = [
             (vars(module), module._buffers, name, f"{path}.{name}" if path else name)
             for module, path in self._names.items()
@@ -105,10 +98,8 @@ class GraphCensus:
         self._look(others, anew=True)
 
     def _look(self, others: tuple[Any, ...], *, anew: bool = False) -> Batch:
-        _refuse_what_holds_nothing(others)
-        if self._only is None:
-            self._find_modules()
-        found = list(self._graphs(others))
+        refuse_what_holds_nothing(others)
+        found = self._graphs(others)
         if not found and not self.batches:
             return self._nothing()
         roots = {graph._sequence_nr(): graph for _name, graph in found}
@@ -156,7 +147,7 @@ class GraphCensus:
             number = node._sequence_nr()
             size = self._held_by(number)
             if size:
-                return held_bytes({number: node})[0][number] != size
+                return held_bytes({number: node}).bytes[number] != size
             stack += [function for function, _input in node.next_functions if function is not None]
         return False
 
@@ -234,65 +225,55 @@ class GraphCensus:
 
     def alive_anyway(self) -> set[int]:
         """What tells apart the storages of all parameters and buffers."""
-        tensors = (t for m in self._names for t in (*m._parameters.values(), *m._buffers.values()))
-        return {storage for tensor in tensors if tensor is not None for storage in storages(tensor)}
+        tensors = [t for own in self._living for t in own.values() if t is not None]
+        try:
+            return {tensor.untyped_storage()._cdata for tensor in tensors}
+        except (NotImplementedError, ValueError):  # sparse ones, or not initialized yet
+            return {storage for tensor in tensors for storage in storages(tensor)}
 
-    def _find_modules(self) -> None:
-        """All modules that are held and their names; while it listens also to those that were added."""
-        before, self._names = self._names, {}
-        for thing in self._held:
-            for each in thing if isinstance(thing, list | tuple) else (thing,):
-                if isinstance(each, nn.Module):
-                    for path, module in each.named_modules():
-                        self._names.setdefault(module, path)
-        if self._listening and self._names.keys() != before.keys():
-            for module in before.keys() - self._names.keys():
-                Noting.leave(module, self)
-            self.listen()
+    def _find(self, others: tuple[Any, ...] = ()) -> list[tuple[str, Any]]:
+        """Search all that is held; while it listens also modules that were added are listened to."""
+        before = self._names
+        self._names, graphs = search((*self._held, *others))
+        if self._names.keys() != before.keys():
+            self._living = [own for m in self._names for own in (m._parameters, m._buffers)]
+            if self._listening:
+                for module in before.keys() - self._names.keys():
+                    Noting.leave(module, self)
+                self.listen()
+        return graphs
 
     def _count(self, nodes: Mapping[int, Any], start: int, spans: Spans) -> Kept:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
-        Alike are those whose layers ran at the same numbers and left nodes at the same places, each
-        of which holds as many bytes, in as many storages together.
+        Alike are those whose layers ran at the same numbers and left nodes of the same types at the
+        same places, which hold storages of the same sizes, shared in the same way.
         """
-        held, seen = held_bytes(nodes)
-        places = tuple([number - start for number in held])
-        alike = spans, places, tuple(held.values()), len(nodes), len(seen)
+        if not nodes:
+            return NOTHING
+        anyway = self.alive_anyway()
+        held, pattern = held_bytes(nodes, anyway)
+        places = tuple([number - start for number in nodes])
+        alike = spans, places, tuple(map(type, nodes.values())), pattern
         kept = self._known.get(alike)
         if kept is None:
-            by_place = dict(zip(places, held.values(), strict=True))
-            kept = kept_by(nodes, start, spans, by_place, self.alive_anyway())
-            self._known[alike] = kept
+            by_place = {number - start: size for number, size in held.items()}
+            kept = self._known[alike] = kept_by(nodes, start, spans, by_place, anyway)
         return kept
 
-    def _graphs(self, others: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    def _graphs(self, others: tuple[Any, ...]) -> list[tuple[str, Any]]:
         """Name and ``grad_fn`` of every tensor that is held and has one."""
-        for name, value in self._attributes() if self._only is None else self._values():
-            if not isinstance(value, Tensor):
-                yield from graphs_in(value, name)
-            elif value.grad_fn is not None:
-                yield name, value.grad_fn
+        if self._only is None:
+            return self._find(others)
+        found = [
+            (name, graph)
+            for attribute, value in self._values()
+            for name, graph in graphs_in(value, attribute)
+        ]
         for thing in (*self._held, *others):
             if not isinstance(thing, nn.Module):
-                yield from graphs_in(thing if isinstance(thing, HOLDS) else vars(thing))
-
-    def _attributes(self) -> Iterator[tuple[str, Any]]:
-        """Name and value of all attributes of modules that may hold a tensor with a graph."""
-        for module, path in self._names.items():
-            before = f"{path}." if path else ""
-            for name, value in vars(module).items():
-                if name in _STANDARD or type(value) in PLAIN:
-                    continue
-                if type(value) is tuple and PLAIN.issuperset(map(type, value)):
-                    continue
-                yield before + name, value
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    yield before + name, buffer
-            for name, parameter in module._parameters.items():
-                if parameter is not None and parameter.grad is not None:
-                    yield f"{before}{name}.grad", parameter.grad
+                found += graphs_in(thing)
+        return found
 
     def _values(self) -> list[tuple[str, Any]]:
         """The same of the attributes in `only`, be they buffers just now or not."""
@@ -300,21 +281,6 @@ class GraphCensus:
             (full, own[name] if name in own else buffers.get(name))
             for own, buffers, name, full in self._chosen
         ]
-
-
-HOLDS = (Tensor, Mapping, list, tuple, set, frozenset, deque)
-
-
-def _refuse_what_holds_nothing(held: tuple[Any, ...]) -> None:
-    for thing in held:
-        if isinstance(thing, HOLDS) or (hasattr(thing, "__dict__") and not isinstance(thing, type)):
-            continue
-        raise TypeError(
-            _(
-                "held: got {thing!r}, which can hold no tensor; allowed: modules, tensors, collections "
-                "of tensors, objects with attributes."
-            ).format(thing=thing)
-        )
 
 
 def census(*held: Any) -> GraphCensus:

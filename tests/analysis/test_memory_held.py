@@ -1,8 +1,11 @@
 """What a census finds, and counts, wherever and by whatever it is held."""
 
+import logging
 import re
+import threading
 import warnings
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -74,9 +77,10 @@ class Tracker:
     "hold",
     [
         lambda loss: [loss], lambda loss: deque([loss]), lambda loss: {loss}, Tracker,
-        lambda loss: {"a": ({"b": loss},)}, lambda loss: loss,
+        lambda loss: {"a": ({"b": loss},)}, lambda loss: loss, lambda loss: [Tracker(loss)],
+        lambda loss: Tracker({"a": Tracker(loss)}), lambda loss: SimpleNamespace(a=loss),
     ],
-    ids=["list", "deque", "set", "object", "nested", "itself"],
+    ids=["list", "deque", "set", "object", "nested", "itself", "objects", "deep", "namespace"],
 )  # fmt: skip
 def test_a_loss_is_found_wherever_it_is_held(hold):
     model = nn.Linear(2, 1)
@@ -84,10 +88,30 @@ def test_a_loss_is_found_wherever_it_is_held(hold):
     assert census(model, hold(loss)).bytes == 4 * (3 * 2 + 3)
 
 
-def test_a_module_in_a_list_is_looked_into():
+@pytest.mark.parametrize(
+    "hold", [lambda m: [m], lambda m: {"model": m}, Tracker, lambda m: {"a": [Tracker(m)]}],
+    ids=["list", "dict", "object", "deep"],
+)  # fmt: skip
+def test_a_module_is_found_wherever_it_is_held_and_listened_to(hold):
     model = note_model()
-    model(images(2))
-    assert census([model]).bytes == census(model).bytes > 0
+    with watch(hold(model)) as seen:
+        model(images(2))
+        seen.update()
+    assert seen.bytes == census(model).bytes > 0
+    assert any(layer.endswith("conv.1") for layer in seen.table()["layer"])
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_what_an_attribute_of_a_module_holds_is_found_there():
+    model, loose = nn.Linear(2, 1), note_model()
+    loss = model(torch.ones(3, 2)).square().sum()
+    model.meter, model.lock, model.log = Tracker(loss), threading.Lock(), logging.getLogger()
+    model.loose = [loose]  # in a list, so it is none of the model's own modules
+    loose(images(2))
+    found = census(model)
+    assert "meter.loss" in found.holders
+    assert {name for name in found.holders if name.startswith("loose.0.conv.1")}
+    assert found.bytes == census(loss).bytes + census(loose).bytes
 
 
 def test_gradients_with_a_graph_of_their_own_are_found():
@@ -186,10 +210,12 @@ def test_a_look_reads_of_each_node_all_that_it_holds():
     weight = torch.ones(4, requires_grad=True)
     taken = (weight.exp() * weight.sin())[torch.tensor([0, 1]),]
     nodes = newer_nodes([taken.grad_fn], -1)
-    held, seen = held_bytes(nodes)
+    held, pattern = held_bytes(nodes)
     parts = {n: [storages(saved.tensor) for saved in saved_tensors(nodes[n])] for n in nodes}
     assert held == {n: sum(sum(p.values()) for p in found) for n, found in parts.items() if found}
-    assert seen == {storage for found in parts.values() for part in found for storage in part}
+    every = [pair for found in parts.values() for part in found for pair in part.items()]
+    first = {storage: number for number, storage in enumerate(dict(every))}
+    assert pattern == (tuple(n for _, n in every), tuple(first[storage] for storage, _ in every))
     assert sorted(held.values()) == [2 * 8, 4 * 4, 4 * 4, 2 * 4 * 4]  # index, exp, sin, product
 
 

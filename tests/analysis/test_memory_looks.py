@@ -15,7 +15,9 @@ def asked(monkeypatch):
     from bnviz.analysis import memory
 
     asked, whole = [], memory.held_bytes
-    monkeypatch.setattr(memory, "held_bytes", lambda nodes: asked.extend(nodes) or whole(nodes))
+    monkeypatch.setattr(
+        memory, "held_bytes", lambda nodes, *living: asked.extend(nodes) or whole(nodes, *living)
+    )
     return asked
 
 
@@ -112,6 +114,41 @@ def test_batches_alike_but_for_a_tensor_that_is_saved_twice_are_told_apart():
         held.append(one * one + other if twice else one * other + other)
         seen.update()
     assert seen.bytes == census(held).bytes
+
+
+def test_batches_alike_but_for_whose_a_saved_tensor_is_are_told_apart():
+    """What a parameter saves lives anyway; the same of an activation is kept."""
+    frozen = nn.Parameter(torch.ones(8), requires_grad=False)
+    weight, model, held = torch.ones(8, requires_grad=True), nn.ParameterList([frozen]), []
+    seen = GraphCensus(model, held)
+    for other in (frozen, torch.ones(8), frozen):
+        held.append(weight * other)
+        seen.update()
+    assert [batch.bytes for batch in seen.batches] == [0, 32, 0]
+    assert seen.bytes == census(model, held).bytes == 32
+
+
+def test_batches_alike_but_for_their_operations_are_told_apart():
+    weight, held = torch.ones(8, requires_grad=True), []
+    seen = GraphCensus(held)
+    for operation in (torch.exp, torch.tanh, torch.exp):
+        held.append(operation(weight))
+        seen.update()
+    names = [set(batch.table()["operation"]) for batch in seen.batches]
+    assert names == [{"ExpBackward0"}, {"TanhBackward0"}, {"ExpBackward0"}]
+
+
+def test_batches_alike_but_for_which_tensor_is_saved_twice_are_told_apart():
+    weight, held = torch.ones(8, requires_grad=True), []
+    seen = GraphCensus(held)
+    for first in (True, False):
+        one, other = torch.ones(8), torch.ones(8)
+        held.append(weight * one + weight / (one if first else other) + weight * other)
+        seen.update()
+    sizes = [batch.table().set_index("operation")["bytes"] for batch in seen.batches]
+    assert [size["DivBackward0"] for size in sizes] == [0, 32]
+    assert [size["MulBackward0"] for size in sizes] == [64, 32]
+    assert seen.table().equals(census(held).table())
 
 
 def test_batches_alike_but_for_the_layer_that_ran_are_told_apart():

@@ -43,7 +43,7 @@ MEASURES = {
 }
 COLUMNS = {
     "eval_accuracy": (N_("eval, %"), "%.2f", N_("Accuracy in eval mode on all test images; mean over the seeds.")),
-    "train_accuracy": (N_("train, %"), "%.2f", N_("Accuracy in train mode on all test images, in batches of 16.")),
+    "train_accuracy": (N_("train, %"), "%.2f", N_("Accuracy in train mode on all test images, in batches of the training's size.")),
     "reloaded_accuracy": (N_("reloaded, %"), "%.2f", N_("Eval mode after state_dict went into a new network.")),
     "printed_accuracy": (N_("printed, %"), "%.2f", N_("As test() prints it, on 500 test images.")),
     "train_loss": (N_("loss"), "%.4f", N_("Mean cross-entropy of the last 100 training steps, in nats.")),
@@ -215,11 +215,32 @@ def show(bench: "Bench") -> None:
             "95% intervals (Student's t). A difference counts when 0 lies outside of its interval, "
             "also with a spread as large as is typical of all quirks; a time must besides be a tenth of "
             "a step. Of so many comparisons some may count by chance. Bytes, factors of printed "
-            "figures and what saving loses are exact. The bench tests in batches of 16, where train "
-            "mode is nearly as good as eval mode; at the printed log's 4 it costs points (riddle 3). "
-            "The four that leak together: {four}."
-        ).format(four=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"]))
+            "figures and what saving loses are exact. {modes} The four that leak together: {four}."
+        ).format(
+            modes=modes_sentence(bench),
+            four=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"]),
+        )
     )
+
+
+def modes_sentence(bench: "Bench") -> str:
+    """Train mode beside eval mode without a quirk, at the batch that the bench tests in."""
+    from bnviz.train.quirk_effects import modes_apart
+
+    found = modes_apart(bench.frame)
+    if len(bench.seeds) < 2:
+        how = _("{difference:+.2f} points, and one seed shows no spread")
+    elif abs(found["difference"]) > found["interval"]:
+        how = _("{difference:+.2f} ± {spread:.2f} points, which counts")
+    else:
+        how = _("{difference:+.2f} ± {spread:.2f} points, which may be chance")
+    return _(
+        "Without a quirk eval mode has {eval:.2%} and train mode, in test batches of {batch}, "
+        "{train:.2%}: {how}. Riddle 3 has train mode in other test batches."
+    ).format(
+        eval=found["eval"], train=found["train"], batch=bench.batch_size,
+        how=how.format(difference=100 * found["difference"], spread=100 * found["spread"]),
+    )  # fmt: skip
 
 
 def table_of(bench: "Bench", spread_of: Collection[str] = ("eval_accuracy",)) -> pd.DataFrame:

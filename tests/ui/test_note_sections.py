@@ -230,6 +230,33 @@ def test_the_sentence_under_the_bench_has_each_number_with_its_unit(app):
     )
 
 
+def test_what_is_said_of_the_two_modes_is_worked_out_from_the_bench_on_show(app):
+    opened(app)
+    bare = recorded_bench().frame.query("setting == 'none'")
+    apart = 100 * (bare["train_accuracy"] - bare["eval_accuracy"])
+    said = (
+        f"Without a quirk eval mode has {bare['eval_accuracy'].mean():.2%} and train mode, in test "
+        f"batches of 16, {bare['train_accuracy'].mean():.2%}: {apart.mean():+.2f} ± "
+        f"{apart.std():.2f} points, which may be chance."
+    )
+    assert apart.mean() > 0
+    assert any(said in c.value for c in app.caption)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (3, "in test batches of 4, 70.00%: -6.45 ± 0.69 points, which counts."),
+        (1, "in test batches of 4, 70.00%: -6.52 points, and one seed shows no spread."),
+    ],
+)
+def test_a_bench_in_which_train_mode_is_worse_is_said_to_be_so(seeds, said):
+    whole = recorded_bench()
+    frame = whole.frame[whole.frame["seed"] < seeds].assign(train_accuracy=0.7)
+    worse = replace(whole, frame=frame, seeds=whole.seeds[:seeds], batch_size=4)
+    assert said in note_bench.modes_sentence(worse)
+
+
 @pytest.fixture(scope="module")
 def parting(sample):
     return compare_sides("composite", "builtin", 20, dataset=sample)

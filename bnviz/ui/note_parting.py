@@ -108,8 +108,14 @@ def _is_side(side: str) -> bool:
 
 def _keep_switches() -> None:
     side = side_of(SWITCHES)
-    st.session_state[KEPT] = st.query_params[KEPT] = [*st.session_state[KEPT], side]
+    _keep(side)
     st.session_state["side_b"] = side
+
+
+def _keep(side: str) -> None:
+    """Make it one of the sides, once, here and in the address."""
+    if side not in _sides():
+        st.session_state[KEPT] = st.query_params[KEPT] = [*st.session_state[KEPT], side]
 
 
 def _controls() -> tuple[float, bool]:

@@ -308,6 +308,20 @@ def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
     assert asked == [(now, kept)]
 
 
+def test_what_is_kept_already_is_not_kept_again(app):
+    opened(app, quirk_keep_graph="false")
+    kept = f"note:{setting_of(on_in('all') - {'keep_graph'})}"
+    for _press in range(2):
+        app.button(key="keep_switches").click().run()
+        app.run()
+    assert app.query_params["kept_sides"] == kept
+    app.button(key="quirks_all").click().run()
+    app.button(key="keep_switches").click().run()  # the note's layer as it is is a side anyway
+    app.run()
+    assert app.query_params["kept_sides"] == kept
+    assert app.selectbox(key="side_b").value == "note:all"
+
+
 @pytest.mark.parametrize(
     ("side", "taken"), [("note:keep_graph,chained_mean", True), ("note:x", False)]
 )

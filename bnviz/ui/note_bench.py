@@ -16,13 +16,13 @@ from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import (
     Key,
+    asked_for,
     found,
     fragment_while_measuring,
-    going_on,
+    show_others,
     start_button,
     watch,
 )
-from bnviz.ui.registry import measurements
 
 if TYPE_CHECKING:
     from bnviz.train.quirk_bench import Bench
@@ -64,21 +64,9 @@ def bench_key(seeds: str, steps: int) -> Key:
     return (*BENCH, seeds.replace(" ", ""), str(steps))
 
 
-def _keys() -> list[Key]:
-    """The bench with the settings of the controls, and others that were asked for."""
-    state = st.session_state
-    key = bench_key(state.get("bench_seeds", SEEDS), state.get("bench_steps", STEPS))
-    return [key, *_others(key)]
-
-
-def _others(key: Key) -> list[Key]:
-    """Benches with other settings that were asked for in this process."""
-    return [other for other in measurements().keys(*BENCH) if other != key]
-
-
 def bench_section() -> None:
     """Controls, what is measured or recorded, matrix, figure and sentences."""
-    fragment_while_measuring("bench_section", _keys, _section)
+    fragment_while_measuring("bench_section", lambda: asked_for(*BENCH), _section)
 
 
 def _section() -> None:
@@ -123,9 +111,10 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     """
     key = bench_key(seeds, steps)
     known: Bench | None = found(key)
-    if watch(key):
+    going = watch(key)
+    show_others(key, _named, _choose)
+    if going:
         return known
-    _show_others(key)
     numbers = parsed_seeds(seeds)
     from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
 
@@ -147,23 +136,12 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     return known
 
 
-def _show_others(key: Key) -> None:
-    """A bench with other settings that is going on, and the way to those that are done."""
-    for other in _others(key):
-        settings = {"seeds": other[2], "steps": int(other[3])}
-        if going_on(other):
-            st.caption(_("Going on with seeds {seeds} and {steps:,} steps:").format(**settings))
-            watch(other)
-        elif found(other) is not None:
-            st.button(
-                _("Show what was measured with seeds {seeds} and {steps:,} steps").format(**settings),
-                key="bench_" + "_".join(other[2:]), icon=":material/history:",
-                on_click=_choose, kwargs=settings,
-            )  # fmt: skip
+def _named(key: Key) -> str:
+    return _("seeds {seeds} and {steps:,} steps").format(seeds=key[2], steps=int(key[3]))
 
 
-def _choose(seeds: str, steps: int) -> None:
-    st.session_state["bench_seeds"], st.session_state["bench_steps"] = seeds, steps
+def _choose(key: Key) -> None:
+    st.session_state["bench_seeds"], st.session_state["bench_steps"] = key[2], int(key[3])
 
 
 def _recorded() -> "Bench":

@@ -42,6 +42,11 @@ def app():
     jobs.clear()
 
 
+@pytest.fixture(scope="module")
+def parting(sample):
+    return compare_sides("composite", "builtin", 20, dataset=sample)
+
+
 def opened(app, **query):
     for name, value in query.items():
         app.query_params[name] = value
@@ -175,7 +180,7 @@ def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(a
     app.text_input(key="bench_seeds").set_value("0,1,2").run()
     app.run()
     assert any(c.value == "Going on with seeds 5,6 and 100 steps:" for c in app.caption)
-    assert app.button(key="cancel_bench")
+    assert app.button(key="cancel_bench_5,6_100")
     go_on.set()
     wait_for(app, note_bench.bench_key("5,6", 100))
     assert any(c.value.startswith("Recorded: 600 steps") for c in app.caption)
@@ -257,11 +262,6 @@ def test_a_bench_in_which_train_mode_is_worse_is_said_to_be_so(seeds, said):
     assert said in note_bench.modes_sentence(worse)
 
 
-@pytest.fixture(scope="module")
-def parting(sample):
-    return compare_sides("composite", "builtin", 20, dataset=sample)
-
-
 def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, parting, monkeypatch):
     monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *_a, **_o: parting)
     opened(app, lock_steps="20")
@@ -306,6 +306,80 @@ def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
     now = f"note:{setting_of(on_in('all') - {'keep_graph', 'chained_mean'})}"
     wait_for(app, note_parting.parting_key(now, kept, 100, "float32"))
     assert asked == [(now, kept)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "slider", "first", "then", "said"),
+    [
+        (note_log.LOG, "note_log.replay_log", "log_epochs", 2, 1, "2 epochs"),
+        (
+            note_parting.PARTING, "lock_step.compare_sides", "lock_steps", 20, 50,
+            "Hand-written BN and nn.BatchNorm, 20 steps, float32",
+        ),
+    ],
+)  # fmt: skip
+def test_a_measurement_with_other_controls_stays_on_the_page(
+    app, monkeypatch, parting, kind, function, slider, first, then, said
+):
+    """While it goes on with its progress and Cancel, then with a way back to what it found."""
+    go_on = threading.Event()
+    found = recorded_log() if kind == note_log.LOG else parting
+    monkeypatch.setattr(f"bnviz.train.{function}", lambda *_a, **_o: go_on.wait(60) and found)
+    opened(app, **{slider: str(first)})
+    app.button(key=f"measure_{kind[1]}").click().run()
+    [key] = measurements().keys(*kind)
+    app.select_slider(key=slider).set_value(then).run()
+    app.run()
+    assert any(c.value == f"Going on with {said}:" for c in app.caption)
+    other = "_".join(key[1:])
+    app.button(key=f"measure_{kind[1]}").click().run()  # which waits for its turn
+    assert app.button(key=f"cancel_{other}") and app.button(key=f"cancel_{kind[1]}")
+    go_on.set()
+    for asked in measurements().keys(*kind):
+        wait_for(app, asked)
+    app.button(key=other).click().run()
+    app.run()
+    assert app.select_slider(key=slider).value == first
+    assert not app.exception
+    assert not [b for b in app.button if b.key in (other, f"cancel_{kind[1]}", f"cancel_{other}")]
+
+
+def test_what_goes_on_with_other_controls_can_be_cancelled(app, monkeypatch):
+    heard = []
+
+    def replay(_epochs, progress):
+        try:
+            until(lambda: progress(0, 1))
+        finally:
+            heard.append(True)
+
+    monkeypatch.setattr("bnviz.train.note_log.replay_log", replay)
+    opened(app)
+    app.button(key="measure_log").click().run()
+    app.select_slider(key="log_epochs").set_value(3).run()
+    app.run()
+    app.button(key="cancel_log_1").click().run()
+    until(lambda: heard)
+    app.run()
+    assert not [b for b in app.button if "log_1" in b.key]
+    assert app.button(key="measure_log")
+
+
+def test_sides_of_the_switches_come_back_with_their_comparison(app, monkeypatch, parting):
+    """Also when the switches are others by then, and in the address."""
+    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *_a, **_o: parting)
+    opened(app, quirk_keep_graph="false")
+    app.selectbox(key="side_a").set_value("switches").run()
+    app.run()
+    app.button(key="measure_parting").click().run()
+    [key] = measurements().keys(*note_parting.PARTING)
+    wait_for(app, key)
+    app.button(key="quirks_none").click().run()
+    app.run()
+    app.button(key="_".join(key[1:])).click().run()
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="side_a").value == key[2] == app.query_params["kept_sides"]
 
 
 def test_what_is_kept_already_is_not_kept_again(app):

@@ -116,20 +116,35 @@ def test_every_quirk_has_a_row_with_lines_from_the_files():
             assert line.strip() == code.text(" ").splitlines()[0].strip()
 
 
-def test_layer_and_loop_stand_whole_with_the_differing_lines_marked():
-    """Every marked line of a quirk that lies in these functions is marked there too."""
-    for part, rows in (("layer", note_code.LAYER_ROWS), ("loop", note_code.LOOP_ROWS)):
-        for side, sign in ((0, "-"), (1, "+")):
-            text = note_code.whole(part, side, sign)
-            marked = {line[2:].strip() for line in text.splitlines() if line.startswith(sign)}
-            inside = {line[2:].strip() for line in text.splitlines()}
-            for row in rows.values():
-                code = (row.note, row.ours)[side]
-                lines = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
-                assert {line[2:].strip() for line in lines} & inside <= marked
-            assert len(marked) >= 2
-    assert "def _average_in(self" in note_code.whole("layer", 0, "-")
-    assert "def evaluate(" in note_code.whole("loop", 1, "+")
+def differing_lines(quirk, side):
+    """The lines of one side of a quirk's row that are marked, without their sign."""
+    row, sign = note_code.ROWS[quirk], "-+"[side]
+    lines = (row.note, row.ours)[side].text(sign).splitlines()
+    return [line[2:].strip() for line in lines if line.startswith(sign)]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_all_that_differs_by_a_quirk_is_marked_in_the_whole_code(quirk, side):
+    sign = "-+"[side]
+    part = "layer" if quirk in note_code.LAYER_ROWS else "loop"
+    lines = note_code.whole(part, side, sign).splitlines()
+    marked = {line[2:].strip() for line in lines if line.startswith(sign)}
+    assert differing_lines(quirk, side)
+    assert set(differing_lines(quirk, side)) <= marked
+
+
+def test_the_whole_code_can_be_read_and_marks_only_what_differs():
+    for part in note_code.WHOLE:
+        for side, sign in enumerate("-+"):
+            lines = note_code.whole(part, side, sign).splitlines()
+            differing = {
+                line
+                for quirk in (note_code.LAYER_ROWS if part == "layer" else note_code.LOOP_ROWS)
+                for line in differing_lines(quirk, side)
+            }
+            assert len(lines) <= 110
+            assert {line[2:].strip() for line in lines if line.startswith(sign)} == differing
 
 
 def test_the_switches_can_be_set_together_and_taken_back(app):

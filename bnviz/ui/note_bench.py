@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from bnviz.errors import BnvizError, ConfigError
+from bnviz.config import whole_numbers
+from bnviz.errors import BnvizError
 from bnviz.figures.note_bench import SCALES, effect_by_quirk
 from bnviz.figures.theme import QUANTITIES
 from bnviz.i18n import N_, _
@@ -92,18 +93,6 @@ def _controls() -> tuple[str, int]:
     return seeds, int(steps)
 
 
-def parsed_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of the text field. Raises ConfigError for what is no list of whole numbers."""
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise ConfigError(
-            _("seeds: got {value!r}; allowed: whole numbers separated by commas.").format(
-                value=text
-            )
-        ) from None
-
-
 def measured(seeds: str, steps: int) -> "Bench | None":
     """What was measured here; until then a button, progress or an error.
 
@@ -115,7 +104,7 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     show_others(key, _named, _choose)
     if going:
         return known
-    numbers = parsed_seeds(seeds)
+    numbers = whole_numbers("seeds", seeds)
     from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
 
     check_bench(numbers, steps)

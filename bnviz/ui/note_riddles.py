@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from bnviz.train.note_recorded import RecordedRiddles
 
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
-TEST_SIZES = (2, 4, 8, 16, 64, 256)
+PRINTED_BATCH = 4
+"""The test batch of the printed log."""
 TEST_SET = 10_000
 POINTS = 500
 HEIGHT = 330
@@ -274,12 +275,13 @@ def _modes(run: RunView, variant: str, step: int) -> None:
             "printed log."
         )
     )
+    frame = by_size(run.id, variant, step)
     size = st.select_slider(
-        _("Test batch"), TEST_SIZES, value=4, key="riddle_test_batch", bind="query-params", width=320,
+        _("Test batch"), list(frame["batch_size"]), value=PRINTED_BATCH, key="riddle_test_batch", bind="query-params", width=320,
         help=_("How many test images are normalized together in train mode."),
     )  # fmt: skip
     board(
-        [modes_card(run, variant, step, by_size(run.id, variant, step), size)],
+        [modes_card(run, variant, step, frame, size)],
         key="riddle_modes", revision=run.id,
     )  # fmt: skip
     _link("train_vs_eval", _("Image by image, layer by layer: Train vs eval"))

@@ -105,6 +105,15 @@ def test_the_second_and_third_riddle_answer_to_their_sliders(app):
     assert cards(app)["riddle_channel"]["title"].endswith("conv1, channel 5")
 
 
+def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeypatch):
+    frame = riddles.accuracy_by_batch_size(recorded_run(), "builtin", 400, (4, 32))
+    monkeypatch.setattr("bnviz.ui.note_riddles.by_size", lambda *_run: frame)
+    opened(app)
+    assert app.select_slider(key="riddle_test_batch").options == ["4", "32"]
+    app.select_slider(key="riddle_test_batch").set_value(32).run()
+    assert "in train mode at test batch 32" in cards(app)["riddle_modes"]["sentence"]
+
+
 def test_every_quirk_has_a_row_with_lines_from_the_files():
     assert set(note_code.ROWS) == set(QUIRKS)
     for quirk, row in note_code.ROWS.items():
@@ -204,13 +213,23 @@ def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(a
     assert any(c.value.startswith("Measured here: 100 steps") for c in app.caption)
 
 
-@pytest.mark.parametrize("seeds", ["a,b", "1,1", "", "-1"])
-def test_seeds_that_are_none_are_refused_and_the_recorded_stays(app, seeds):
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ("a,b", "seeds: got 'a'; allowed: a whole number."),
+        ("0, ,2", "seeds: got ''; allowed: a whole number."),
+        ("1,1", "seeds: got '1,1'"),
+        ("", "seeds: got ''; allowed: a whole number."),
+        ("-1", "seed: got -1"),
+    ],
+)
+def test_seeds_that_are_none_are_refused_and_the_recorded_stays(app, seeds, said):
+    """In the words of the command line."""
     opened(app)
     app.text_input(key="bench_seeds").set_value(seeds).run()
     assert not app.exception
     [error] = app.error
-    assert error.value.startswith("seed")
+    assert error.value.startswith(said)
     assert "bench_effect" in cards(app)
     assert not [b for b in app.button if b.key == "measure_bench"]
 

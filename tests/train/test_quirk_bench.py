@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -343,3 +344,14 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
     assert "16 times too small" in verdict(found, "loss_divided_twice", 3)
     assert "Harmless here" in verdict(found, "biased_running_var", 3)
     assert "Not settled" in verdict(found, "chained_mean", 3)
+
+
+def test_the_table_in_the_docs_says_of_every_setting_what_the_recorded_bench_says():
+    document = (Path(__file__).parents[2] / "docs" / "riddles.md").read_text()
+    table = document.split("| quirk | what it costs here |\n| --- | --- |\n")[1].split("\n\n")[0]
+    said = dict(row.strip("| ").split(" | ") for row in table.splitlines())
+    found = effects(recorded_bench().frame)
+    settings = list(dict.fromkeys(found["setting"]))
+    assert sorted(said) == sorted(LABELS[setting] for setting in settings)
+    for setting in settings:
+        assert said[LABELS[setting]].startswith(verdict(found, setting, 3)), setting

@@ -145,6 +145,29 @@ def test_test_passes_move_the_statistics_only_if_both_quirks_are_on(row):
     assert row["moving_tests"]["mean_drift"] != row[NONE]["mean_drift"]
 
 
+@pytest.fixture(scope="module")
+def apart(little):
+    """By setting and seed, how much further from the population's the running statistics end."""
+    settings = [NONE, "moving_tests", "momentum_of_new"]
+    frame = run_bench(settings, (0, 1, 2), 100, dataset=little).frame
+    measures = ["mean_drift", "var_drift", "train_loss", "train_accuracy"]
+    wide = frame.set_index(["setting", "seed"])[measures]
+    return {setting: wide.loc[setting] - wide.loc[NONE] for setting in settings[1:]}
+
+
+def test_means_moved_by_test_images_end_nearer_to_the_population_s(apart):
+    """The weights are the same, so it is the test images that moved them."""
+    changed = apart["moving_tests"]
+    assert (changed[["train_loss", "train_accuracy"]] == 0).all(axis=None)
+    assert (changed["mean_drift"] < -0.1).all()
+
+
+def test_of_0_9_the_means_end_nearer_and_the_variances_further(apart):
+    changed = apart["momentum_of_new"]
+    assert (changed["mean_drift"] < -0.1).all()
+    assert (changed["var_drift"] > 0.01).all()
+
+
 def test_a_pass_that_must_not_move_the_statistics_puts_them_back(little):
     quirks = Quirks(test_moves_statistics=False)
     config = config_of(setting_of(set(QUIRKS) - {"test_moves_statistics"}))

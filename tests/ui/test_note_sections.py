@@ -22,10 +22,11 @@ from bnviz.figures.note_riddles import (
 )
 from bnviz.train import riddles
 from bnviz.train.lock_step import compare_sides, largest_by_step
+from bnviz.train.momentum_map import KeptMaps
 from bnviz.train.note_recorded import recorded_bench, recorded_log
 from bnviz.train.quirk_effects import effects
 from bnviz.train.quirk_settings import LABELS, QUIRKS, on_in, setting_of
-from bnviz.train.store import RunWriter, recorded_run, runs_folder
+from bnviz.train.store import RECORDED_FOLDER, RunWriter, recorded_run, runs_folder
 from bnviz.train.trainer import Trainer
 from bnviz.ui import note_bench, note_code, note_log, note_parting, note_riddles
 from bnviz.ui.registry import jobs, measurements
@@ -103,6 +104,29 @@ def test_the_second_and_third_riddle_answer_to_their_sliders(app):
     app.selectbox(key="riddle_layer").set_value("conv1").run()  # which has no channel 100
     assert not app.exception
     assert cards(app)["riddle_channel"]["title"].endswith("conv1, channel 5")
+
+
+@pytest.mark.parametrize("shape", ["as it is", "none", "the other way round"])
+def test_of_other_batch_sizes_is_said_what_the_run_s_map_says(app, monkeypatch, shape):
+    frame, _note = KeptMaps().load("recorded", RECORDED_FOLDER, "builtin", 16_000)
+    if shape == "none":
+        frame = frame[:0]
+    if shape == "the other way round":
+        frame = frame.assign(batch_size=frame["batch_size"].map({4: 256, 16: 64, 64: 16, 256: 4}))
+    monkeypatch.setattr(KeptMaps, "load", lambda *_where: (frame, ""))
+    opened(app)
+    said = cards(app)["riddle_averages"]["sentence"]
+    assert "what forgets faster is nearer to them." in said
+    slower = "the slower the best average, by this run's map"
+    assert (slower in said) is (shape == "as it is")
+    if shape == "as it is":
+        best = {b: rows.loc[rows["accuracy"].idxmax()] for b, rows in frame.groupby("batch_size")}
+        assert sorted(row["momentum"] for row in best.values()) == [
+            best[b]["momentum"] for b in (4, 16, 64, 256)
+        ]
+        low, high = best[4]["momentum"], best[256]["momentum"]
+        assert low < high
+        assert f"{low:g} at batch 4, {high:g} at batch 256." in said
 
 
 def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeypatch):

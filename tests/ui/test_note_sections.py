@@ -138,48 +138,6 @@ def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeyp
     assert "in train mode at test batch 32" in cards(app)["riddle_modes"]["sentence"]
 
 
-def test_every_quirk_has_a_row_with_lines_from_the_files():
-    assert set(note_code.ROWS) == set(QUIRKS)
-    for quirk, row in note_code.ROWS.items():
-        for code, sign in ((row.note, "-"), (row.ours, "+")):
-            marked = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
-            assert len(marked) == len(code.marked), quirk
-            path, number = code.place().split(":")
-            line = (Path(__file__).parents[2] / path).read_text().splitlines()[int(number) - 1]
-            assert line.strip() == code.text(" ").splitlines()[0].strip()
-
-
-def differing_lines(quirk, side):
-    """The lines of one side of a quirk's row that are marked, without their sign."""
-    row, sign = note_code.ROWS[quirk], "-+"[side]
-    lines = (row.note, row.ours)[side].text(sign).splitlines()
-    return [line[2:].strip() for line in lines if line.startswith(sign)]
-
-
-@pytest.mark.parametrize("side", [0, 1])
-@pytest.mark.parametrize("quirk", QUIRKS)
-def test_all_that_differs_by_a_quirk_is_marked_in_the_whole_code(quirk, side):
-    sign = "-+"[side]
-    part = "layer" if quirk in note_code.LAYER_ROWS else "loop"
-    lines = note_code.whole(part, side, sign).splitlines()
-    marked = {line[2:].strip() for line in lines if line.startswith(sign)}
-    assert differing_lines(quirk, side)
-    assert set(differing_lines(quirk, side)) <= marked
-
-
-def test_the_whole_code_can_be_read_and_marks_only_what_differs():
-    for part in note_code.WHOLE:
-        for side, sign in enumerate("-+"):
-            lines = note_code.whole(part, side, sign).splitlines()
-            differing = {
-                line
-                for quirk in (note_code.LAYER_ROWS if part == "layer" else note_code.LOOP_ROWS)
-                for line in differing_lines(quirk, side)
-            }
-            assert len(lines) <= 110
-            assert {line[2:].strip() for line in lines if line.startswith(sign)} == differing
-
-
 def test_the_switches_can_be_set_together_and_taken_back(app):
     opened(app)
     toggles = {q: app.toggle(key=note_code.key_of(q)) for q in QUIRKS}

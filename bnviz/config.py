@@ -312,6 +312,21 @@ def allowed(name: str, model: type[BaseModel] = RunConfig) -> str:
     return text + (_(", or none") if optional else "")
 
 
+def whole(name: str, text: str) -> int:
+    """`text` as a whole number. Raises ConfigError naming the option for anything else."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            _("{name}: got {value!r}; allowed: a whole number.").format(name=name, value=text)
+        ) from None
+
+
+def whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    """Numbers separated by commas. Raises ConfigError as `whole`."""
+    return tuple(whole(name, word.strip()) for word in text.split(","))
+
+
 class Preset(BaseModel):
     """A named starting point: what it is called, what it shows, which settings it changes."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bnviz.commands import refuse
-from bnviz.commands.showing import progress_bar, whole
+from bnviz.commands.showing import progress_bar
+from bnviz.config import whole
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 

@@ -1,11 +1,9 @@
-"""What several commands share: a progress bar on stderr, whole numbers from text."""
+"""What several commands share: a progress bar on stderr."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from bnviz.errors import ConfigError
-from bnviz.i18n import _
 from bnviz.train.measurements import Progress as Tell
 
 
@@ -28,18 +26,3 @@ def progress_bar(what: str) -> Iterator[Tell]:
 
         yield tell
         bar.update(task, completed=1.0)
-
-
-def whole(name: str, text: str) -> int:
-    """`text` as a whole number. Raises ConfigError naming the option for anything else."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(
-            _("{name}: got {value!r}; allowed: a whole number.").format(name=name, value=text)
-        ) from None
-
-
-def whole_numbers(name: str, text: str) -> tuple[int, ...]:
-    """Numbers separated by commas. Raises ConfigError as `whole`."""
-    return tuple(whole(name, word.strip()) for word in text.split(","))

@@ -7,7 +7,7 @@ import typer
 
 from bnviz import data
 from bnviz.commands import refuse
-from bnviz.commands.showing import whole
+from bnviz.config import whole
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 

@@ -1,5 +1,6 @@
 """What the bug bench says: differences beside chance, and a sentence for each quirk."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
             values = differences[measure].dropna()
             rows.append((setting, measure, values.mean(), values.std(ddof=1), len(values)))
     result = pd.DataFrame(rows, columns=["setting", "measure", "difference", "spread", "seeds"])
-    t = result["seeds"].map(lambda n: T95[min(max(n - 1, 1), len(T95)) - 1])
+    t = result["seeds"].map(_t95)
     result["interval"] = t * result["spread"] / np.sqrt(result["seeds"])
     spreads = result[result["spread"] > 0].groupby("measure")["spread"].median()
     least = result["measure"].map(spreads).fillna(0.0)
@@ -59,6 +60,29 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
     exact = result["measure"].isin(EXACT) & (size > 0)
     result["clear"] = exact | (result["measure"].isin(NOISY) & counts & (result["seeds"] > 1))
     return result
+
+
+def modes_apart(frame: pd.DataFrame) -> dict[str, float]:
+    """Train mode beside eval mode in the setting ``none``, paired by seed; `frame` as in `Bench`.
+
+    eval and train (accuracy, 0 to 1), difference (train less eval, mean over the seeds), its spread
+    (standard deviation; missing for one seed) and interval (half the width of its 95 % interval).
+    """
+    bare = frame[frame["setting"] == NONE]
+    differences = bare["train_accuracy"] - bare["eval_accuracy"]
+    spread = float(differences.std(ddof=1))
+    return {
+        "eval": float(bare["eval_accuracy"].mean()),
+        "train": float(bare["train_accuracy"].mean()),
+        "difference": float(differences.mean()),
+        "spread": spread,
+        "interval": _t95(len(bare)) * spread / math.sqrt(len(bare)),
+    }
+
+
+def _t95(seeds: int) -> float:
+    """Student's t of so many seeds; of one seed, which has no spread, that of two."""
+    return T95[min(max(seeds - 1, 1), len(T95)) - 1]
 
 
 def verdict(found: pd.DataFrame, setting: str, seeds: int) -> str:

@@ -11,6 +11,7 @@ from bnviz.ui.registry import measurements
 from bnviz.ui.runs import RunView
 
 TICK_S = 1.0
+OTHERS_SHOWN = 5
 Key = tuple[str, ...]
 """Run, kind, variant and options, as `Measurements` has them."""
 
@@ -30,6 +31,11 @@ def going_on(*keys: Key) -> bool:
     """Whether any of these measurements is at work or waits for its turn."""
     known = [measurements().get(*key) for key in keys]
     return any(each is not None and each.going_on for each in known)
+
+
+def asked_for(*prefix: str) -> list[Key]:
+    """The keys that begin so of all that was asked for in this process, oldest first."""
+    return measurements().keys(*prefix)
 
 
 def fragment_while_measuring(
@@ -63,8 +69,11 @@ def newest_checkpoint(run: RunView, variant: str) -> int | None:
     return stored[-1] if stored else None
 
 
-def watch(key: Key) -> bool:
-    """Show how far a measurement is, or why it failed; True while it goes on."""
+def watch(key: Key, name: str | None = None) -> bool:
+    """Show how far a measurement is, or why it failed; True while it goes on.
+
+    `name` tells its Cancel from that of others on the page; the kind of `key` if None.
+    """
     known = measurements().get(*key)
     if known is None:
         return False
@@ -77,11 +86,30 @@ def watch(key: Key) -> bool:
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             st.progress(min(known.share, 1.0), text=progress_text(known), width=420)
             st.button(
-                _("Cancel"), key=f"cancel_{key[1]}", icon=":material/close:",
+                _("Cancel"), key=f"cancel_{name or key[1]}", icon=":material/close:",
                 on_click=measurements().cancel, args=key,
                 help=_("Stops before its next part."),
             )  # fmt: skip
     return known.going_on
+
+
+def show_others(key: Key, named: Callable[[Key], str], choose: Callable[[Key], None]) -> None:
+    """Measurements of the same kind with other controls, which the page would lose sight of.
+
+    One that goes on is watched; to the last OTHERS_SHOWN that found something a button leads, which
+    calls `choose`. `named` has the controls of a key in words.
+    """
+    others = [other for other in asked_for(*key[:2]) if other != key]
+    for other in filter(going_on, others):
+        st.caption(_("Going on with {controls}:").format(controls=named(other)))
+        watch(other, "_".join(other[1:]))
+    done = [other for other in others if not going_on(other) and found(other) is not None]
+    for other in done[-OTHERS_SHOWN:]:
+        st.button(
+            _("Show what was measured with {controls}").format(controls=named(other)),
+            key="_".join(other[1:]), icon=":material/history:", on_click=choose, args=(other,),
+            help=_("Moves the controls back to these."),
+        )  # fmt: skip
 
 
 def progress_text(known: Measurement) -> str:

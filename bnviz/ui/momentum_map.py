@@ -93,9 +93,17 @@ def _best(frame: pd.DataFrame, quantity: str = "accuracy", sign: int = 1) -> pd.
     return frame.loc[places]
 
 
+def growing_best(frame: pd.DataFrame) -> pd.DataFrame | None:
+    """The best row of each batch size of a map, ascending, if the best momentum grows with the batch."""
+    if not len(frame):
+        return None
+    best = _best(frame)
+    momenta = best["momentum"]
+    return best if momenta.is_monotonic_increasing and momenta.nunique() > 1 else None
+
+
 def _accuracy_card(run: RunView, variant: str, images: int, frame: pd.DataFrame) -> Card:
     best = _best(frame)
-    first, last = best.iloc[0], best.iloc[-1]
     parts = [
         _("{m:g} at batch {batch} ({accuracy:.1%})").format(
             m=row["momentum"], batch=int(row["batch_size"]), accuracy=row["accuracy"]
@@ -106,7 +114,7 @@ def _accuracy_card(run: RunView, variant: str, images: int, frame: pd.DataFrame)
     lost = 100 * (best["accuracy"].to_numpy() - own["accuracy"].to_numpy())
     title = (
         _("The larger the batch, the larger the best momentum: {low:g} to {high:g}")
-        if best["momentum"].is_monotonic_increasing and first["momentum"] < last["momentum"]
+        if growing_best(frame) is not None
         else _("The best momentum by batch size: {low:g} to {high:g}")
     )
     return Card(

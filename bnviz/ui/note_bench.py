@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from bnviz.errors import BnvizError, ConfigError
+from bnviz.config import whole_numbers
+from bnviz.errors import BnvizError
 from bnviz.figures.note_bench import SCALES, effect_by_quirk
 from bnviz.figures.theme import QUANTITIES
 from bnviz.i18n import N_, _
@@ -16,13 +17,13 @@ from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import (
     Key,
+    asked_for,
     found,
     fragment_while_measuring,
-    going_on,
+    show_others,
     start_button,
     watch,
 )
-from bnviz.ui.registry import measurements
 
 if TYPE_CHECKING:
     from bnviz.train.quirk_bench import Bench
@@ -43,7 +44,7 @@ MEASURES = {
 }
 COLUMNS = {
     "eval_accuracy": (N_("eval, %"), "%.2f", N_("Accuracy in eval mode on all test images; mean over the seeds.")),
-    "train_accuracy": (N_("train, %"), "%.2f", N_("Accuracy in train mode on all test images, in batches of 16.")),
+    "train_accuracy": (N_("train, %"), "%.2f", N_("Accuracy in train mode on all test images, in batches of the training's size.")),
     "reloaded_accuracy": (N_("reloaded, %"), "%.2f", N_("Eval mode after state_dict went into a new network.")),
     "printed_accuracy": (N_("printed, %"), "%.2f", N_("As test() prints it, on 500 test images.")),
     "train_loss": (N_("loss"), "%.4f", N_("Mean cross-entropy of the last 100 training steps, in nats.")),
@@ -64,21 +65,9 @@ def bench_key(seeds: str, steps: int) -> Key:
     return (*BENCH, seeds.replace(" ", ""), str(steps))
 
 
-def _keys() -> list[Key]:
-    """The bench with the settings of the controls, and others that were asked for."""
-    state = st.session_state
-    key = bench_key(state.get("bench_seeds", SEEDS), state.get("bench_steps", STEPS))
-    return [key, *_others(key)]
-
-
-def _others(key: Key) -> list[Key]:
-    """Benches with other settings that were asked for in this process."""
-    return [other for other in measurements().keys(*BENCH) if other != key]
-
-
 def bench_section() -> None:
     """Controls, what is measured or recorded, matrix, figure and sentences."""
-    fragment_while_measuring("bench_section", _keys, _section)
+    fragment_while_measuring("bench_section", lambda: asked_for(*BENCH), _section)
 
 
 def _section() -> None:
@@ -104,18 +93,6 @@ def _controls() -> tuple[str, int]:
     return seeds, int(steps)
 
 
-def parsed_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of the text field. Raises ConfigError for what is no list of whole numbers."""
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise ConfigError(
-            _("seeds: got {value!r}; allowed: whole numbers separated by commas.").format(
-                value=text
-            )
-        ) from None
-
-
 def measured(seeds: str, steps: int) -> "Bench | None":
     """What was measured here; until then a button, progress or an error.
 
@@ -123,10 +100,11 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     """
     key = bench_key(seeds, steps)
     known: Bench | None = found(key)
-    if watch(key):
+    going = watch(key)
+    show_others(key, _named, _choose)
+    if going:
         return known
-    _show_others(key)
-    numbers = parsed_seeds(seeds)
+    numbers = whole_numbers("seeds", seeds)
     from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
 
     check_bench(numbers, steps)
@@ -147,23 +125,12 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     return known
 
 
-def _show_others(key: Key) -> None:
-    """A bench with other settings that is going on, and the way to those that are done."""
-    for other in _others(key):
-        settings = {"seeds": other[2], "steps": int(other[3])}
-        if going_on(other):
-            st.caption(_("Going on with seeds {seeds} and {steps:,} steps:").format(**settings))
-            watch(other)
-        elif found(other) is not None:
-            st.button(
-                _("Show what was measured with seeds {seeds} and {steps:,} steps").format(**settings),
-                key="bench_" + "_".join(other[2:]), icon=":material/history:",
-                on_click=_choose, kwargs=settings,
-            )  # fmt: skip
+def _named(key: Key) -> str:
+    return _("seeds {seeds} and {steps:,} steps").format(seeds=key[2], steps=int(key[3]))
 
 
-def _choose(seeds: str, steps: int) -> None:
-    st.session_state["bench_seeds"], st.session_state["bench_steps"] = seeds, steps
+def _choose(key: Key) -> None:
+    st.session_state["bench_seeds"], st.session_state["bench_steps"] = key[2], int(key[3])
 
 
 def _recorded() -> "Bench":
@@ -215,11 +182,32 @@ def show(bench: "Bench") -> None:
             "95% intervals (Student's t). A difference counts when 0 lies outside of its interval, "
             "also with a spread as large as is typical of all quirks; a time must besides be a tenth of "
             "a step. Of so many comparisons some may count by chance. Bytes, factors of printed "
-            "figures and what saving loses are exact. The bench tests in batches of 16, where train "
-            "mode is nearly as good as eval mode; at the printed log's 4 it costs points (riddle 3). "
-            "The four that leak together: {four}."
-        ).format(four=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"]))
+            "figures and what saving loses are exact. {modes} The four that leak together: {four}."
+        ).format(
+            modes=modes_sentence(bench),
+            four=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"]),
+        )
     )
+
+
+def modes_sentence(bench: "Bench") -> str:
+    """Train mode beside eval mode without a quirk, at the batch that the bench tests in."""
+    from bnviz.train.quirk_effects import modes_apart
+
+    found = modes_apart(bench.frame)
+    if len(bench.seeds) < 2:
+        how = _("{difference:+.2f} points, and one seed shows no spread")
+    elif abs(found["difference"]) > found["interval"]:
+        how = _("{difference:+.2f} ± {spread:.2f} points, which counts")
+    else:
+        how = _("{difference:+.2f} ± {spread:.2f} points, which may be chance")
+    return _(
+        "Without a quirk eval mode has {eval:.2%} and train mode, in test batches of {batch}, "
+        "{train:.2%}: {how}. Riddle 3 has train mode in other test batches."
+    ).format(
+        eval=found["eval"], train=found["train"], batch=bench.batch_size,
+        how=how.format(difference=100 * found["difference"], spread=100 * found["spread"]),
+    )  # fmt: skip
 
 
 def table_of(bench: "Bench", spread_of: Collection[str] = ("eval_accuracy",)) -> pd.DataFrame:

@@ -127,10 +127,21 @@ ROWS = {**LAYER_ROWS, **LOOP_ROWS}
 Whole = tuple[tuple[str, tuple[str, ...]], ...]
 WHOLE: dict[str, tuple[Whole, Whole]] = {
     "layer": (
-        ((NOTE, ("NoteBatchNorm.forward", "NoteBatchNorm._mean", "NoteBatchNorm._average_in")),),
-        ((COMPOSITE, ("_WrittenOut.forward",)), (BASE, ("BatchNormBase._finish",))),
+        (
+            (NOTE, ("NoteBatchNorm.__init__", "NoteBatchNorm.forward")),
+            (NOTE, ("NoteBatchNorm._mean", "NoteBatchNorm._average_in")),
+        ),
+        (
+            (BASE, ("BatchNormBase.__init__", "BatchNormBase.reset_running_stats")),
+            (BASE, ("BatchNormBase.reset_parameters",)),
+            (COMPOSITE, ("_WrittenOut.forward",)),
+            (BASE, ("BatchNormBase._finish",)),
+        ),
     ),
-    "loop": (((STEPS, ("note_test",)),), ((PASSES, ("forward", "evaluate")),)),
+    "loop": (
+        ((STEPS, ("note_test",)), (TRAINER, ("Trainer._printed_loss",))),
+        ((PASSES, ("forward", "changed", "evaluate")),),
+    ),
 }
 
 
@@ -210,7 +221,11 @@ def whole(part: str, side: int, sign: str) -> str:
 
 
 def _show_whole(part: str) -> None:
-    label = _("The whole layer, both ways") if part == "layer" else _("The whole test, both ways")
+    label = (
+        _("The whole layer, both ways")
+        if part == "layer"
+        else _("The whole test and what it prints, both ways")
+    )
     with st.expander(label):
         for side, (place, sign) in enumerate(zip(st.columns(2, gap="small"), "-+", strict=True)):
             with place:

@@ -12,8 +12,10 @@ from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import (
     Key,
+    asked_for,
     found,
     fragment_while_measuring,
+    show_others,
     start_button,
     watch,
 )
@@ -22,18 +24,17 @@ if TYPE_CHECKING:
     from bnviz.train.note_log import Replay
 
 EPOCHS = (1, 2, 3, 4, 5)
+LOG = ("note", "log")
 
 
 def log_key(epochs: int) -> Key:
     """Its place among the measurements of the process; it belongs to no run."""
-    return ("note", "log", str(epochs))
+    return (*LOG, str(epochs))
 
 
 def log_section() -> None:
     """Controls, the replay, both figures and the table."""
-    fragment_while_measuring(
-        "log_section", lambda: [log_key(st.session_state.get("log_epochs", 1))], _section
-    )
+    fragment_while_measuring("log_section", lambda: asked_for(*LOG), _section)
 
 
 def _section() -> None:
@@ -48,7 +49,9 @@ def measured(epochs: int) -> "Replay | None":
     """What was replayed here; until then a button, progress or an error."""
     key = log_key(epochs)
     known: Replay | None = found(key)
-    if watch(key):
+    going = watch(key)
+    show_others(key, _named, _choose)
+    if going:
         return known
 
     def work(progress: Progress) -> "Replay":
@@ -63,6 +66,15 @@ def measured(epochs: int) -> "Replay | None":
         help=_("First both loops are timed in turns, then it trains; you may leave the page."),
     )  # fmt: skip
     return known
+
+
+def _named(key: Key) -> str:
+    epochs = int(key[2])
+    return _("one epoch") if epochs == 1 else _("{epochs} epochs").format(epochs=epochs)
+
+
+def _choose(key: Key) -> None:
+    st.session_state["log_epochs"] = int(key[2])
 
 
 def _recorded() -> "Replay":

@@ -23,8 +23,10 @@ from bnviz.ui.board import board
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import (
     Key,
+    asked_for,
     found,
     fragment_while_measuring,
+    show_others,
     start_button,
     watch,
 )
@@ -33,6 +35,7 @@ from bnviz.ui.note_code import chosen_setting
 if TYPE_CHECKING:
     from bnviz.train.lock_step import Parting
 
+PARTING = ("note", "parting")
 SWITCHES = "switches"
 SIDES = (
     *(variant for variant in VARIANTS if variant != QUIRKY),
@@ -70,7 +73,7 @@ def words_of(choice: str) -> str:
 
 def parting_key(first: str, second: str, steps: int, dtype: str) -> Key:
     """Its place among the measurements of the process; it belongs to no run."""
-    return ("note", "parting", first, second, str(steps), dtype)
+    return (*PARTING, first, second, str(steps), dtype)
 
 
 def _chosen() -> Key:
@@ -82,7 +85,7 @@ def _chosen() -> Key:
 
 def parting_section() -> None:
     """Controls, the measurement, where the sides part and how far."""
-    fragment_while_measuring("parting_section", lambda: [_chosen()], _section)
+    fragment_while_measuring("parting_section", lambda: asked_for(*PARTING), _section)
 
 
 def _section() -> None:
@@ -108,8 +111,14 @@ def _is_side(side: str) -> bool:
 
 def _keep_switches() -> None:
     side = side_of(SWITCHES)
-    st.session_state[KEPT] = st.query_params[KEPT] = [*st.session_state[KEPT], side]
+    _keep(side)
     st.session_state["side_b"] = side
+
+
+def _keep(side: str) -> None:
+    """Make it one of the sides, once, here and in the address."""
+    if side not in _sides():
+        st.session_state[KEPT] = st.query_params[KEPT] = [*st.session_state[KEPT], side]
 
 
 def _controls() -> tuple[float, bool]:
@@ -156,7 +165,9 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
     """What was measured of these sides; until then a sentence and a button, progress or an error."""
     key = parting_key(first, second, int(steps), dtype)
     known: Parting | None = found(key)
-    if watch(key):
+    going = watch(key)
+    show_others(key, _named, _choose)
+    if going:
         return known
 
     def work(progress: Progress) -> "Parting":
@@ -184,6 +195,21 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
         help=_("Takes some seconds; nothing of a run is touched."),
     )  # fmt: skip
     return known
+
+
+def _named(key: Key) -> str:
+    first, second, steps, dtype = key[2:]
+    return _("{a} and {b}, {steps} steps, {dtype}").format(
+        a=side_words(first), b=side_words(second), steps=steps, dtype=dtype
+    )
+
+
+def _choose(key: Key) -> None:
+    """Move the controls to those of a comparison; sides set by the switches are kept for it."""
+    first, second, steps, dtype = key[2:]
+    _keep(first)
+    _keep(second)
+    st.session_state.update(side_a=first, side_b=second, lock_steps=int(steps), lock_dtype=dtype)
 
 
 def show(parting: "Parting", tolerance: float, matters: bool) -> None:

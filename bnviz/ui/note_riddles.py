@@ -24,7 +24,8 @@ from bnviz.ui.board import board, plainly
 from bnviz.ui.estimates import with_statistics
 from bnviz.ui.live import Card
 from bnviz.ui.measuring import newest_checkpoint
-from bnviz.ui.registry import jobs
+from bnviz.ui.momentum_map import DEFAULT_IMAGES, growing_best
+from bnviz.ui.registry import jobs, kept_maps
 from bnviz.ui.runs import RunView, view
 from bnviz.ui.state import momentum_slider
 from bnviz.ui.words import size_words
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from bnviz.train.note_recorded import RecordedRiddles
 
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
-TEST_SIZES = (2, 4, 8, 16, 64, 256)
+PRINTED_BATCH = 4
+"""The test batch of the printed log."""
 TEST_SET = 10_000
 POINTS = 500
 HEIGHT = 330
@@ -211,7 +213,7 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
             "of all batches, {torch:.1%} at m = 0.1, {note:.1%} at the note's 0.9; {population:.1%} "
             "with the population at these weights. Bars are standard errors. {why}"
         ).format(
-            why=_why_fast_is_better() if by_name["0.9"] > by_name["0.1"] > by_name["none"] else "",
+            why=_why_fast_is_better(run, variant) if by_name["0.9"] > by_name["0.1"] > by_name["none"] else "",
             label=run.labels[variant], step=step, images=int(frame["images"].iloc[0]), mean=by_name["none"],
             torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
         ),
@@ -220,11 +222,22 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
     )  # fmt: skip
 
 
-def _why_fast_is_better() -> str:
-    return _(
-        "The weights still move here, so what forgets faster is nearer to them; the smaller the "
-        "batches, the slower the best average (the map on Running statistics)."
+def _why_fast_is_better(run: RunView, variant: str) -> str:
+    """Also what the run's own map says of other batch sizes, if there is one and it says so."""
+    said = _("The weights still move here, so what forgets faster is nearer to them.")
+    kept, _note = kept_maps().load(run.id, run.source.folder, variant, DEFAULT_IMAGES)
+    best = growing_best(kept)
+    if best is None:
+        return said
+    small, large = best.iloc[0], best.iloc[-1]
+    said += " " + _(
+        "The smaller the batches, the slower the best average, by this run's map (Running "
+        "statistics): {low:g} at batch {small}, {high:g} at batch {large}."
     )
+    return said.format(
+        low=small["momentum"], small=int(small["batch_size"]),
+        high=large["momentum"], large=int(large["batch_size"]),
+    )  # fmt: skip
 
 
 def channel_card(
@@ -274,12 +287,13 @@ def _modes(run: RunView, variant: str, step: int) -> None:
             "printed log."
         )
     )
+    frame = by_size(run.id, variant, step)
     size = st.select_slider(
-        _("Test batch"), TEST_SIZES, value=4, key="riddle_test_batch", bind="query-params", width=320,
+        _("Test batch"), list(frame["batch_size"]), value=PRINTED_BATCH, key="riddle_test_batch", bind="query-params", width=320,
         help=_("How many test images are normalized together in train mode."),
     )  # fmt: skip
     board(
-        [modes_card(run, variant, step, by_size(run.id, variant, step), size)],
+        [modes_card(run, variant, step, frame, size)],
         key="riddle_modes", revision=run.id,
     )  # fmt: skip
     _link("train_vs_eval", _("Image by image, layer by layer: Train vs eval"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -142,6 +143,29 @@ def test_test_passes_move_the_statistics_only_if_both_quirks_are_on(row):
     for quirk in TOGETHER["moving_tests"]:
         assert row[quirk]["mean_drift"] == row[NONE]["mean_drift"]
     assert row["moving_tests"]["mean_drift"] != row[NONE]["mean_drift"]
+
+
+@pytest.fixture(scope="module")
+def apart(little):
+    """By setting and seed, how much further from the population's the running statistics end."""
+    settings = [NONE, "moving_tests", "momentum_of_new"]
+    frame = run_bench(settings, (0, 1, 2), 100, dataset=little).frame
+    measures = ["mean_drift", "var_drift", "train_loss", "train_accuracy"]
+    wide = frame.set_index(["setting", "seed"])[measures]
+    return {setting: wide.loc[setting] - wide.loc[NONE] for setting in settings[1:]}
+
+
+def test_means_moved_by_test_images_end_nearer_to_the_population_s(apart):
+    """The weights are the same, so it is the test images that moved them."""
+    changed = apart["moving_tests"]
+    assert (changed[["train_loss", "train_accuracy"]] == 0).all(axis=None)
+    assert (changed["mean_drift"] < -0.1).all()
+
+
+def test_of_0_9_the_means_end_nearer_and_the_variances_further(apart):
+    changed = apart["momentum_of_new"]
+    assert (changed["mean_drift"] < -0.1).all()
+    assert (changed["var_drift"] > 0.01).all()
 
 
 def test_a_pass_that_must_not_move_the_statistics_puts_them_back(little):
@@ -343,3 +367,14 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
     assert "16 times too small" in verdict(found, "loss_divided_twice", 3)
     assert "Harmless here" in verdict(found, "biased_running_var", 3)
     assert "Not settled" in verdict(found, "chained_mean", 3)
+
+
+def test_the_table_in_the_docs_says_of_every_setting_what_the_recorded_bench_says():
+    document = (Path(__file__).parents[2] / "docs" / "riddles.md").read_text()
+    table = document.split("| quirk | what it costs here |\n| --- | --- |\n")[1].split("\n\n")[0]
+    said = dict(row.strip("| ").split(" | ") for row in table.splitlines())
+    found = effects(recorded_bench().frame)
+    settings = list(dict.fromkeys(found["setting"]))
+    assert sorted(said) == sorted(LABELS[setting] for setting in settings)
+    for setting in settings:
+        assert said[LABELS[setting]].startswith(verdict(found, setting, 3)), setting

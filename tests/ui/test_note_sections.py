@@ -22,10 +22,11 @@ from bnviz.figures.note_riddles import (
 )
 from bnviz.train import riddles
 from bnviz.train.lock_step import compare_sides, largest_by_step
+from bnviz.train.momentum_map import KeptMaps
 from bnviz.train.note_recorded import recorded_bench, recorded_log
 from bnviz.train.quirk_effects import effects
 from bnviz.train.quirk_settings import LABELS, QUIRKS, on_in, setting_of
-from bnviz.train.store import RunWriter, recorded_run, runs_folder
+from bnviz.train.store import RECORDED_FOLDER, RunWriter, recorded_run, runs_folder
 from bnviz.train.trainer import Trainer
 from bnviz.ui import note_bench, note_code, note_log, note_parting, note_riddles
 from bnviz.ui.registry import jobs, measurements
@@ -40,6 +41,11 @@ def app():
     measurements.clear()
     jobs().stop_all()
     jobs.clear()
+
+
+@pytest.fixture(scope="module")
+def parting(sample):
+    return compare_sides("composite", "builtin", 20, dataset=sample)
 
 
 def opened(app, **query):
@@ -100,31 +106,36 @@ def test_the_second_and_third_riddle_answer_to_their_sliders(app):
     assert cards(app)["riddle_channel"]["title"].endswith("conv1, channel 5")
 
 
-def test_every_quirk_has_a_row_with_lines_from_the_files():
-    assert set(note_code.ROWS) == set(QUIRKS)
-    for quirk, row in note_code.ROWS.items():
-        for code, sign in ((row.note, "-"), (row.ours, "+")):
-            marked = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
-            assert len(marked) == len(code.marked), quirk
-            path, number = code.place().split(":")
-            line = (Path(__file__).parents[2] / path).read_text().splitlines()[int(number) - 1]
-            assert line.strip() == code.text(" ").splitlines()[0].strip()
+@pytest.mark.parametrize("shape", ["as it is", "none", "the other way round"])
+def test_of_other_batch_sizes_is_said_what_the_run_s_map_says(app, monkeypatch, shape):
+    frame, _note = KeptMaps().load("recorded", RECORDED_FOLDER, "builtin", 16_000)
+    if shape == "none":
+        frame = frame[:0]
+    if shape == "the other way round":
+        frame = frame.assign(batch_size=frame["batch_size"].map({4: 256, 16: 64, 64: 16, 256: 4}))
+    monkeypatch.setattr(KeptMaps, "load", lambda *_where: (frame, ""))
+    opened(app)
+    said = cards(app)["riddle_averages"]["sentence"]
+    assert "what forgets faster is nearer to them." in said
+    slower = "the slower the best average, by this run's map"
+    assert (slower in said) is (shape == "as it is")
+    if shape == "as it is":
+        best = {b: rows.loc[rows["accuracy"].idxmax()] for b, rows in frame.groupby("batch_size")}
+        assert sorted(row["momentum"] for row in best.values()) == [
+            best[b]["momentum"] for b in (4, 16, 64, 256)
+        ]
+        low, high = best[4]["momentum"], best[256]["momentum"]
+        assert low < high
+        assert f"{low:g} at batch 4, {high:g} at batch 256." in said
 
 
-def test_layer_and_loop_stand_whole_with_the_differing_lines_marked():
-    """Every marked line of a quirk that lies in these functions is marked there too."""
-    for part, rows in (("layer", note_code.LAYER_ROWS), ("loop", note_code.LOOP_ROWS)):
-        for side, sign in ((0, "-"), (1, "+")):
-            text = note_code.whole(part, side, sign)
-            marked = {line[2:].strip() for line in text.splitlines() if line.startswith(sign)}
-            inside = {line[2:].strip() for line in text.splitlines()}
-            for row in rows.values():
-                code = (row.note, row.ours)[side]
-                lines = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
-                assert {line[2:].strip() for line in lines} & inside <= marked
-            assert len(marked) >= 2
-    assert "def _average_in(self" in note_code.whole("layer", 0, "-")
-    assert "def evaluate(" in note_code.whole("loop", 1, "+")
+def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeypatch):
+    frame = riddles.accuracy_by_batch_size(recorded_run(), "builtin", 400, (4, 32))
+    monkeypatch.setattr("bnviz.ui.note_riddles.by_size", lambda *_run: frame)
+    opened(app)
+    assert app.select_slider(key="riddle_test_batch").options == ["4", "32"]
+    app.select_slider(key="riddle_test_batch").set_value(32).run()
+    assert "in train mode at test batch 32" in cards(app)["riddle_modes"]["sentence"]
 
 
 def test_the_switches_can_be_set_together_and_taken_back(app):
@@ -175,7 +186,7 @@ def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(a
     app.text_input(key="bench_seeds").set_value("0,1,2").run()
     app.run()
     assert any(c.value == "Going on with seeds 5,6 and 100 steps:" for c in app.caption)
-    assert app.button(key="cancel_bench")
+    assert app.button(key="cancel_bench_5,6_100")
     go_on.set()
     wait_for(app, note_bench.bench_key("5,6", 100))
     assert any(c.value.startswith("Recorded: 600 steps") for c in app.caption)
@@ -184,13 +195,23 @@ def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(a
     assert any(c.value.startswith("Measured here: 100 steps") for c in app.caption)
 
 
-@pytest.mark.parametrize("seeds", ["a,b", "1,1", "", "-1"])
-def test_seeds_that_are_none_are_refused_and_the_recorded_stays(app, seeds):
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ("a,b", "seeds: got 'a'; allowed: a whole number."),
+        ("0, ,2", "seeds: got ''; allowed: a whole number."),
+        ("1,1", "seeds: got '1,1'"),
+        ("", "seeds: got ''; allowed: a whole number."),
+        ("-1", "seed: got -1"),
+    ],
+)
+def test_seeds_that_are_none_are_refused_and_the_recorded_stays(app, seeds, said):
+    """In the words of the command line."""
     opened(app)
     app.text_input(key="bench_seeds").set_value(seeds).run()
     assert not app.exception
     [error] = app.error
-    assert error.value.startswith("seed")
+    assert error.value.startswith(said)
     assert "bench_effect" in cards(app)
     assert not [b for b in app.button if b.key == "measure_bench"]
 
@@ -230,9 +251,31 @@ def test_the_sentence_under_the_bench_has_each_number_with_its_unit(app):
     )
 
 
-@pytest.fixture(scope="module")
-def parting(sample):
-    return compare_sides("composite", "builtin", 20, dataset=sample)
+def test_what_is_said_of_the_two_modes_is_worked_out_from_the_bench_on_show(app):
+    opened(app)
+    bare = recorded_bench().frame.query("setting == 'none'")
+    apart = 100 * (bare["train_accuracy"] - bare["eval_accuracy"])
+    said = (
+        f"Without a quirk eval mode has {bare['eval_accuracy'].mean():.2%} and train mode, in test "
+        f"batches of 16, {bare['train_accuracy'].mean():.2%}: {apart.mean():+.2f} ± "
+        f"{apart.std():.2f} points, which may be chance."
+    )
+    assert apart.mean() > 0
+    assert any(said in c.value for c in app.caption)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (3, "in test batches of 4, 70.00%: -6.45 ± 0.69 points, which counts."),
+        (1, "in test batches of 4, 70.00%: -6.52 points, and one seed shows no spread."),
+    ],
+)
+def test_a_bench_in_which_train_mode_is_worse_is_said_to_be_so(seeds, said):
+    whole = recorded_bench()
+    frame = whole.frame[whole.frame["seed"] < seeds].assign(train_accuracy=0.7)
+    worse = replace(whole, frame=frame, seeds=whole.seeds[:seeds], batch_size=4)
+    assert said in note_bench.modes_sentence(worse)
 
 
 def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, parting, monkeypatch):
@@ -279,6 +322,94 @@ def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
     now = f"note:{setting_of(on_in('all') - {'keep_graph', 'chained_mean'})}"
     wait_for(app, note_parting.parting_key(now, kept, 100, "float32"))
     assert asked == [(now, kept)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "slider", "first", "then", "said"),
+    [
+        (note_log.LOG, "note_log.replay_log", "log_epochs", 2, 1, "2 epochs"),
+        (
+            note_parting.PARTING, "lock_step.compare_sides", "lock_steps", 20, 50,
+            "Hand-written BN and nn.BatchNorm, 20 steps, float32",
+        ),
+    ],
+)  # fmt: skip
+def test_a_measurement_with_other_controls_stays_on_the_page(
+    app, monkeypatch, parting, kind, function, slider, first, then, said
+):
+    """While it goes on with its progress and Cancel, then with a way back to what it found."""
+    go_on = threading.Event()
+    found = recorded_log() if kind == note_log.LOG else parting
+    monkeypatch.setattr(f"bnviz.train.{function}", lambda *_a, **_o: go_on.wait(60) and found)
+    opened(app, **{slider: str(first)})
+    app.button(key=f"measure_{kind[1]}").click().run()
+    [key] = measurements().keys(*kind)
+    app.select_slider(key=slider).set_value(then).run()
+    app.run()
+    assert any(c.value == f"Going on with {said}:" for c in app.caption)
+    other = "_".join(key[1:])
+    app.button(key=f"measure_{kind[1]}").click().run()  # which waits for its turn
+    assert app.button(key=f"cancel_{other}") and app.button(key=f"cancel_{kind[1]}")
+    go_on.set()
+    for asked in measurements().keys(*kind):
+        wait_for(app, asked)
+    app.button(key=other).click().run()
+    app.run()
+    assert app.select_slider(key=slider).value == first
+    assert not app.exception
+    assert not [b for b in app.button if b.key in (other, f"cancel_{kind[1]}", f"cancel_{other}")]
+
+
+def test_what_goes_on_with_other_controls_can_be_cancelled(app, monkeypatch):
+    heard = []
+
+    def replay(_epochs, progress):
+        try:
+            until(lambda: progress(0, 1))
+        finally:
+            heard.append(True)
+
+    monkeypatch.setattr("bnviz.train.note_log.replay_log", replay)
+    opened(app)
+    app.button(key="measure_log").click().run()
+    app.select_slider(key="log_epochs").set_value(3).run()
+    app.run()
+    app.button(key="cancel_log_1").click().run()
+    until(lambda: heard)
+    app.run()
+    assert not [b for b in app.button if "log_1" in b.key]
+    assert app.button(key="measure_log")
+
+
+def test_sides_of_the_switches_come_back_with_their_comparison(app, monkeypatch, parting):
+    """Also when the switches are others by then, and in the address."""
+    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *_a, **_o: parting)
+    opened(app, quirk_keep_graph="false")
+    app.selectbox(key="side_a").set_value("switches").run()
+    app.run()
+    app.button(key="measure_parting").click().run()
+    [key] = measurements().keys(*note_parting.PARTING)
+    wait_for(app, key)
+    app.button(key="quirks_none").click().run()
+    app.run()
+    app.button(key="_".join(key[1:])).click().run()
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="side_a").value == key[2] == app.query_params["kept_sides"]
+
+
+def test_what_is_kept_already_is_not_kept_again(app):
+    opened(app, quirk_keep_graph="false")
+    kept = f"note:{setting_of(on_in('all') - {'keep_graph'})}"
+    for _press in range(2):
+        app.button(key="keep_switches").click().run()
+        app.run()
+    assert app.query_params["kept_sides"] == kept
+    app.button(key="quirks_all").click().run()
+    app.button(key="keep_switches").click().run()  # the note's layer as it is is a side anyway
+    app.run()
+    assert app.query_params["kept_sides"] == kept
+    assert app.selectbox(key="side_b").value == "note:all"
 
 
 @pytest.mark.parametrize(

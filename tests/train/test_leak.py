@@ -8,6 +8,7 @@ import psutil
 import pytest
 import torch
 
+from bnviz.analysis.allocator import trim
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn.state import STATISTICS
 from bnviz.train import leak
@@ -257,6 +258,7 @@ def test_the_table_of_a_batch_is_of_that_batch(lab):
 def test_what_the_process_gives_back_at_a_cut_is_measured(lab):
     """Large blocks: what is freed goes back, by itself or when the allocator is asked."""
     experiment = holding(lab, steps=6, test_share=1.0, batch_size=256)
+    experiment.ask(trim)  # what others in this process have freed
     event = experiment.cut("detach")
     given = event["rss_freed"] + event["rss_trimmed"]
     assert given == pytest.approx(event["freed"], rel=0.5)
@@ -285,6 +287,18 @@ def test_the_chain_of_a_past_batch_can_be_opened(lab):
     table = experiment.kept_table()
     assert set(table["layer"]) <= layer_names().keys()
     assert table["bytes"].sum() == batches["bytes"].sum()
+
+
+def test_the_way_to_an_old_batch_is_walked_once_until_a_cut(lab, monkeypatch):
+    walked, whole = [], leak.chain
+    monkeypatch.setattr(leak, "chain", lambda *asked: walked.append(asked[-1]) or whole(*asked))
+    experiment = holding(lab, steps=8, test_share=0.5)
+    first = experiment.chain("conv2", "running_mean", 1)
+    assert experiment.chain("conv2", "running_mean", 1) is first
+    experiment.chain("conv2", "running_mean", 3)
+    experiment.cut("eval")
+    experiment.chain("conv2", "running_mean", 3)
+    assert walked == [1, 3, 3]
 
 
 @pytest.mark.parametrize(

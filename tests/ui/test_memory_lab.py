@@ -171,6 +171,18 @@ def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
     assert any("what leaked leaks again; nothing was freed" in m.value for m in app.markdown)
 
 
+def test_a_chosen_batch_stays_open_until_its_chain_is_cut(app):
+    experiment = held(app)
+    starts = experiment.chain_batches()["start"].tolist()
+    app.session_state["mem_chain_batch"] = starts[3]
+    app.run()
+    assert "nodes of batch 3 of the chain" in card(app, "chain")["sentence"]
+    app.session_state["mem_chain_batch"] = starts[0] - 1  # of a chain that is no more
+    app.run()
+    assert "nodes of batch 11 of the chain" in card(app, "chain")["sentence"]
+    assert app.session_state["mem_chain_batch"] is None
+
+
 def test_a_second_visitor_finds_the_experiment_and_cannot_start_another(app):
     experiment = held(app)
     other = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)

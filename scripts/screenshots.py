@@ -74,6 +74,21 @@ def press(page: Page, key: str) -> None:
     page.locator(f".st-key-{key}").get_by_role("button").click()
 
 
+def cut_a_chain(page: Page) -> None:
+    """The memory experiment with its chain alive, and after two cuts."""
+    page.goto("/memory?mem_steps=200&mem_share=50")
+    settle(page)
+    press(page, "mem_run")
+    page.get_by_text("All 200 steps are done").wait_for()
+    photograph(page, "memory", "alive")
+    for cut in ("del", "detach"):
+        press(page, f"mem_cut_{cut}")
+        page.locator("p", has_text=cut).filter(has_text="at step 200 freed").wait_for()
+    photograph(page, "memory", "cut")
+    press(page, "mem_end")
+    page.get_by_text("It was ended by hand").wait_for()
+
+
 def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
@@ -99,6 +114,7 @@ def main() -> None:
         for name in ("home", "activations", "running-stats", "train-vs-eval", "anatomy", "note"):
             page.goto(PAGES[name] + query)
             photograph(page, name, "during")
+        cut_a_chain(page)
         page.goto(PAGES["train"] + query)
         settle(page)
         press(page, "pause")

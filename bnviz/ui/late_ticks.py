@@ -33,18 +33,21 @@ class DropLateTicks:
 
 
 class Pages:
-    """The page that a browser is on, and the one that it has just left, as its messages say."""
+    """The page that a browser has asked for, and those that it has just left, as its messages say."""
 
     def __init__(self) -> None:
-        self._page = self._left = ""
+        self._page, self._left = "", set[str]()
 
     def late(self, message: bytes) -> bool:
-        """Whether `message`, a serialized BackMsg, is a tick of the page that was left."""
+        """Whether `message`, a serialized BackMsg, is a tick of a page that was left."""
         said = BackMsg.FromString(message).rerun_script
         page, of_fragment = said.page_script_hash, bool(said.fragment_id)
-        if of_fragment and page and page == self._left:
+        if of_fragment and page in self._left:
             return said.is_auto_rerun
         if page:
-            self._left = "" if of_fragment or page == self._page else self._page
+            if of_fragment or page == self._page:
+                self._left.clear()  # the browser shows it by now
+            else:
+                self._left = (self._left | {self._page}) - {page}
             self._page = page
         return False

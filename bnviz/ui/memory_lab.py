@@ -192,9 +192,9 @@ def _how_far(experiment: "Experiment") -> None:
         left = None if left is None else left * (ends - done) / (steps - done)
         steps = ends
     if done == experiment.config.steps:
-        words = _(
-            "All {steps:,} steps are done; {alive} until you end it or leave the page"
-        ).format(steps=steps, alive=_alive(experiment))
+        words = _("All {steps:,} steps are done; {alive}").format(
+            steps=steps, alive=_alive(experiment)
+        )
     elif experiment.state == "paused":
         words = _("{words}, paused; {alive}").format(words=words, alive=_alive(experiment))
     elif left is not None:
@@ -204,7 +204,9 @@ def _how_far(experiment: "Experiment") -> None:
 
 def _alive(experiment: "Experiment") -> str:
     """Whether the note's layer keeps a chain now."""
-    return _("the chain is alive") if experiment.note_keeps else _("no chain is kept")
+    if experiment.note_keeps:
+        return _("the chain is alive until you end it or leave the page")
+    return _("no chain is kept")
 
 
 def measured_frame(experiment: "Experiment") -> pd.DataFrame:
@@ -218,7 +220,11 @@ def measured_frame(experiment: "Experiment") -> pd.DataFrame:
         for quantity in ("kept_bytes", "graph_nodes"):
             frame[f"{quantity} {variant}"] = rows[quantity][:, number]
     if (cut := _newest_cut(experiment)) is not None:  # which no step has shown yet
-        left = {"kept_bytes note": cut["kept"], "graph_nodes note": cut["nodes"]}
+        left = {
+            "kept_bytes note": cut["kept"],
+            "graph_nodes note": cut["nodes"],
+            "rss_gained": cut["rss"] - table.column("rss")[0],
+        }
         frame = pd.concat([frame, frame.iloc[-1:].assign(**left)], ignore_index=True)
     return frame
 

@@ -27,8 +27,9 @@ def click(page):
         ([tick("a"), click("b"), change("a"), tick("a"), tick("b")], [3]),
         ([tick("a"), click("b"), click("b"), tick("a")], []),  # by a button of b: the server sent on
         ([tick("a"), tick("b"), tick("a")], []),
+        ([tick("a"), click("b"), click("c"), tick("a"), tick("b"), tick("c"), click("a"), tick("a")], [3, 4]),
     ],
-    ids=["once", "twice", "there and back", "a change is kept", "sent on by the server", "no click"],
+    ids=["once", "twice", "there and back", "a change is kept", "sent on by the server", "no click", "two clicks"],
 )  # fmt: skip
 def test_ticks_of_the_page_that_was_left_are_late_until_the_other_speaks(said, late):
     pages = Pages()

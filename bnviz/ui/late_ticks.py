@@ -6,6 +6,7 @@ reader stays where he was. Such ticks are dropped here, before Streamlit hears o
 page was left.
 """
 
+from google.protobuf.message import DecodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
@@ -40,7 +41,10 @@ class Pages:
 
     def late(self, message: bytes) -> bool:
         """Whether `message`, a serialized BackMsg, is a tick of a page that was left."""
-        said = BackMsg.FromString(message).rerun_script
+        try:
+            said = BackMsg.FromString(message).rerun_script
+        except DecodeError:  # Streamlit says so itself, and goes on
+            return False
         page, of_fragment = said.page_script_hash, bool(said.fragment_id)
         if of_fragment and page in self._left:
             return said.is_auto_rerun

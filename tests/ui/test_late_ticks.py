@@ -39,5 +39,5 @@ def test_ticks_of_the_page_that_was_left_are_late_until_the_other_speaks(said, l
 
 def test_other_messages_are_never_late():
     pages = Pages()
-    for message in (b"", BackMsg(stop_script=True).SerializeToString()):
+    for message in (b"", b"no message", BackMsg(stop_script=True).SerializeToString()):
         assert not pages.late(message)

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from starlette.middleware import Middleware
 
-from bnviz.ui import router
-from bnviz.ui.late_ticks import DropLateTicks
-from bnviz.ui.live.assets import middleware, routes
-from bnviz.ui.measuring import end_measurements
-from bnviz.ui.registry import jobs, lab
+from bnviz.app import router
+from bnviz.app.late_ticks import DropLateTicks
+from bnviz.app.live.assets import middleware, routes
+from bnviz.app.registry import jobs
+from bnviz.app.task_panel import end_measurements
+from bnviz.subjects.memory.sections import lab
 
 
 @asynccontextmanager

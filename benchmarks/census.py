@@ -4,7 +4,7 @@
 
 The first row is a step of the Memory page's experiment: three networks, a quarter of the steps test
 batches. Then one network alone: with `nn.BatchNorm`, which keeps no graph, and the note's. Two of
-each take turns, one of them watched (`bnviz.analysis.memory.watch`; a look after each step, at all
+each take turns, one of them watched (`bnviz.census.graph_census.watch`; a look after each step, at all
 attributes of the healthy one and at the running statistics of the others). The added share is the
 median over the rounds of (watched / bare - 1). Last a long chain, where the time of a look is taken
 apart: the 101st to 200th batch, and the last hundred.
@@ -18,11 +18,11 @@ from common import median_ratio, parser, show, use_threads
 from torch import nn
 from torch.nn import functional as F
 
-from bnviz.analysis.memory import GraphCensus, release, watch
+from bnviz.census.graph_census import GraphCensus, release, watch
 from bnviz.nn import LeNet
 from bnviz.nn.state import STATISTICS
-from bnviz.train.leak import Experiment
-from bnviz.train.leak_config import LeakConfig
+from bnviz.subjects.memory.experiment_config import LeakConfig
+from bnviz.subjects.memory.memory_experiment import Experiment
 
 STEPS = 20
 TRAINING, TEST, HEALTHY = "training step", "test batch", "training step, nn.BatchNorm"

@@ -14,8 +14,8 @@ from common import parser, show, use_threads
 
 from bnviz import data
 from bnviz.config import RunConfig
-from bnviz.train.schema import MODES, steps_table
-from bnviz.train.trainer import Trainer
+from bnviz.records.schema import MODES, steps_table
+from bnviz.training.trainer import Trainer
 
 VARIANTS = ("composite", "fused", "builtin")
 NEVER = 10_000_000  # the loss of each step is all that is wanted until the end

@@ -59,7 +59,7 @@ def serve(log: str, *arguments: str) -> None:
     from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
     from streamlit.web.cli import main as streamlit
 
-    from bnviz.train.jobs import Jobs
+    from bnviz.training.jobs import Jobs
 
     write = Path(log).open("a", buffering=1).write  # noqa: SIM115
     run_script, start = ScriptRunner._run_script, Jobs.start

@@ -23,14 +23,19 @@ from pathlib import Path
 import numpy as np
 from common import parser, percentile, show
 
+from bnviz.app.runs import RunView
+from bnviz.charts.card import Card, encode_card
 from bnviz.config import RunConfig
-from bnviz.train.history import History
-from bnviz.train.schema import CHANNELS, LAYERS, QUANTILES, RECORDED_STAGES
-from bnviz.train.store import RunWriter, StoredRun
-from bnviz.ui import activations, estimates, views
-from bnviz.ui.live import Card, encode_card
-from bnviz.ui.runs import RunView
-from bnviz.ui.start_and_eps import start_and_eps_cards
+from bnviz.records.history import History
+from bnviz.records.schema import CHANNELS, LAYERS, QUANTILES, RECORDED_STAGES
+from bnviz.records.store import RunWriter, StoredRun
+from bnviz.subjects.activations import over_time_section
+from bnviz.subjects.activations.stages_section import stages_card
+from bnviz.subjects.memory.kept_section import memory_card
+from bnviz.subjects.running_stats import estimates_section
+from bnviz.subjects.running_stats.running_section import running_card
+from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
+from bnviz.subjects.training import views_section
 
 MIB = 2**20
 STEPS_A_TICK = 10
@@ -79,20 +84,20 @@ def pages(run: RunView) -> dict[str, Callable[[float], list[Card]]]:
 
     def train(momentum: float) -> list[Card]:
         return [
-            views.curves_card(run),
-            views.stages_card(run, "conv2", None),
-            views.running_card(run, "conv2", [0, 1], momentum),
-            views.memory_card(run),
+            views_section.curves_card(run),
+            stages_card(run, "conv2", None),
+            running_card(run, "conv2", [0, 1], momentum),
+            memory_card(run),
         ]
 
     def over_time(_momentum: float) -> list[Card]:
-        chosen = activations.Choice("conv2", ("input", "scaled"), None, variant="builtin")
-        return activations.cards(run, chosen, None)
+        chosen = over_time_section.Choice("conv2", ("input", "scaled"), None, variant="builtin")
+        return over_time_section.cards(run, chosen, None)
 
     def statistics_page(momentum: float) -> list[Card]:
-        chosen = estimates.Choice("builtin", "conv2", (0,), momentum, 1e-5)
+        chosen = estimates_section.Choice("builtin", "conv2", (0,), momentum, 1e-5)
         return [
-            estimates.estimates_card(run, chosen, None),
+            estimates_section.estimates_card(run, chosen, None),
             *start_and_eps_cards(run, chosen),
         ]
 

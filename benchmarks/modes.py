@@ -23,13 +23,13 @@ from browser import LISTEN, chromium, new_page
 from common import parser, percentile, show
 
 from bnviz import data
-from bnviz.analysis.company import companies, company, neighbours_of
-from bnviz.analysis.modes import eval_side, layer_drift, train_side
-from bnviz.analysis.passes import forward
+from bnviz.app.state import EPSILONS, SLIDER_MOMENTA
+from bnviz.evaluation.batch_context import companies, company, neighbours_of
+from bnviz.evaluation.inference import forward
+from bnviz.evaluation.modes import eval_side, layer_drift, train_side
 from bnviz.nn.state import put_back
-from bnviz.train.replays import model_at
-from bnviz.train.store import recorded_run
-from bnviz.ui.state import EPSILONS, MOMENTA
+from bnviz.records.store import recorded_run
+from bnviz.training.checkpoints import model_at
 from scripts.serving import serving
 
 
@@ -104,7 +104,7 @@ def eps_slider(rounds: int) -> dict[str, list[float]]:
         page = new_page(browser)
         metrics: list[float] = []
         figure: list[float] = []
-        for momentum in MOMENTA[:rounds]:
+        for momentum in SLIDER_MOMENTA[:rounds]:
             page.goto(f"{server.url}/train-vs-eval?momentum={momentum:g}&eps=1e-08")
             page.wait_for_function("() => bench.drawn('truth')", polling="raf")
             page.wait_for_timeout(2000)

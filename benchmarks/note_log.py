@@ -4,13 +4,13 @@
 
 The note prints ``epoch 1, train_loss 0.194394`` and ``acc: 0.789400``. Its loss is a mean divided
 by the batch size once more, and its accuracy is measured in train mode, each image in the company
-of three others. The same weights are then measured as they should be (`bnviz.train.note_log`, which
+of three others. The same weights are then measured as they should be (`bnviz.subjects.note.printed_log`, which
 ``python -m bnviz log`` and the page The note show too).
 """
 
 from common import parser, show, use_threads
 
-from bnviz.train.note_log import COMPANY, PRINTED, replay_log
+from bnviz.subjects.note.printed_log import COMPANY, PRINTED, replay_log
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -19,8 +19,8 @@ from common import median_ratio, parser, show, use_threads
 
 from bnviz import data
 from bnviz.config import RunConfig
-from bnviz.train.store import RunWriter
-from bnviz.train.trainer import Trainer
+from bnviz.records.store import RunWriter
+from bnviz.training.trainer import Trainer
 
 NEVER = 10_000_000
 WARM_UP = 300  # past the early evaluations

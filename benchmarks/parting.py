@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from bnviz import data
 from bnviz.config import RunConfig
-from bnviz.train.steps import Images, batches, build_model, build_optimizer, train_step
+from bnviz.training.steps import Images, batches, build_model, build_optimizer, train_step
 
 REFERENCE = "builtin"
 VARIANTS = ("composite", "fused", REFERENCE)

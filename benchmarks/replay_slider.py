@@ -24,8 +24,8 @@ from playwright.sync_api import Page
 
 from bnviz import data
 from bnviz.config import RunConfig
-from bnviz.train.store import RunWriter
-from bnviz.train.trainer import Trainer
+from bnviz.records.store import RunWriter
+from bnviz.training.trainer import Trainer
 from scripts.serving import serving
 
 

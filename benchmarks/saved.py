@@ -2,7 +2,7 @@
 
     python benchmarks/saved.py [--json]
 
-From the hooks for saved tensors and from the allocator's events (`bnviz.analysis.saved`), on real
+From the hooks for saved tensors and from the allocator's events (`bnviz.census.saved_tensors`), on real
 images: the same in each run of one torch version; the peak moves a little with torch's threads.
 """
 
@@ -10,11 +10,11 @@ import torch
 from common import parser, show
 
 from bnviz import data
-from bnviz.analysis.passes import to_input
-from bnviz.analysis.saved import peak_of_a_step, saved_for_backward
+from bnviz.census.saved_tensors import peak_of_a_step, saved_for_backward
 from bnviz.config import RunConfig
+from bnviz.evaluation.inference import to_input
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.steps import build_model, build_optimizer
+from bnviz.training.steps import build_model, build_optimizer
 
 BATCH_SIZES = (16, 256)
 

@@ -22,8 +22,8 @@ from torch import nn
 from bnviz import data
 from bnviz.config import RunConfig
 from bnviz.nn import LeNet
-from bnviz.train.note_loop import note_loop, seconds, torchvision_folder
-from bnviz.train.trainer import Trainer
+from bnviz.subjects.note.original_loop import note_loop, seconds, torchvision_folder
+from bnviz.training.trainer import Trainer
 
 BATCH = 16
 

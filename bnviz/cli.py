@@ -1,4 +1,4 @@
-"""The command line, ``python -m bnviz``: the commands of `bnviz.commands` put together.
+"""The command line, ``python -m bnviz``: the commands of the subjects put together.
 
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 2 bad input, 1 anything
 else that went wrong, or a layer that differs.
@@ -11,14 +11,15 @@ from typing import Annotated
 import typer
 
 from bnviz import __version__
-from bnviz.commands.data import show_data
-from bnviz.commands.log import log
-from bnviz.commands.memory import memory
-from bnviz.commands.parity import check, parity
-from bnviz.commands.quirks import quirks
-from bnviz.commands.run import run
-from bnviz.commands.stored import modes, recalibrate, replay
+from bnviz.data_cli import show_data
 from bnviz.i18n import _
+from bnviz.subjects.memory.cli import memory
+from bnviz.subjects.modes.cli import modes, recalibrate
+from bnviz.subjects.note.cli import quirks
+from bnviz.subjects.note.log_cli import log
+from bnviz.subjects.parity.cli import check, parity
+from bnviz.subjects.running_stats.cli import replay
+from bnviz.subjects.training.cli import run
 
 app = typer.Typer(
     add_completion=False,

@@ -1,10 +1,15 @@
-"""What several commands share: a progress bar on stderr."""
+"""What the commands share: a progress bar on stderr, and one way to refuse bad input."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import NoReturn
 
-from bnviz.train.measurements import Progress as Tell
+import typer
+
+from bnviz.errors import BnvizError
+from bnviz.i18n import _
+from bnviz.training.tasks import Progress as Tell
 
 
 @contextmanager
@@ -26,3 +31,9 @@ def progress_bar(what: str) -> Iterator[Tell]:
 
         yield tell
         bar.update(task, completed=1.0)
+
+
+def refuse(error: BnvizError) -> NoReturn:
+    """Say what is wrong in one line on stderr, and end with status 2."""
+    typer.echo(_("Error: {error}").format(error=error), err=True)
+    raise typer.Exit(2)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bnviz import data
-from bnviz.commands import refuse
+from bnviz.command_line import refuse
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 

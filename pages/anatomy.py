@@ -2,13 +2,19 @@
 
 import streamlit as st
 
+from bnviz.app import runs
+from bnviz.app.card_grid import board, plainly
+from bnviz.app.preload import warm_up
+from bnviz.app.rerun_button import train_again_with_bn
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.ui import anatomy, chain_rule, estimates, invariance, runs, schemes
-from bnviz.ui.again import train_again, with_changes
-from bnviz.ui.board import board, plainly
-from bnviz.ui.prove_it import prove_it
-from bnviz.ui.warm import warm_up
+from bnviz.subjects.anatomy import (
+    backward_section,
+    forward_section,
+    invariance_section,
+    norm_axes_section,
+)
+from bnviz.subjects.parity.parity_section import prove_it
 
 warm_up()
 run = runs.choose_run()
@@ -25,7 +31,7 @@ st.caption(
 def the_cells() -> None:
     """Everything that answers to the table: forward, backward, and other ways to normalize."""
     try:
-        x, done = anatomy.cells_section()
+        x, done = forward_section.cells_section()
     except BnvizError as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -34,7 +40,7 @@ def the_cells() -> None:
         st.caption(
             _("Each cell of y brings word of how the loss changes with it. Type other numbers.")
         )
-        chain_rule.backward_section(done)
+        backward_section.backward_section(done)
     st.subheader(_("The same cells over other axes"))
     st.caption(
         _(
@@ -42,7 +48,7 @@ def the_cells() -> None:
             "their different units; layer, instance and group norm do without the other samples."
         )
     )
-    schemes.schemes_section(x, st.session_state["eps"])
+    norm_axes_section.schemes_section(x, st.session_state["eps"])
 
 
 the_cells()
@@ -51,7 +57,7 @@ st.caption(
     _(
         "BN takes off the mean and divides by the spread, so what scales or shifts its whole input "
         "is gone behind it: here in the trained weights of the run on show, on {n} test images."
-    ).format(n=invariance.IMAGES)
+    ).format(n=invariance_section.IMAGES)
 )
 st.caption(run.origin())
 
@@ -62,20 +68,18 @@ def what_stays() -> None:
     if run.job is not None:
         run.job.watch()
     with plainly():
-        choice = invariance.controls(run)
-        found = invariance.measured(run, choice)
-        invariance.metrics(found[0], choice)
-        board(invariance.cards(choice, *found), key="invariance", revision=run.id)
+        choice = invariance_section.controls(run)
+        found = invariance_section.measured(run, choice)
+        invariance_section.metrics(found[0], choice)
+        board(invariance_section.cards(choice, *found), key="invariance", revision=run.id)
 
 
-if estimates.with_statistics(run):
+if runs.with_statistics(run):
     what_stays()
 else:
-    st.info(_("This run has no BN, so nothing stands behind its layers. Choose another run, or:"))
-    train_again(
-        with_changes(run.config, variants=(*run.config.variants, "builtin")),
-        key="again_builtin", label=_("Train again with nn.BatchNorm beside it"),
-    )  # fmt: skip
+    train_again_with_bn(
+        run, _("This run has no BN, so nothing stands behind its layers. Choose another run, or:")
+    )
 
 st.subheader(_("Prove it"))
 prove_it()

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
+from bnviz.app import router, runs
+from bnviz.app.card_grid import board
+from bnviz.app.preload import warm_up
 from bnviz.i18n import _
-from bnviz.ui import cockpit, intro, router, runs
-from bnviz.ui.board import board
-from bnviz.ui.warm import warm_up
+from bnviz.subjects.home import sections
+from bnviz.subjects.training import controls_section
 
 st.title(_("See what Batch Normalization does"))
 st.markdown(
@@ -19,9 +21,9 @@ st.markdown(
 )
 run = runs.view(runs.RECORDED_ID)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-    layer = intro.layer_control()
-    step = intro.step_slider(run)
-board([intro.card(run, layer, step)], key="home", revision="home")
+    layer = sections.layer_control()
+    step = sections.step_slider(run)
+board([sections.card(run, layer, step)], key="home", revision="home")
 st.caption(run.origin())
 
 st.subheader(_("Now with your own eyes"))
@@ -32,7 +34,7 @@ st.markdown(
     )
 )
 if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"):
-    cockpit.start()
+    controls_section.start()
     shown = st.session_state.get(runs.RUN_KEY, runs.RECORDED_ID)
     st.switch_page(router.page("train"), query_params={runs.RUN_KEY: shown})
 warm_up(_after_s=1.0)

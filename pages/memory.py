@@ -2,16 +2,21 @@
 
 import streamlit as st
 
+from bnviz.app.card_grid import plainly
+from bnviz.app.preload import warm_up
+from bnviz.app.sessions import session_id
 from bnviz.i18n import _
-from bnviz.ui import memory_chain, memory_lab, process_growth, saved
-from bnviz.ui.board import plainly
-from bnviz.ui.registry import lab
-from bnviz.ui.sessions import session_id
-from bnviz.ui.warm import warm_up
+from bnviz.subjects.memory import (
+    chain_section,
+    memory_experiment_section,
+    process_growth_section,
+    saved_tensors_section,
+)
+from bnviz.subjects.memory.sections import lab
 
 TICK_S = 1.0
 CHAIN_TICK_S = 4.0
-OWN_MODEL = """from bnviz.analysis.memory import census, watch
+OWN_MODEL = """from bnviz.census import census, watch
 
 with watch(model) as seen:              # notes in which layer each node is made
     for inputs, labels in loader:
@@ -39,11 +44,11 @@ def the_experiment() -> None:
     """Controls, prediction, measurement, cuts, and what holds it all."""
     if lab().experiment is not None:
         lab().experiment.watch(session_id())
-    memory_lab.controls()
+    memory_experiment_section.controls()
     with plainly():
-        config = memory_lab.chosen()
-        memory_lab.prediction_metrics(config)
-        memory_lab.show(config)
+        config = memory_experiment_section.chosen()
+        memory_experiment_section.prediction_metrics(config)
+        memory_experiment_section.show(config)
     if (ticking is not None) != lab().going_on:
         st.rerun()
 
@@ -52,14 +57,14 @@ def the_experiment() -> None:
 def what_holds_it() -> None:
     """The living chain; it changes little from tick to tick, so it is walked less often."""
     with plainly():
-        memory_chain.show(memory_lab.chosen())
+        chain_section.show(memory_experiment_section.chosen())
 
 
 the_experiment()
 st.subheader(_("What keeps it alive"))
 what_holds_it()
 st.subheader(_("Why the process grows more than its tensors"))
-process_growth.section()
+process_growth_section.section()
 st.subheader(_("Without any leak"))
 st.caption(
     _(
@@ -67,7 +72,7 @@ st.caption(
         "and how high memory climbs meanwhile, depends on how BN is written."
     )
 )
-saved.section()
+saved_tensors_section.section()
 st.subheader(_("Your own model"))
 st.markdown(
     _(

@@ -2,10 +2,17 @@
 
 import streamlit as st
 
+from bnviz.app import runs
+from bnviz.app.preload import warm_up
+from bnviz.app.rerun_button import train_again_with_bn
 from bnviz.i18n import _
-from bnviz.ui import note_bench, note_code, note_log, note_parting, note_riddles, runs
-from bnviz.ui.again import train_again, with_changes
-from bnviz.ui.warm import warm_up
+from bnviz.subjects.note import (
+    ablation_section,
+    code_section,
+    divergence_section,
+    printed_log_section,
+    questions_section,
+)
 
 warm_up()
 run = runs.choose_run()
@@ -18,16 +25,14 @@ st.caption(
 )
 
 st.subheader(_("Three riddles, three answers"))
-note_riddles.memory_riddle()
+questions_section.memory_riddle()
 st.caption(run.origin())
-if note_riddles.able(run):
-    note_riddles.on_the_run(run)
+if questions_section.able(run):
+    questions_section.on_the_run(run)
 else:
-    st.info(_("This run has no BN, so it cannot answer the other two. Choose another run, or:"))
-    train_again(
-        with_changes(run.config, variants=(*run.config.variants, "builtin")),
-        key="again_builtin", label=_("Train again with nn.BatchNorm beside it"),
-    )  # fmt: skip
+    train_again_with_bn(
+        run, _("This run has no BN, so it cannot answer the other two. Choose another run, or:")
+    )
 
 st.subheader(_("The note's code beside ours"))
 st.caption(
@@ -37,7 +42,7 @@ st.caption(
         "side of the comparison below, and a run."
     )
 )
-note_code.code_section()
+code_section.code_section()
 
 st.subheader(_("Bug bench"))
 st.caption(
@@ -46,7 +51,7 @@ st.caption(
         "tests in between as the note makes them."
     )
 )
-note_bench.bench_section()
+ablation_section.bench_section()
 
 st.subheader(_("Where two runs part"))
 st.caption(
@@ -55,7 +60,7 @@ st.caption(
         "it goes from there."
     )
 )
-note_parting.parting_section()
+divergence_section.parting_section()
 
 st.subheader(_("The printed log"))
 st.caption(
@@ -64,4 +69,4 @@ st.caption(
         "on a CPU."
     )
 )
-note_log.log_section()
+printed_log_section.log_section()

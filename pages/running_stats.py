@@ -2,16 +2,17 @@
 
 import streamlit as st
 
-from bnviz.errors import BnvizError
+from bnviz.app import runs
+from bnviz.app.card_grid import board, plainly
+from bnviz.app.preload import warm_up
+from bnviz.app.rerun_button import train_again_with_bn
+from bnviz.app.state import sliders_here
+from bnviz.app.task_panel import every, found
 from bnviz.i18n import _
-from bnviz.ui import demo, enough, estimates, momentum_map, runs
-from bnviz.ui.again import train_again, with_changes
-from bnviz.ui.board import board, plainly
-from bnviz.ui.measuring import every, found
-from bnviz.ui.race import race, race_cards, race_key
-from bnviz.ui.start_and_eps import start_and_eps_cards
-from bnviz.ui.state import sliders_here
-from bnviz.ui.warm import warm_up
+from bnviz.subjects.running_stats import demo_section, estimates_section, momentum_map_section
+from bnviz.subjects.running_stats.estimator_comparison_section import race, race_cards, race_key
+from bnviz.subjects.running_stats.sample_size_section import enough, enough_card, enough_key
+from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
 
 # Keys of fragments: the first answers to all controls of the run, the others to the variant.
 FIGURES, IMAGES, MAP = "estimates", "images", "map"
@@ -31,32 +32,27 @@ st.caption(
 def the_demo() -> None:
     """The note's five lines of code with handles on them."""
     st.subheader(_("The note's demo, alive"))
-    try:
-        shown = demo.controls()
-    except BnvizError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    demo.metrics(shown)
-    board(demo.cards(shown), key="demo", revision="demo")
-    demo.translator(shown)
+    with plainly():
+        shown = demo_section.controls()
+        demo_section.metrics(shown)
+        board(demo_section.cards(shown), key="demo", revision="demo")
+        demo_section.translator(shown)
 
 
 the_demo()
 st.subheader(_("On the run"))
 st.caption(run.origin())
-if not estimates.with_statistics(run):
-    st.info(_("This run has no BN, so there are no running statistics. Choose another run, or:"))
-    train_again(
-        with_changes(run.config, variants=(*run.config.variants, "builtin")),
-        key="again_builtin", label=_("Train again with nn.BatchNorm beside it"),
-    )  # fmt: skip
+if not runs.with_statistics(run):
+    train_again_with_bn(
+        run, _("This run has no BN, so there are no running statistics. Choose another run, or:")
+    )
     st.stop()
-estimates.controls(run, answers=FIGURES, others=[IMAGES, MAP])
-variant = estimates.chosen_variant(run)
-images = st.session_state.get("map_images", momentum_map.DEFAULT_IMAGES)
+estimates_section.controls(run, answers=FIGURES, others=[IMAGES, MAP])
+variant = estimates_section.chosen_variant(run)
+images = st.session_state.get("map_images", momentum_map_section.DEFAULT_IMAGES)
 racing = every(run, race_key(run, variant), live=1.0)
-counting = every(run, enough.enough_key(run, variant), live=5.0)
-mapping = every(run, momentum_map.map_key(run, variant, images), live=None)
+counting = every(run, enough_key(run, variant), live=5.0)
+mapping = every(run, momentum_map_section.map_key(run, variant, images), live=None)
 
 
 @st.fragment(run_every=racing, key=FIGURES)
@@ -70,9 +66,10 @@ def on_the_run() -> None:
             "Acts on the accuracy at the sliders. It is exact there; training saw the run's own eps."
         ),
     )
-    chosen = estimates.choice(run)
+    chosen = estimates_section.choice(run)
     key = race_key(run, chosen.variant)
-    board([estimates.estimates_card(run, chosen, found(key))], key="estimates", revision=run.id)
+    card = estimates_section.estimates_card(run, chosen, found(key))
+    board([card], key="estimates", revision=run.id)
     with plainly():
         measured = race(run, chosen)
         if measured is not None:
@@ -88,25 +85,25 @@ def on_the_run() -> None:
 @st.fragment(run_every=counting, key=IMAGES)
 def how_many_images() -> None:
     """Population statistics from few images."""
-    chosen = estimates.chosen_variant(run)
+    chosen = estimates_section.chosen_variant(run)
     with plainly():
-        needed = enough.enough(run, chosen)
+        needed = enough(run, chosen)
         if needed is not None:
-            board([enough.enough_card(run, chosen, *needed)], key="images", revision=run.id)
-    if counting != every(run, enough.enough_key(run, chosen), live=5.0):
+            board([enough_card(run, chosen, *needed)], key="images", revision=run.id)
+    if counting != every(run, enough_key(run, chosen), live=5.0):
         st.rerun()
 
 
 @st.fragment(run_every=mapping, key=MAP)
 def by_batch_size() -> None:
     """The map of momentum x batch size."""
-    chosen, count = estimates.chosen_variant(run), momentum_map.images_control()
+    chosen, count = estimates_section.chosen_variant(run), momentum_map_section.images_control()
     with plainly():
-        frame = momentum_map.momentum_maps(run, chosen, count)
-        cards = momentum_map.map_cards(run, chosen, count, frame)
+        frame = momentum_map_section.momentum_maps(run, chosen, count)
+        cards = momentum_map_section.map_cards(run, chosen, count, frame)
         if cards:
             board(cards, key="map", revision=f"{run.id} {count}")
-    if mapping != every(run, momentum_map.map_key(run, chosen, count), live=None):
+    if mapping != every(run, momentum_map_section.map_key(run, chosen, count), live=None):
         st.rerun()
 
 

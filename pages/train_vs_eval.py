@@ -2,25 +2,32 @@
 
 import streamlit as st
 
+from bnviz.app import runs
+from bnviz.app.card_grid import plainly
+from bnviz.app.preload import warm_up
+from bnviz.app.state import sliders_here
+from bnviz.app.task_panel import every
 from bnviz.i18n import _
-from bnviz.ui import begins, both_sides, over_run, rules, runs, shift, twin
-from bnviz.ui import company as neighbours
-from bnviz.ui import mend as mending
-from bnviz.ui.board import plainly
-from bnviz.ui.estimates import with_statistics
-from bnviz.ui.measuring import every
-from bnviz.ui.state import sliders_here
-from bnviz.ui.warm import warm_up
+from bnviz.subjects.modes import batch_context_section as neighbours
+from bnviz.subjects.modes import (
+    checkpoints_section,
+    corruptions_section,
+    layer_divergence_section,
+    mode_selection_section,
+    mode_table_section,
+    predictions_section,
+)
+from bnviz.subjects.modes import recalibration_section as mending
 
 FIGURES = "pair"  # the key of the fragment that answers to the controls
 VIEWS = {
-    "twin": twin.show,
-    "begins": begins.show,
+    "twin": predictions_section.show,
+    "begins": layer_divergence_section.show,
     "company": neighbours.show,
-    "over_run": over_run.show,
+    "over_run": checkpoints_section.show,
     "mend": mending.show,
-    "rules": rules.show,
-    "shift": shift.show,
+    "rules": mode_table_section.show,
+    "shift": corruptions_section.show,
 }
 
 warm_up()
@@ -50,7 +57,7 @@ view = st.segmented_control(
         "the statistics that the layers kept."
     ),
 )  # fmt: skip
-both_sides.controls(run, answers=FIGURES)
+mode_selection_section.controls(run, answers=FIGURES)
 own = _("The run itself had momentum {m} and eps {eps:g}.").format(
     m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
     eps=run.config.eps,
@@ -69,12 +76,12 @@ def both_modes() -> None:
         _("Acts on the eval side. It is exact there; training itself saw the run's own eps. {own}")
         .format(own=own),
     )  # fmt: skip
-    both_sides.eval_controls(run)
+    mode_selection_section.eval_controls(run)
     with plainly():
-        sides = both_sides.chosen(run)
-        if words := both_sides.aside(run, sides):
+        sides = mode_selection_section.chosen(run)
+        if words := mode_selection_section.aside(run, sides):
             st.caption(words)
-        if view == "twin" or sides.variant in with_statistics(run):
+        if view == "twin" or sides.variant in runs.with_statistics(run):
             VIEWS[view](run, sides)
         else:
             st.info(

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 
-from bnviz.analysis.process_growth import RECORDED_PATH, process_growth
+from bnviz.subjects.memory.process_growth import RECORDED_PATH, process_growth
 
 
 def main() -> None:

@@ -10,8 +10,10 @@ import sys
 from dataclasses import replace
 
 from bnviz import data
-from bnviz.commands.showing import progress_bar
-from bnviz.train.note_recorded import (
+from bnviz.command_line import progress_bar
+from bnviz.records.store import recorded_run
+from bnviz.subjects.note.questions import accuracy_by_batch_size, estimator_accuracies
+from bnviz.subjects.note.recorded import (
     BENCH_FILE,
     FOLDER,
     LOG_FILE,
@@ -20,9 +22,7 @@ from bnviz.train.note_recorded import (
     VARIANT,
     made,
 )
-from bnviz.train.riddles import accuracy_by_batch_size, estimator_accuracies
-from bnviz.train.steps import leave_one_core_free
-from bnviz.train.store import recorded_run
+from bnviz.training.steps import leave_one_core_free
 
 
 def main() -> None:
@@ -34,13 +34,13 @@ def main() -> None:
     if "riddles" in wanted:
         record_riddles()
     if "quirks" in wanted:
-        from bnviz.train.quirk_bench import run_bench
+        from bnviz.subjects.note.ablation import run_bench
 
         with progress_bar("quirks") as tell:
             bench = run_bench(progress=tell)
         BENCH_FILE.write_text(replace(bench, made=made("python -m bnviz quirks")).to_json() + "\n")
     if "log" in wanted:
-        from bnviz.train.note_log import replay_log
+        from bnviz.subjects.note.printed_log import replay_log
 
         with progress_bar("log") as tell:
             log = replay_log(5, tell)

@@ -13,9 +13,10 @@ import time
 from bnviz import data
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
-from bnviz.train.momentum_map import map_path, momentum_map, write_map
-from bnviz.train.store import RECORDED_FOLDER, RunWriter
-from bnviz.train.trainer import Trainer
+from bnviz.records.momentum_maps import map_path, write_map
+from bnviz.records.store import RECORDED_FOLDER, RunWriter
+from bnviz.subjects.running_stats.momentum_map import momentum_map
+from bnviz.training.trainer import Trainer
 
 CONFIG = RunConfig(
     variants=("note", "composite", "builtin", "none"),

@@ -11,9 +11,9 @@ from pathlib import Path
 import typer.main
 
 from bnviz import cli
+from bnviz.app.router import PAGES
 from bnviz.config import PRESETS, Quirks, RunConfig, allowed
 from bnviz.nn.variants import VARIANTS
-from bnviz.ui.router import PAGES
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference.md"
@@ -85,16 +85,17 @@ def variants() -> list[str]:
 
 
 def figures() -> list[str]:
-    """Every public function of bnviz.figures that makes a Figure."""
+    """Every public function that makes a Figure, by its subject."""
     rows = ["## Figures", "", "| figure | what it shows |", "| --- | --- |"]
-    for path in sorted((ROOT / "bnviz" / "figures").glob("*.py")):
+    files = [*(ROOT / "bnviz" / "charts").glob("*.py"), *(ROOT / "bnviz").rglob("*_figures.py")]
+    for path in sorted(files):
         for node in ast.parse(path.read_text()).body:
             makes = isinstance(node, ast.FunctionDef) and ast.unparse(
                 node.returns or ast.Constant(0)
             )
             if makes == "Figure" and node.name != "figure":
                 first = (ast.get_docstring(node) or "").split("\n")[0]
-                rows.append(f"| `{path.stem}.{node.name}` | {first} |")
+                rows.append(f"| `{path.parent.name}.{node.name}` | {first} |")
     return rows
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bnviz import __version__
 from bnviz.config import PRESETS
-from bnviz.train.store import open_run
+from bnviz.records.store import open_run
 from tests.command_line import bnviz
 from tests.waiting import until
 
@@ -132,7 +132,7 @@ def test_a_bad_save_folder_is_refused_before_anything_runs(tmp_path):
 
 
 def test_a_full_disk_is_one_message_and_the_results_are_still_printed(tmp_path, monkeypatch):
-    from bnviz.train import store
+    from bnviz.records import store
 
     write = store.write_atomically
 

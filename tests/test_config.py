@@ -4,14 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnviz.config import (
-    PRESETS,
-    Quirks,
-    RunConfig,
-    allowed,
-    good_fields,
-    lenient_from_query,
-)
+from bnviz.config import PRESETS, Quirks, RunConfig, allowed, good_fields, lenient_from_query
 from bnviz.errors import ConfigError
 from bnviz.nn.variants import VARIANTS
 

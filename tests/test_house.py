@@ -4,33 +4,23 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import bnviz
+from bnviz.charts import theme
 from bnviz.config import RunConfig
-from bnviz.figures import theme
 from bnviz.nn.variants import VARIANTS
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("bnviz/**/*.py"), *ROOT.glob("pages/*.py"), ROOT / "app.py"])
-MAY_IMPORT = {
-    "bnviz.errors": set(),
-    "bnviz.i18n": set(),
-    "bnviz.nn": set(),
-    "bnviz.data": {"errors", "i18n"},
-    "bnviz.config": {"errors", "i18n", "nn"},
-    "bnviz.analysis": {"errors", "i18n", "nn", "data", "config"},
-    "bnviz.figures": {"i18n"},
-    "bnviz.train": {"errors", "i18n", "nn", "data", "config", "analysis"},
-    "bnviz.ui": {"errors", "i18n", "nn", "data", "config", "analysis", "figures", "train"},
-    "bnviz.cli": {"i18n", "commands"},
-    "bnviz.commands": {"errors", "i18n", "nn", "data", "config", "analysis", "train"},
-    "bnviz.__main__": {"cli"},
-    "pages": {"errors", "i18n", "data", "config", "figures", "train", "analysis", "ui"},
-    "app": {"ui"},
-}
+# From the ground up: a room may import those before it, and itself.
+ROOMS = (
+    "errors", "i18n", "units", "nn", "data", "config", "instrument", "records", "evaluation", "census",
+    "training", "charts", "command_line", "stored_run_cli", "app", "subjects", "data_cli", "cli", "__main__",
+)  # fmt: skip
+# By the name of a file: which libraries a subject's file must do without.
+NOT_IN_FIGURES = {"torch", "streamlit"}
 
 
 def name_of(path):
@@ -48,25 +38,74 @@ def imports(path):
                 yield from ((f"bnviz.{alias.name}", node.lineno) for alias in node.names)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_imports_follow_the_arrows(path):
-    room = next((r for r in MAY_IMPORT if name_of(path).startswith(r)), None)
-    if name_of(path) == "bnviz":
-        return
-    assert room, f"{path} stands in no room of the plan"
-    own = room.split(".")[-1]
+def rooms_imported(path):
+    """(parts of the name below bnviz, line) of each import of this project."""
     for module, line in imports(path):
         parts = module.split(".")
-        if parts[0] == "bnviz" and len(parts) > 1 and not parts[1].startswith("_"):
-            assert parts[1] in MAY_IMPORT[room] | {own}, f"{path}:{line} imports {module}"
-        if parts[0] == "streamlit":
-            assert room in ("app", "pages", "bnviz.ui"), f"{path}:{line} imports streamlit"
-        if parts[0] == "torch":
-            assert room not in ("app", "pages", "bnviz.figures"), f"{path}:{line} imports torch"
-        assert parts[0] not in ("pickle", "dill", "joblib"), f"{path}:{line}"
+        if parts[0] == "bnviz" and len(parts) > 1 and not parts[1].startswith("__"):
+            yield parts[1:], line
 
 
-SCREEN = [p for p in SOURCES if name_of(p).startswith(("pages", "bnviz.ui", "bnviz.figures"))]
+def with_streamlit(path):
+    """Whether a file may import Streamlit: pages, the room of the app, the sections of a subject."""
+    parts = path.relative_to(ROOT).parts
+    if parts[0] in ("app.py", "pages") or parts[:2] == ("bnviz", "app"):
+        return True
+    return parts[:2] == ("bnviz", "subjects") and path.stem.endswith(("sections", "_section"))
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "bnviz" in p.parts], ids=name_of)
+def test_imports_point_down_and_no_subject_imports_a_subject(path):
+    own = name_of(path).split(".")[1:] or ["__init__"]
+    for parts, line in rooms_imported(path):
+        assert parts[0] in ROOMS, f"{path}:{line} {parts[0]} is no room of the plan"
+        if own[0] == "__init__":
+            continue
+        assert own[0] in ROOMS, f"{path} stands in no room of the plan"
+        assert ROOMS.index(parts[0]) <= ROOMS.index(own[0]), f"{path}:{line} imports {parts}"
+        if own[0] == parts[0] == "subjects":
+            assert parts[1] == own[1], f"{path}:{line} imports the subject {parts[1]}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_libraries_stand_in_their_places(path):
+    for module, line in imports(path):
+        library = module.split(".")[0]
+        assert library not in ("pickle", "dill", "joblib"), f"{path}:{line}"
+        if library == "streamlit":
+            assert with_streamlit(path), f"{path}:{line} imports streamlit"
+        if path.stem.endswith("_figures") or name_of(path).startswith("bnviz.charts"):
+            assert library not in NOT_IN_FIGURES, f"{path}:{line} imports {library}"
+        if path.relative_to(ROOT).parts[0] in ("pages", "app.py"):
+            assert library != "torch", f"{path}:{line} imports torch"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "bnviz" in p.parts], ids=name_of)
+def test_no_process_is_started_from_below(path):
+    """`python -m bnviz` from inside the package is an import of the command line in disguise."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.List | ast.Tuple):
+            words = [e.value for e in node.elts if isinstance(e, ast.Constant)]
+            assert not ("-m" in words and "bnviz" in words), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in ROOT.glob("tests/**/test_*.py") if p.parts[-2] not in ("tests", "browser")],
+    ids=lambda p: p.stem,
+)
+def test_tests_stand_where_the_code_stands(path):
+    """The folder of a test is that of a room or a subject."""
+    folder = ROOT / "bnviz" / path.parent.relative_to(ROOT / "tests")
+    assert folder.is_dir(), f"{path} tests nothing in {folder}"
+
+
+SCREEN = [
+    p
+    for p in SOURCES
+    if name_of(p).startswith(("pages", "bnviz.app", "bnviz.charts"))
+    or p.stem.endswith(("sections", "_section", "_figures"))
+]
 WORDS = re.compile(r"[A-Za-z]{3,}")
 SPEAKING_KEYWORDS = {
     "help",

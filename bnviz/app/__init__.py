@@ -1,1 +1,1 @@
-"""What the pages share: session state, controls, views, the live component. Imports Streamlit."""
+"""What the pages share: the run on show, controls, the live component. The one kernel room with Streamlit."""

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from bnviz.app.live import TEXTS, live_figures
+from bnviz.charts.card import Card
+from bnviz.charts.theme import PALETTE
 from bnviz.errors import BnvizError
-from bnviz.figures.theme import PALETTE
 from bnviz.i18n import _
-from bnviz.ui.live import TEXTS, Card, live_figures
 
 CARD_WIDTH = 440  # two columns at 1440 px with the sidebar open, one on a phone
 

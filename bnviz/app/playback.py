@@ -4,9 +4,9 @@ import time
 
 import streamlit as st
 
+from bnviz.app.runs import RunView
 from bnviz.i18n import _
-from bnviz.train.reading import probe_steps
-from bnviz.ui.runs import RunView
+from bnviz.records.reading import probe_steps
 
 TICK_S = 0.7
 STEP = "probe_step"

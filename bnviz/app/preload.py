@@ -18,8 +18,8 @@ def warm_up(_after_s: float = 0.0) -> threading.Thread:
     """
 
     def load() -> None:
-        import bnviz.train.trainer  # noqa: F401
-        from bnviz.train.steps import leave_one_core_free, rehearse
+        import bnviz.training.trainer  # noqa: F401
+        from bnviz.training.steps import leave_one_core_free, rehearse
 
         leave_one_core_free()
         data.load()

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from bnviz.train.jobs import Jobs
-from bnviz.train.measurements import Measurements
-from bnviz.train.momentum_map import KeptMaps
-from bnviz.ui.sessions import is_connected
+from bnviz.records.momentum_maps import KeptMaps
+from bnviz.training.jobs import Jobs
+from bnviz.training.tasks import Measurements
 
 if TYPE_CHECKING:
-    from bnviz.train.lab import Lab
+    pass
 
 
 @st.cache_resource
@@ -26,14 +25,6 @@ def jobs() -> Jobs:
 def measurements() -> Measurements:
     """One for all tabs: what one has asked for, the others see."""
     return Measurements()
-
-
-@st.cache_resource
-def lab() -> "Lab":
-    """The memory experiment: one in a process, whoever looks."""
-    from bnviz.train.lab import Lab
-
-    return Lab(is_connected)
 
 
 @st.cache_resource

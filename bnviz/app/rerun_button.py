@@ -4,11 +4,11 @@ from typing import Any
 
 import streamlit as st
 
+from bnviz.app.registry import jobs
+from bnviz.app.runs import RunView, show
 from bnviz.config import RunConfig
 from bnviz.i18n import _
-from bnviz.train.store import runs_folder
-from bnviz.ui.registry import jobs
-from bnviz.ui.runs import show
+from bnviz.records.store import runs_folder
 
 
 def with_changes(config: RunConfig, **changes: Any) -> RunConfig:
@@ -31,4 +31,13 @@ def train_again(config: RunConfig, *, key: str, label: str) -> None:
         label, key=key, on_click=start, icon=":material/play_arrow:",
         help=_("Starts a new run of {variants} and shows it here; this one stays in the list.")
         .format(variants=", ".join(config.variants)),
+    )  # fmt: skip
+
+
+def train_again_with_bn(run: RunView, message: str) -> None:
+    """Where a run has no running statistics: `message`, and a button that trains it beside one that has."""
+    st.info(message)
+    train_again(
+        with_changes(run.config, variants=(*run.config.variants, "builtin")),
+        key="again_builtin", label=_("Train again with nn.BatchNorm beside it"),
     )  # fmt: skip

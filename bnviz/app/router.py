@@ -9,8 +9,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from bnviz.app import state
 from bnviz.i18n import N_, _
-from bnviz.ui import state
 
 FOLDER = Path(__file__).parents[2] / "pages"
 # File in pages/, title, icon, what the page answers. The first is the start page.

@@ -7,14 +7,16 @@ from typing import Any
 
 import streamlit as st
 
+from bnviz.app.registry import jobs
 from bnviz.config import RunConfig
 from bnviz.errors import RunError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.history import History
-from bnviz.train.jobs import Job
-from bnviz.train.reading import latest_step
-from bnviz.train.store import (
+from bnviz.records.history import History
+from bnviz.records.reading import latest_step
+from bnviz.records.running_view import RunningView
+from bnviz.records.schema import steps_table
+from bnviz.records.store import (
     RECORDED_ID,
     StoredRun,
     delete_run,
@@ -24,7 +26,7 @@ from bnviz.train.store import (
     recorded_run,
     runs_folder,
 )
-from bnviz.ui.registry import jobs
+from bnviz.training.jobs import Job
 
 RUN_KEY = "run"
 _COMMANDED = "run_commanded"
@@ -240,3 +242,30 @@ def _manage(run: RunView) -> None:
             key="delete_run",
             help=_("Removes the run's folder from the disk."),
         )
+
+
+def running_view(
+    run: RunView,
+    variant: str,
+    layer: str,
+    channels: tuple[int, ...],
+    momenta: tuple[float | None, ...],
+    *,
+    unbiased: bool | None = None,
+) -> RunningView:
+    """The reader's view of some channels, kept between ticks so that each reads what is new."""
+    views: dict[tuple, RunningView] = st.session_state.setdefault("running_views", {})
+    table = run.history[steps_table(variant)]
+    key = (id(table), variant, layer, channels, momenta, unbiased)
+    if key not in views:
+        if len(views) > 24:
+            views.clear()
+        views[key] = RunningView(
+            run.config, run.history, variant, layer, list(channels), momenta, unbiased=unbiased
+        )
+    return views[key]
+
+
+def with_statistics(run: RunView) -> list[str]:
+    """The variants of the run that have running statistics."""
+    return [v for v in run.config.variants if VARIANTS[v].normalizes]

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from bnviz import i18n
+from bnviz.app.registry import jobs
+from bnviz.app.runs import RUN_KEY, run_ids
 from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, good_fields
 from bnviz.i18n import _
-from bnviz.train.store import RECORDED_ID
-from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RUN_KEY, run_ids
+from bnviz.records.schema import LAYERS
+from bnviz.records.store import RECORDED_ID
 
-MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
+SLIDER_MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 EPSILONS = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
@@ -119,7 +121,7 @@ def _named_slider(
 ) -> None:
     """One slider with its named values as buttons under it; the callbacks hear of either."""
     label, options, default, named = {
-        "momentum": (_("momentum m (weight of the new batch)"), MOMENTA, 0.1, NAMED_MOMENTA),
+        "momentum": (_("momentum m (weight of the new batch)"), SLIDER_MOMENTA, 0.1, NAMED_MOMENTA),
         "eps": (_("eps ε (added to the variance)"), EPSILONS, 1e-5, NAMED_EPS),
     }[key]
 
@@ -186,3 +188,17 @@ def config_from_controls() -> RunConfig:
         fields["steps"] = st.session_state["steps"]
         fields["epochs"] = None
     return RunConfig.parse(**fields)
+
+
+def answered_by(fragment: str) -> Callable[[], None]:
+    """A callback for a control that stands in a fragment: the fragment of that key answers to it."""
+    return partial(redraw, fragment)
+
+
+def layer_control(key: str, default: str, changed: Callable[[], None]) -> None:
+    """Which BN layer a page shows."""
+    st.segmented_control(
+        _("BN layer"), list(LAYERS), default=default, required=True, key=key,
+        bind="query-params", on_change=changed,
+        help=_("From the first convolution to the last hidden layer."),
+    )  # fmt: skip

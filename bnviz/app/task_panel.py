@@ -5,10 +5,10 @@ from typing import Any
 
 import streamlit as st
 
+from bnviz.app.registry import measurements
+from bnviz.app.runs import RunView
 from bnviz.i18n import _
-from bnviz.train.measurements import Measurement, Progress
-from bnviz.ui.registry import measurements
-from bnviz.ui.runs import RunView
+from bnviz.training.tasks import Measurement, Progress
 
 TICK_S = 1.0
 OTHERS_SHOWN = 5

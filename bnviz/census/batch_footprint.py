@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bnviz.analysis.graph import first_to_save
-from bnviz.analysis.noting import OUTSIDE
+from bnviz.census.graph import first_to_save
+from bnviz.instrument.layer_tracking import OUTSIDE
 
 Spans = tuple[tuple[int, str], ...]
 """Numbers of nodes since the batch began, ascending, and the layer that ran from there on."""

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from bnviz.analysis.graph import first_to_save, newer_nodes, saved_tensors, storages
-from bnviz.analysis.memory import GraphCensus
+from bnviz.census.graph import first_to_save, newer_nodes, saved_tensors, storages
+from bnviz.census.graph_census import GraphCensus
 
 
 @dataclass(frozen=True)

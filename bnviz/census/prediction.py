@@ -2,7 +2,7 @@
 
 The network runs on torch's meta device, whose tensors have a shape and no data
 (https://docs.pytorch.org/docs/stable/meta.html); autograd builds its graph all the same, and the
-census of `bnviz.analysis.memory` reads it.
+census of `bnviz.census.graph_census` reads it.
 """
 
 from bisect import bisect_right
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnviz.analysis.kept import Batch
-from bnviz.analysis.memory import release, watch
+from bnviz.census.batch_footprint import Batch
+from bnviz.census.graph_census import release, watch
 
 KINDS = ("test", "train")
 ROUNDING = 1e-9

@@ -21,8 +21,8 @@ from torch._C._profiler import _EventType
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bnviz.analysis.graph import newer_nodes
-from bnviz.analysis.held import graphs_in
+from bnviz.census.graph import newer_nodes
+from bnviz.census.tensor_search import graphs_in
 from bnviz.nn import LeNet
 from bnviz.nn.lenet import Halving
 from bnviz.nn.state import STATISTICS, put_back

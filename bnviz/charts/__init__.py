@@ -1,1 +1,9 @@
-"""Arrays and frames in, plotly figures out; nothing here knows a model or Streamlit."""
+"""Arrays and frames in, figures and cards out; nothing here knows a model or Streamlit.
+
+What is meant to be used from outside stands in ``__init__.pyi`` and is loaded when it is first used;
+all else may change.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, figure, grid, scatter
-from bnviz.figures.theme import DASH, STAGE_LABELS, axis, colour, hover
+from bnviz.charts.marks import Figure, figure, grid, scatter
+from bnviz.charts.theme import DASH, STAGE_LABELS, axis, colour, hover
 from bnviz.i18n import _
 
 BINS = 48

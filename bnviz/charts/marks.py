@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bnviz.figures.theme import colour
+from bnviz.charts.theme import colour
 from bnviz.i18n import _
 
 Figure: TypeAlias = dict[str, Any]

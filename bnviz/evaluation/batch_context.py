@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bnviz.analysis.passes import logits_by_groups
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import logits_by_groups
 from bnviz.i18n import _
 
 NEIGHBOURS = ("shuffled", "as they come", "same class")

@@ -9,8 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bnviz.analysis.company import companies
-from bnviz.analysis.passes import (
+from bnviz.errors import ConfigError
+from bnviz.evaluation.batch_context import companies
+from bnviz.evaluation.inference import (
     EVAL_CHUNK,
     Statistics,
     by_groups,
@@ -23,8 +24,7 @@ from bnviz.analysis.passes import (
     moments_by_group,
     to_input,
 )
-from bnviz.analysis.population import recalibrate
-from bnviz.errors import ConfigError
+from bnviz.evaluation.population import recalibrate
 from bnviz.i18n import _
 from bnviz.nn.state import put_back
 from bnviz.nn.state import statistics as get_statistics

@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnviz.analysis.estimators import pooled
-from bnviz.analysis.passes import Evaluation, Statistics, changed, evaluate, forward, to_input
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import Evaluation, Statistics, changed, evaluate, forward, to_input
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import put_back, set_statistics
 from bnviz.nn.state import statistics as get_statistics
+from bnviz.records.moving_averages import pooled
 
+POPULATION_IMAGES = 10_000
+"""So many training images stand for the whole data set where a population is measured."""
 HOW = ("layer_by_layer", "one_pass")
 
 
@@ -205,3 +207,8 @@ def evaluate_with_statistics(
     """
     with changed(model, statistics, eps):
         return evaluate(model, images, labels, mode="eval", batch_size=1)
+
+
+def precise_batch(batch_size: int) -> int:
+    """The batch of a pass in train mode: the run's, where that is not 1 (nothing to normalize by)."""
+    return max(batch_size, 2)

@@ -1,49 +1,9 @@
 """The layers and the network. Reading order: note, base, batchnorm, fused, lenet, variants.
 
-Names are loaded when they are first used (PEP 562), so the registry of variants can be read
-without importing torch.
+Names are loaded when they are first used, so the registry of variants can be read without importing
+torch. What is meant to be used from outside stands in ``__init__.pyi``; all else may change.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from bnviz.nn.batchnorm import BatchNorm1d, BatchNorm2d
-    from bnviz.nn.fused import FusedBatchNorm1d, FusedBatchNorm2d
-    from bnviz.nn.lenet import LeNet
-    from bnviz.nn.note import NoteBatchNorm
-    from bnviz.nn.variants import VARIANTS, Variant
-
-__all__ = [
-    "VARIANTS",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "FusedBatchNorm1d",
-    "FusedBatchNorm2d",
-    "LeNet",
-    "NoteBatchNorm",
-    "Variant",
-]
-
-_HOME = {
-    "BatchNorm1d": "batchnorm",
-    "BatchNorm2d": "batchnorm",
-    "FusedBatchNorm1d": "fused",
-    "FusedBatchNorm2d": "fused",
-    "LeNet": "lenet",
-    "NoteBatchNorm": "note",
-    "VARIANTS": "variants",
-    "Variant": "variants",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

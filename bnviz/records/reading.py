@@ -10,8 +10,8 @@ import pandas as pd
 
 from bnviz.config import RunConfig
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.history import History, Table
-from bnviz.train.schema import (
+from bnviz.records.history import History, Table
+from bnviz.records.schema import (
     LAYERS,
     LEVELS,
     MODES,

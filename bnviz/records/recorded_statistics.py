@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from bnviz.analysis.estimators import replay
 from bnviz.config import RunConfig
-from bnviz.train.history import History
-from bnviz.train.schema import LAYERS, layer_slice, steps_table
+from bnviz.records.history import History
+from bnviz.records.moving_averages import replay
+from bnviz.records.schema import LAYERS, layer_slice, steps_table
 
 
 def values_per_channel(config: RunConfig, layer: str) -> int:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.analysis.estimators import replay
 from bnviz.config import RunConfig
-from bnviz.train.history import History
-from bnviz.train.recorded_statistics import starting_statistics, values_per_channel
-from bnviz.train.schema import layer_slice, steps_table
+from bnviz.records.history import History
+from bnviz.records.moving_averages import replay
+from bnviz.records.recorded_statistics import starting_statistics, values_per_channel
+from bnviz.records.schema import layer_slice, steps_table
 
 LINE_POINTS = 75
 """A line has so many points at least once there are so many steps, and twice as many at most."""
@@ -147,7 +147,7 @@ class RunningView:
     """Batch values, the layer's own running values and replays, for a few channels of a layer.
 
     The batch variances are biased, as they were recorded; `unbiased` is for the replays, as in
-    `bnviz.train.recorded_statistics.replay_layer`, which there are for each of `momenta`.
+    `bnviz.records.recorded_statistics.replay_layer`, which there are for each of `momenta`.
     """
 
     def __init__(

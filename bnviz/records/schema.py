@@ -5,7 +5,7 @@ Without torch, so that a stored run can be read and drawn before torch is loaded
 
 import numpy as np
 
-from bnviz.train.history import Schema
+from bnviz.records.history import Schema
 
 # The BN layers of LeNet in order, with their channels.
 LAYERS = {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}

@@ -34,8 +34,8 @@ import platformdirs
 from bnviz.config import RunConfig
 from bnviz.errors import BnvizError, RunError
 from bnviz.i18n import _
-from bnviz.train.history import History, read_table
-from bnviz.train.schema import schemas
+from bnviz.records.history import History, read_table
+from bnviz.records.schema import schemas
 
 RECORDED_FOLDER = Path(__file__).parents[1] / "assets" / "recorded"
 RECORDED_ID = "recorded"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from bnviz.config import RunConfig
-from bnviz.train.history import History
-from bnviz.train.schema import MODES, memory_table, steps_table
+from bnviz.records.history import History
+from bnviz.records.schema import MODES, memory_table, steps_table
 
 LOSS_POINTS = 200
 

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 
 from bnviz import data
-from bnviz.analysis.passes import Statistics
-from bnviz.analysis.population import evaluate_with_statistics, population_statistics
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
+from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.population import evaluate_with_statistics, population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import restore
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.history import History
-from bnviz.train.reading import latest_step
-from bnviz.train.recorded_statistics import eps_at, replayed_statistics
-from bnviz.train.steps import build_model
+from bnviz.records.history import History
+from bnviz.records.reading import latest_step
+from bnviz.records.recorded_statistics import eps_at, replayed_statistics
+from bnviz.training.steps import build_model
 
 POPULATION = "population"
 Estimator = float | str | None
@@ -236,3 +236,29 @@ def _rms(mean: np.ndarray, var: np.ndarray) -> dict[str, float | None]:
         name: float(np.sqrt(np.mean(values**2))) if len(values) else None
         for name, values in (("mean_error", mean), ("var_error", var))
     }
+
+
+def accuracy_with(
+    run: Run, variant: str, step: int, momentum: float | None, *, eps: float | None = None
+) -> float:
+    """Accuracy in eval mode at a checkpoint with the statistics of a momentum."""
+    statistics = replayed_statistics(run.config, run.history, variant, momentum, step)
+    return accuracy_at(run, variant, step, statistics, data.load(run.config.dataset), eps)
+
+
+def accuracy_at(
+    run: Run,
+    variant: str,
+    step: int,
+    statistics: Statistics | None,
+    images: Dataset,
+    eps: float | None,
+) -> float:
+    """Accuracy on all test images with the given statistics, or the checkpoint's own for None."""
+    return evaluate_with_statistics(
+        model_at(run, variant, step),
+        statistics,
+        torch.tensor(images.test_images),
+        torch.tensor(images.test_labels),
+        eps=eps,
+    ).accuracy

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from bnviz.nn import LeNet
-from bnviz.train.history import Table
-from bnviz.train.observers import SAMPLED_VALUES, NormTap, quantiles, sampled_places
-from bnviz.train.schema import SIDES, WEIGHT_LAYERS
+from bnviz.records.history import Table
+from bnviz.records.schema import SIDES, WEIGHT_LAYERS
+from bnviz.training.observers import SAMPLED_VALUES, NormTap, quantiles, sampled_places
 
 
 def weights_of(model: LeNet) -> dict[str, Tensor]:

@@ -21,9 +21,9 @@ from bnviz import data
 from bnviz.config import RunConfig
 from bnviz.errors import BnvizError, RunError
 from bnviz.i18n import _
-from bnviz.train.history import History
-from bnviz.train.schema import schemas
-from bnviz.train.store import RunWriter, checkpoint_steps, new_run_id, read_checkpoint
+from bnviz.records.history import History
+from bnviz.records.schema import schemas
+from bnviz.records.store import RunWriter, checkpoint_steps, new_run_id, read_checkpoint
 
 UNWATCHED_S = 600.0  # a run that nobody looks at ends after this long, with its results kept
 RATE_WINDOW_S = 5.0
@@ -197,8 +197,8 @@ class Job:
         self.state = State.FAILED
 
     def _run(self) -> None:
-        from bnviz.train.steps import leave_one_core_free
-        from bnviz.train.trainer import Trainer, check
+        from bnviz.training.steps import leave_one_core_free
+        from bnviz.training.trainer import Trainer, check
 
         self.state = State.PREPARING
         leave_one_core_free()

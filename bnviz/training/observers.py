@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 
-from bnviz.analysis.allocator import device_bytes
-from bnviz.analysis.memory import GraphCensus
-from bnviz.analysis.passes import evaluate
+from bnviz.census.allocator import device_bytes
+from bnviz.census.graph_census import GraphCensus
+from bnviz.evaluation.inference import evaluate
 from bnviz.nn import LeNet
 from bnviz.nn.state import STATISTICS, restore, snapshot
-from bnviz.train.history import Table
-from bnviz.train.schema import LAYERS, MODES, QUANTILES, RECORDED_STAGES
+from bnviz.records.history import Table
+from bnviz.records.schema import LAYERS, MODES, QUANTILES, RECORDED_STAGES
 
 SAMPLED_VALUES = 2048  # of each tensor, at fixed places
 FLUSH_EVERY = 32  # so many steps may wait on the device for their way into the history,

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnviz.analysis.passes import to_input
 from bnviz.config import Quirks, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import put_back
-from bnviz.train.schema import LAYERS
+from bnviz.records.schema import LAYERS
 
 
 def resolve_device(name: str) -> torch.device:

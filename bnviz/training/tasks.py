@@ -1,39 +1,21 @@
 """What takes long and is asked for once: measured in a thread, shared by all who look.
 
 A `Measurement` is one piece of work, `Measurements` those of a process. The work itself is any
-function of one argument, a `Progress`; `measure_race` is the first of them.
+function of one argument, a `Progress`.
 """
 
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import pandas as pd
-
-from bnviz import data
-from bnviz.analysis.estimators import corrected
-from bnviz.data import Dataset
 from bnviz.errors import BnvizError
-from bnviz.train.recorded_statistics import (
-    eps_at,
-    own_statistics,
-    replay_layer,
-    replayed_statistics,
-    starting_statistics,
-)
 
 if TYPE_CHECKING:
-    from bnviz.train.replays import Run
+    pass
 
-MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.9, 1.0)
-POPULATION_IMAGES = 10_000
 ENDS_WITHIN_S = 20.0
-Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 class Progress(Protocol):
@@ -180,143 +162,3 @@ class Measurements:
             each.cancel()
         for each in known:
             each.end()
-
-
-# ---- the race ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a race found; statistics and accuracies by checkpoint."""
-
-    population: dict[int, Statistics]
-    """Checkpoint to layer to mean and variance at the weights of that step, layer by layer."""
-    one_pass: dict[int, Statistics]
-    """The same in one pass, where each layer normalizes by its batch."""
-    images: int
-    """On how many training images."""
-    step: int
-    """The checkpoint that the accuracies belong to."""
-    accuracy: dict[float | str | None, float]
-    """Accuracy, 0 to 1, by momentum, None for the plain mean of all batches; ``own`` of the layers'
-    own statistics; and of the population's by how they were measured, ``layer_by_layer`` or
-    ``one_pass``."""
-
-
-def measure_race(
-    run: "Run", variant: str, progress: Progress = unheard, *, dataset: Dataset | None = None
-) -> Measured:
-    """Population statistics at each checkpoint, and accuracy at the newest with each estimator.
-
-    The population is that of the first POPULATION_IMAGES training images, layer by layer and in
-    one pass in batches of the run's size, as PreciseBN does (`bnviz.analysis.population`). The
-    estimators are those of MOMENTA, the plain mean and the layers' own.
-    """
-    import torch
-
-    from bnviz.analysis.population import population_statistics
-    from bnviz.train.replays import model_at, replayable_step
-    from bnviz.train.steps import leave_one_core_free
-
-    leave_one_core_free()
-    newest = replayable_step(run, variant)
-    steps = [step for step in run.checkpoints(variant) if step <= newest]
-    images_of = dataset or data.load(run.config.dataset)
-    images = torch.tensor(images_of.train_images[:POPULATION_IMAGES])
-    eps = eps_at(run.config, run.history, newest)
-    found: dict[str, dict[int, Statistics]] = {"layer_by_layer": {}, "one_pass": {}}
-    accuracy: dict[float | str | None, float] = {}
-    batch = {"layer_by_layer": 1000, "one_pass": precise_batch(run.config.batch_size)}
-
-    def population(step: int, how: str) -> None:
-        found[how][step] = population_statistics(
-            model_at(run, variant, step), images, batch_size=batch[how], how=how,
-            heed=lambda: progress(done, len(parts)),
-        )  # fmt: skip
-
-    def race(name: float | str | None) -> None:
-        statistics = None
-        if name in found:
-            statistics = found[str(name)][newest]
-        elif name != "own":
-            statistics = replayed_statistics(run.config, run.history, variant, name, newest)  # type: ignore[arg-type]
-        accuracy[name] = _accuracy(run, variant, newest, statistics, images_of, eps)
-
-    parts: list[Callable[[], None]] = [partial(population, s, how) for how in found for s in steps]
-    parts += [partial(race, name) for name in (*MOMENTA, None, "own", *found)]
-    for done, part in enumerate(parts):
-        progress(done, len(parts))
-        part()
-    return Measured(found["layer_by_layer"], found["one_pass"], len(images), newest, accuracy)
-
-
-def precise_batch(batch_size: int) -> int:
-    """The batch of a pass in train mode: the run's, where that is not 1 (nothing to normalize by)."""
-    return max(batch_size, 2)
-
-
-def accuracy_with(
-    run: "Run", variant: str, step: int, momentum: float | None, *, eps: float | None = None
-) -> float:
-    """Accuracy in eval mode at a checkpoint with the statistics of a momentum."""
-    statistics = replayed_statistics(run.config, run.history, variant, momentum, step)
-    return _accuracy(run, variant, step, statistics, data.load(run.config.dataset), eps)
-
-
-def _accuracy(
-    run: "Run",
-    variant: str,
-    step: int,
-    statistics: Statistics | None,
-    images: Dataset,
-    eps: float | None,
-) -> float:
-    """Accuracy on all test images with the given statistics, or the checkpoint's own for None."""
-    import torch
-
-    from bnviz.analysis.population import evaluate_with_statistics
-    from bnviz.train.replays import model_at
-
-    return evaluate_with_statistics(
-        model_at(run, variant, step),
-        statistics,
-        torch.tensor(images.test_images),
-        torch.tensor(images.test_labels),
-        eps=eps,
-    ).accuracy
-
-
-def errors_over_checkpoints(
-    run: "Run", variant: str, layer: str, momentum: float, measured: Measured
-) -> pd.DataFrame:
-    """Distance of the layer's statistics, by several estimators, from the population's.
-
-    Columns step, estimator (``own``; ``ema`` at `momentum`; ``corrected``, the same freed from its
-    start; ``average`` of all batches; ``one_pass``, the population measured that way), mean_error
-    (in standard deviations of each channel) and var_error (relative), both root mean squares over
-    the channels of `layer` that vary at all.
-    """
-    from bnviz.train.replays import errors_against
-
-    starts = starting_statistics(run.config, variant)[:2]
-    rows = []
-    for step, population in measured.population.items():
-        estimates = {
-            "own": own_statistics(run.history, variant, layer, step),
-            "one_pass": measured.one_pass[step][layer],
-        }
-        for name, weight in (("ema", momentum), ("average", None)):
-            at, means, variances = replay_layer(
-                run.config, run.history, variant, layer, weight, stop=step
-            )
-            estimates[name] = (means[-1], variances[-1])
-        mean, var = (
-            corrected(last[None], momentum, start, at[-1:])[0]
-            for last, start in zip(estimates["ema"], starts, strict=True)
-        )
-        estimates["corrected"] = (mean, var)
-        for name, estimated in estimates.items():
-            found = errors_against({layer: estimated}, {layer: population[layer]})
-            rows.append((step, name, found["mean_error"], found["var_error"]))
-    frame = pd.DataFrame(rows, columns=["step", "estimator", "mean_error", "var_error"])
-    return frame.astype({"mean_error": float, "var_error": float})

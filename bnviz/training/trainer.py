@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from bnviz.analysis.memory import release
+from bnviz.census.graph_census import release
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.gradients import GradientSampler
-from bnviz.train.history import History
-from bnviz.train.observers import (
+from bnviz.records.history import History
+from bnviz.records.schema import gradients_table, memory_table, schemas, stages_table, steps_table
+from bnviz.records.summary import summarize
+from bnviz.training.gradients import GradientSampler
+from bnviz.training.observers import (
     Cadence,
     Evaluator,
     MemoryObserver,
@@ -27,14 +29,7 @@ from bnviz.train.observers import (
     StepRecorder,
     set_hyperparameter,
 )
-from bnviz.train.schema import (
-    gradients_table,
-    memory_table,
-    schemas,
-    stages_table,
-    steps_table,
-)
-from bnviz.train.steps import (
+from bnviz.training.steps import (
     Images,
     StepTimer,
     batches,
@@ -45,10 +40,9 @@ from bnviz.train.steps import (
     resolve_device,
     train_step,
 )
-from bnviz.train.summary import summarize
+from bnviz.units import MIB
 
 LIVE_SETTINGS = ("lr", "momentum", "eps")
-MIB = 2**20
 # A first point on the curve soon after the start, from fewer images.
 EARLY_EVALUATIONS = (20, 100)
 EARLY_IMAGES = 200

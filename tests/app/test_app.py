@@ -4,25 +4,25 @@ import json
 import math
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 from torch import nn
 
+from bnviz.app import runs
+from bnviz.app.registry import jobs, kept_maps, measurements
 from bnviz.config import PRESETS, RunConfig
-from bnviz.train.jobs import State
-from bnviz.train.momentum_map import map_path
-from bnviz.train.store import RECORDED_FOLDER, RunWriter, runs_folder
-from bnviz.train.trainer import Trainer
-from bnviz.ui import runs
-from bnviz.ui.registry import jobs, kept_maps, measurements
+from bnviz.records.momentum_maps import map_path
+from bnviz.records.store import RECORDED_FOLDER, RunWriter, runs_folder
+from bnviz.training.jobs import State
+from bnviz.training.trainer import Trainer
+from tests.paths import ROOT
 from tests.waiting import until
 
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     yield tested
     jobs().stop_all()
     jobs.clear()
@@ -104,7 +104,7 @@ def test_a_stored_run_is_opened_again_by_its_link(app):
     (job,) = jobs().all()
     job.join(60)
     jobs().forget(job.id)
-    again = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    again = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     again.query_params["run"] = job.id
     go(again, "train")
     assert again.selectbox(key="run").value == job.id
@@ -262,7 +262,7 @@ def test_a_map_is_shared_by_tabs_kept_in_the_folder_and_mended_when_cut(measured
     assert "1,600 images at each batch size" in said
     (job,) = jobs().all()
     path = map_path(job.folder, "builtin", 1_600)
-    other = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    other = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     other.query_params["run"], other.query_params["map_images"] = job.id, "1,600"
     go(other, "running_stats")
     assert shown(other, "map")["sentence"] == said

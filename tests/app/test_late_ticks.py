@@ -3,7 +3,7 @@
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from bnviz.ui.late_ticks import Pages
+from bnviz.app.late_ticks import Pages
 
 
 def tick(page):

@@ -72,7 +72,7 @@ def message(*keys, **card):
 
 
 def script():
-    return files("bnviz.ui.live").joinpath("live.js").read_text()
+    return files("bnviz.app.live").joinpath("live.js").read_text()
 
 
 def lines(**groups):

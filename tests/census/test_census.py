@@ -4,16 +4,16 @@ import gc
 import io
 import re
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 import torch
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
-from bnviz.analysis.memory import GraphCensus, release, watch
+from bnviz.census.graph_census import GraphCensus, release, watch
 from bnviz.nn import LeNet
-from tests.analysis.note_network import images, note_model
+from tests.census.note_network import images, note_model
+from tests.paths import ROOT
 
 # The values of the new statistics themselves: 226 channels, running and of the batch, mean and
 # variance, 4 bytes each. They replace old ones that the profiler did not see being made.
@@ -144,7 +144,7 @@ def test_the_table_sums_to_the_whole_and_names_the_layers():
 
 def test_the_worked_page_prints_what_it_says():
     """The code of docs/keeping-a-graph.md is run as it stands, its output compared."""
-    page = (Path(__file__).parents[2] / "docs" / "keeping-a-graph.md").read_text()
+    page = (ROOT / "docs" / "keeping-a-graph.md").read_text()
     codes = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     shown = re.findall(r"prints\n\n```\n(.*?)```", page, re.DOTALL)
     said, space = io.StringIO(), {}

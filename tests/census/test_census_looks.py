@@ -5,18 +5,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnviz.analysis.memory import GraphCensus, census, release, watch
-from tests.analysis.note_network import images, note_model
+from bnviz.census.graph_census import GraphCensus, census, release, watch
+from tests.census.note_network import images, note_model
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """Numbers of the nodes that were asked what they hold, since the list was cleared."""
-    from bnviz.analysis import memory
+    from bnviz.census import graph_census
 
-    asked, whole = [], memory.held_bytes
+    asked, whole = [], graph_census.held_bytes
     monkeypatch.setattr(
-        memory, "held_bytes", lambda nodes, *living: asked.extend(nodes) or whole(nodes, *living)
+        graph_census,
+        "held_bytes",
+        lambda nodes, *living: asked.extend(nodes) or whole(nodes, *living),
     )
     return asked
 
@@ -36,11 +38,13 @@ def test_each_look_sees_only_what_is_new(asked, sizes):
 
 def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeypatch):
     """Counted in nodes, not in time; and neither the walk nor the end of the chain recurses."""
-    from bnviz.analysis import memory
+    from bnviz.census import graph_census
 
     visited = []
-    whole = memory.walk
-    monkeypatch.setattr(memory, "walk", lambda *given: visited.append(whole(*given)) or visited[-1])
+    whole = graph_census.walk
+    monkeypatch.setattr(
+        graph_census, "walk", lambda *given: visited.append(whole(*given)) or visited[-1]
+    )
 
     class Average(nn.Module):
         def __init__(self):

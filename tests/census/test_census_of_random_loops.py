@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnviz.analysis.memory import GraphCensus, watch
+from bnviz.census.graph_census import GraphCensus, watch
 
 STEPS = 25
 

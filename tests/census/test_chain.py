@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from bnviz.analysis.chain import chain
-from bnviz.analysis.memory import release, watch
+from bnviz.census.chain import chain
+from bnviz.census.graph_census import release, watch
 from bnviz.nn import LeNet
-from tests.analysis.test_memory import STATISTICS_BYTES, allocator_bytes
+from tests.census.test_census import STATISTICS_BYTES, allocator_bytes
 
 
 @pytest.fixture

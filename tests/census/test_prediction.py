@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bnviz.analysis.memory import GraphCensus
-from bnviz.analysis.prediction import is_test, predict
+from bnviz.census.graph_census import GraphCensus
+from bnviz.census.prediction import is_test, predict
 from bnviz.nn import LeNet
 
 

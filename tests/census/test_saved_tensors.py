@@ -9,16 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bnviz.analysis.passes import to_input
-from bnviz.analysis.purposes import COMMON_PURPOSES, PURPOSES, purpose
-from bnviz.analysis.saved import (
-    CURVE_POINTS,
-    layer_names,
-    peak_of_a_step,
-    saved_for_backward,
-)
+from bnviz.census.saved_tensors import CURVE_POINTS, layer_names, peak_of_a_step, saved_for_backward
+from bnviz.evaluation.inference import to_input
 from bnviz.nn import VARIANTS, LeNet
 from bnviz.nn.state import snapshot
+from bnviz.subjects.memory.saved_tensor_purposes import COMMON_PURPOSES, PURPOSES, purpose
 
 each_variant = pytest.mark.parametrize("variant", list(VARIANTS))
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from bnviz.analysis.graph import held_bytes, newer_nodes, saved_tensors, storages
-from bnviz.analysis.memory import GraphCensus, census, release, watch
+from bnviz.census.graph import held_bytes, newer_nodes, saved_tensors, storages
+from bnviz.census.graph_census import GraphCensus, census, release, watch
 from bnviz.nn import LeNet
-from tests.analysis.note_network import images, note_model
+from tests.census.note_network import images, note_model
 
 
 def test_a_list_of_losses_is_found_and_named():

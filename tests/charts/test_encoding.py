@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from bnviz.ui.live.wire import LEVELS, encode_array, encode_figure
+from bnviz.charts.encoding import LEVELS, encode_array, encode_figure
 
 
 def decoded(sent):

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.company import NEIGHBOURS, companies, company, neighbours_of
-from bnviz.analysis.modes import (
+from bnviz.errors import ConfigError
+from bnviz.evaluation.batch_context import NEIGHBOURS, companies, company, neighbours_of
+from bnviz.evaluation.inference import evaluate, forward, logits_by_groups, standard_error
+from bnviz.evaluation.modes import (
     compare_modes,
     eval_side,
     layer_drift,
@@ -11,8 +13,6 @@ from bnviz.analysis.modes import (
     paired_counts,
     train_side,
 )
-from bnviz.analysis.passes import evaluate, forward, logits_by_groups, standard_error
-from bnviz.errors import ConfigError
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS

@@ -3,13 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from bnviz.analysis.passes import evaluate, to_input
-from bnviz.analysis.population import (
-    evaluate_with_statistics,
-    population_statistics,
-    recalibrate,
-)
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import evaluate, to_input
+from bnviz.evaluation.population import evaluate_with_statistics, population_statistics, recalibrate
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot, statistics
 from bnviz.nn.variants import VARIANTS

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnviz.analysis.memory import census, watch
-from tests.analysis.note_network import images, note_model
+from bnviz.census.graph_census import census, watch
+from tests.census.note_network import images, note_model
 
 
 def test_watching_ends_with_the_layers_as_they_were():

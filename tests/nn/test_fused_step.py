@@ -2,14 +2,14 @@
 
 import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from bnviz.nn import VARIANTS
+from tests.paths import ROOT
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fused_step.py"
+SCRIPT = ROOT / "benchmarks" / "fused_step.py"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnviz.errors import RunError
-from bnviz.train.history import Schema, Table, read_table
+from bnviz.records.history import Schema, Table, read_table
 
 SCHEMA = Schema({"step": ("int32", ()), "value": ("float32", (2, 3))}, chunk=8)
 

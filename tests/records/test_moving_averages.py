@@ -6,7 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnviz.analysis.estimators import (
+from bnviz.errors import ConfigError
+from bnviz.nn.state import statistics
+from bnviz.records.moving_averages import (
     corrected,
     effective_window,
     ema_weights,
@@ -17,11 +19,9 @@ from bnviz.analysis.estimators import (
     settled,
     start_bias,
 )
-from bnviz.errors import ConfigError
-from bnviz.nn.state import statistics
-from bnviz.train.recorded_statistics import momentum_schedule, replay_layer, replayed_statistics
-from bnviz.train.schema import LAYERS, steps_table
-from bnviz.train.trainer import Trainer
+from bnviz.records.recorded_statistics import momentum_schedule, replay_layer, replayed_statistics
+from bnviz.records.schema import LAYERS, steps_table
+from bnviz.training.trainer import Trainer
 
 sequences = st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=60)
 

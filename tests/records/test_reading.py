@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnviz.analysis.drift import drift
 from bnviz.config import RunConfig
 from bnviz.nn import LeNet
-from bnviz.train.history import History
-from bnviz.train.reading import (
+from bnviz.records.history import History
+from bnviz.records.reading import (
     accuracy_curves,
     density,
     latest_step,
@@ -19,16 +18,9 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import (
-    CHANNELS,
-    LAYERS,
-    LEVELS,
-    STAGES,
-    layer_slice,
-    schemas,
-    steps_table,
-)
-from bnviz.train.store import recorded_run
+from bnviz.records.schema import CHANNELS, LAYERS, LEVELS, STAGES, layer_slice, schemas, steps_table
+from bnviz.records.store import recorded_run
+from bnviz.subjects.activations.distribution_shift import drift
 
 
 def history_of_losses(losses):

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from bnviz.train.recorded_statistics import (
+from bnviz.records.recorded_statistics import (
     own_statistics,
     replay_layer,
     replayed_statistics,
     unbiasing,
     values_per_channel,
 )
-from bnviz.train.schema import LAYERS, layer_slice, steps_table
-from bnviz.train.store import recorded_run
+from bnviz.records.schema import LAYERS, layer_slice, steps_table
+from bnviz.records.store import recorded_run
 
 
 def test_replayed_statistics_of_the_recorded_run_are_its_own():

@@ -6,11 +6,11 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 
 from bnviz.config import RunConfig
-from bnviz.train.history import History
-from bnviz.train.recorded_statistics import replay_layer
-from bnviz.train.running_view import LINE_POINTS, Extremes, RunningView, Thinned, width_for
-from bnviz.train.schema import schemas, steps_table
-from bnviz.train.trainer import Trainer
+from bnviz.records.history import History
+from bnviz.records.recorded_statistics import replay_layer
+from bnviz.records.running_view import LINE_POINTS, Extremes, RunningView, Thinned, width_for
+from bnviz.records.schema import schemas, steps_table
+from bnviz.training.trainer import Trainer
 
 COLUMNS = arrays(
     float, some.tuples(some.integers(1, 300), some.just(2)), elements=some.floats(-9, 9)

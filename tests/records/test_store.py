@@ -10,9 +10,9 @@ import torch
 
 from bnviz.errors import RunError
 from bnviz.nn.state import snapshot
-from bnviz.train import store
-from bnviz.train.schema import steps_table
-from bnviz.train.trainer import Trainer
+from bnviz.records import store
+from bnviz.records.schema import steps_table
+from bnviz.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def test_the_recorded_run_is_whole_and_says_how_it_was_made():
 def test_a_run_is_read_without_torch():
     """Home must not wait for torch."""
     code = (
-        "import sys; from bnviz.train.store import recorded_run; recorded_run();"
-        "import bnviz.train.reading, bnviz.train.recorded_statistics, bnviz.ui.views, bnviz.ui.router, bnviz.ui.intro;"
+        "import sys; from bnviz.records.store import recorded_run; recorded_run();"
+        "import bnviz.records.reading, bnviz.records.recorded_statistics, bnviz.subjects.training.views_section, bnviz.app.router, bnviz.subjects.home.sections;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,17 +8,17 @@ import torch
 from bnviz.config import Quirks
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn.state import statistics
-from bnviz.train import store
-from bnviz.train.reading import latest_step
-from bnviz.train.recorded_statistics import eps_at, replayed_statistics
-from bnviz.train.replays import (
+from bnviz.records import store
+from bnviz.records.reading import latest_step
+from bnviz.records.recorded_statistics import eps_at, replayed_statistics
+from bnviz.records.schema import LAYERS
+from bnviz.training.checkpoints import (
     compare_estimators,
     parse_estimators,
     replayable_step,
     replayable_variant,
 )
-from bnviz.train.schema import LAYERS
-from bnviz.train.trainer import Trainer
+from bnviz.training.trainer import Trainer
 
 ALL = ("composite", "fused", "builtin")
 
@@ -248,7 +248,7 @@ def test_a_record_that_ends_before_the_weights_is_refused(stored):
 
 
 def test_a_record_that_reaches_an_earlier_checkpoint_says_so(stored, monkeypatch):
-    monkeypatch.setattr("bnviz.train.replays.latest_step", lambda history, variant: 22)
+    monkeypatch.setattr("bnviz.training.checkpoints.latest_step", lambda history, variant: 22)
     with pytest.raises(RunError, match=r"ends at step 22.*Choose step 20"):
         replayable_step(stored, "builtin")
     assert replayable_step(stored, "builtin", 20) == 20

@@ -8,13 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from bnviz.nn.variants import VARIANTS
-from bnviz.train import store
-from bnviz.train.gradients import weights_of
-from bnviz.train.jobs import Jobs
-from bnviz.train.observers import sampled_places
-from bnviz.train.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
-from bnviz.train.steps import Images, batches, build_model
-from bnviz.train.trainer import Trainer
+from bnviz.records import store
+from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
+from bnviz.training.gradients import weights_of
+from bnviz.training.jobs import Jobs
+from bnviz.training.observers import sampled_places
+from bnviz.training.steps import Images, batches, build_model
+from bnviz.training.trainer import Trainer
 
 
 def plain_gradients(config, dataset, variant):

@@ -3,10 +3,10 @@ import time
 import pytest
 
 from bnviz.errors import ConfigError
-from bnviz.train import jobs as jobs_module
-from bnviz.train.jobs import Jobs, State
-from bnviz.train.schema import steps_table
-from bnviz.train.store import open_run, runs_folder
+from bnviz.records.schema import steps_table
+from bnviz.records.store import open_run, runs_folder
+from bnviz.training import jobs as jobs_module
+from bnviz.training.jobs import Jobs, State
 from tests.waiting import until
 
 
@@ -112,7 +112,7 @@ def test_stop_keeps_what_was_recorded(jobs, start):
 
 
 def test_an_exception_in_the_thread_reaches_the_page_and_the_record_stays(start, monkeypatch):
-    from bnviz.train.trainer import Trainer
+    from bnviz.training.trainer import Trainer
 
     step = Trainer.step
 
@@ -148,7 +148,7 @@ def test_an_unwritable_folder_is_a_warning_and_the_run_goes_on(jobs, short_confi
 
 
 def test_a_full_disk_is_a_warning_and_the_run_goes_on(start, monkeypatch):
-    from bnviz.train import store
+    from bnviz.records import store
 
     def full(_path, _content):
         raise OSError(28, "No space left on device")

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.population import population_statistics
 from bnviz.errors import RunError
-from bnviz.train.measurements import (
-    MOMENTA,
-    Measurement,
-    Measurements,
+from bnviz.evaluation.population import population_statistics
+from bnviz.records.momentum_maps import COMPARED_MOMENTA
+from bnviz.subjects.running_stats.estimator_comparison import (
+    compare_estimators_over_run,
     errors_over_checkpoints,
-    measure_race,
 )
-from bnviz.train.replays import model_at
+from bnviz.training.checkpoints import model_at
+from bnviz.training.tasks import Measurement, Measurements
 from tests import waiting
 
 until = partial(waiting.until, seconds=20)
@@ -120,12 +119,12 @@ def accuracy(run, dataset, statistics):
 
 def test_the_race_tries_both_ways_of_measuring_a_population(short_run, few):
     heard = []
-    found = measure_race(
+    found = compare_estimators_over_run(
         short_run, "builtin", lambda done, parts, share=None: heard.append((done, parts)),
         dataset=few,
     )  # fmt: skip
     assert (found.step, found.images, list(found.population)) == (25, 300, [20, 25])
-    assert set(found.accuracy) == {*MOMENTA, None, "own", "layer_by_layer", "one_pass"}
+    assert set(found.accuracy) == {*COMPARED_MOMENTA, None, "own", "layer_by_layer", "one_pass"}
     images = torch.tensor(few.train_images)
     for how, batch in (("layer_by_layer", 300), ("one_pass", 16)):
         statistics = population_statistics(
@@ -142,7 +141,7 @@ def test_the_race_tries_both_ways_of_measuring_a_population(short_run, few):
 
 
 def test_errors_of_the_layers_own_line_are_those_of_the_checkpoint(short_run, few):
-    measured = measure_race(short_run, "builtin", dataset=few)
+    measured = compare_estimators_over_run(short_run, "builtin", dataset=few)
     frame = errors_over_checkpoints(short_run, "builtin", "fc2", 0.1, measured)
     mean, var = measured.population[20]["fc2"]
     state = short_run.checkpoint(20, "builtin")
@@ -163,7 +162,7 @@ def test_errors_of_the_layers_own_line_are_those_of_the_checkpoint(short_run, fe
 
 
 def test_a_channel_that_never_varies_has_no_error_of_its_own(short_run, few):
-    measured = measure_race(short_run, "builtin", dataset=few)
+    measured = compare_estimators_over_run(short_run, "builtin", dataset=few)
     whole = errors_over_checkpoints(short_run, "builtin", "fc2", 0.1, measured)
     measured.population[20]["fc2"][1][5] = 0.0
     frame = errors_over_checkpoints(short_run, "builtin", "fc2", 0.1, measured)

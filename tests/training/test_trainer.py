@@ -6,9 +6,9 @@ from bnviz.config import Quirks
 from bnviz.errors import ConfigError
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.reading import accuracy_curves
-from bnviz.train.schema import LAYERS, layer_slice, stages_table, steps_table
-from bnviz.train.trainer import Trainer
+from bnviz.records.reading import accuracy_curves
+from bnviz.records.schema import LAYERS, layer_slice, stages_table, steps_table
+from bnviz.training.trainer import Trainer
 
 
 def run(config, dataset, **options):

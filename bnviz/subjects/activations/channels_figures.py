@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, figure, grid, scatter, stacked
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, grid, scatter, stacked
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
 COLUMNS = 4

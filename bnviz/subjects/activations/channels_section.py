@@ -8,19 +8,19 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
+from bnviz.app.runs import RunView, view
+from bnviz.charts.card import Card
+from bnviz.charts.histogram import bin_edges
 from bnviz.errors import BnvizError
-from bnviz.figures.channels import small_multiples, weight_and_bias
-from bnviz.figures.stages import bin_edges
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.reading import channel_history, density
-from bnviz.train.schema import LAYERS
-from bnviz.train.store import nearest_checkpoint
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView, view
+from bnviz.records.reading import channel_history, density
+from bnviz.records.schema import LAYERS
+from bnviz.records.store import nearest_checkpoint
+from bnviz.subjects.activations.channels_figures import small_multiples, weight_and_bias
 
 if TYPE_CHECKING:
-    from bnviz.train.probes import LayerProbe
+    from bnviz.subjects.activations.checkpoint_probes import LayerProbe
 
 SPARK_BINS = 16
 SPARK_POINTS = 40
@@ -30,7 +30,7 @@ MOST_MULTIPLES = 16
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _probe(run_id: str, variant: str, step: int, layer: str) -> "LayerProbe":
-    from bnviz.train.probes import probe_layer
+    from bnviz.subjects.activations.checkpoint_probes import probe_layer
 
     run = view(run_id)
     return probe_layer(run.source, variant, step, layer, data.load(run.config.dataset))
@@ -56,7 +56,7 @@ def try_probe(run: RunView, variant: str, step: int | None, layer: str) -> "Laye
 def _affine_path(
     run_id: str, variant: str, layer: str, channel: int, steps: tuple[int, ...]
 ) -> pd.DataFrame:
-    from bnviz.train.probes import affine_over_steps
+    from bnviz.subjects.activations.checkpoint_probes import affine_over_steps
 
     return affine_over_steps(view(run_id).source, variant, layer, channel)
 

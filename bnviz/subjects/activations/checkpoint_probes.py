@@ -6,19 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bnviz.analysis.channels import (
-    affine_of,
-    channel_quantiles,
-    channel_table,
-    layer_stages,
-)
-from bnviz.analysis.passes import changed, forward
-from bnviz.config import RunConfig
 from bnviz.data import Dataset
+from bnviz.evaluation.inference import forward
+from bnviz.evaluation.layer_stages import layer_stages
 from bnviz.nn.state import put_back
-from bnviz.train.replays import Run, model_at, replayable_variant
-from bnviz.train.schema import LAYERS, LEVELS
-from bnviz.train.steps import build_model
+from bnviz.records.schema import LEVELS
+from bnviz.subjects.activations.channels import affine_of, channel_quantiles, channel_table
+from bnviz.training.checkpoints import Run, model_at
 
 PROBE_IMAGES = 256
 """The first so many test images are what the channels of every checkpoint are looked at with."""
@@ -32,7 +26,7 @@ class LayerProbe:
     step: int
     images: int
     table: pd.DataFrame
-    """See `bnviz.analysis.channels.channel_table`."""
+    """See `bnviz.subjects.activations.channels.channel_table`."""
     quantiles: dict[str, np.ndarray]
     """Stage to quantiles at LEVELS, (C, QUANTILES)."""
 
@@ -96,20 +90,3 @@ def affine_over_steps(run: Run, variant: str, layer: str, channel: int) -> pd.Da
         if found is not None:
             rows.append((step, float(found[0][channel]), float(found[1][channel])))
     return pd.DataFrame(rows, columns=["step", "weight", "bias"])
-
-
-def before_training(
-    config: RunConfig, variant: str, layer: str, images: np.ndarray, *, start: float, eps: float
-) -> float:
-    """The largest size of what leaves a BN layer in eval mode before the first step.
-
-    At the initial weights of a run, with a running mean of 0 and a running variance of `start` in
-    every layer, over the first PROBE_IMAGES of uint8 `images` (N, 28, 28). Raises ConfigError for
-    an unknown layer or a variant without statistics.
-    """
-    replayable_variant(config, variant)
-    model = build_model(config, variant, torch.device("cpu"))
-    untouched = {name: (np.zeros(n), np.full(n, start)) for name, n in LAYERS.items()}
-    with changed(model, untouched, eps):
-        stages = layer_stages(model, torch.tensor(images[:PROBE_IMAGES]), layer, mode="eval")
-    return float(np.abs(stages["scaled"]).max())

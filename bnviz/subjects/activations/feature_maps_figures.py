@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, domains, figure, heading, suffix
-from bnviz.figures.theme import STAGE_LABELS, axis, colour
+from bnviz.charts.marks import Figure, domains, figure, heading, suffix
+from bnviz.charts.theme import STAGE_LABELS, axis, colour
 from bnviz.i18n import _
 
 GAP = 1  # empty pixels between two maps

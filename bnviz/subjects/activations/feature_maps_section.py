@@ -9,16 +9,16 @@ import numpy as np
 import streamlit as st
 
 from bnviz import data
-from bnviz.figures.maps import feature_maps
+from bnviz.app.runs import RunView, view
+from bnviz.app.thumbnails import png
+from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.store import nearest_checkpoint
-from bnviz.ui.live import Card
-from bnviz.ui.pictures import png
-from bnviz.ui.runs import RunView, view
+from bnviz.records.store import nearest_checkpoint
+from bnviz.subjects.activations.feature_maps_figures import feature_maps
 
 if TYPE_CHECKING:
-    from bnviz.train.probes import ImageProbe
+    from bnviz.subjects.activations.checkpoint_probes import ImageProbe
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128)
 SCALE_HOLDS = 0.995
@@ -76,7 +76,7 @@ def choice(run: RunView) -> ImageChoice:
 
 def batch_of(run: RunView, chosen: ImageChoice) -> tuple[int, ...]:
     """The test images of the batch, the chosen one first."""
-    from bnviz.analysis.company import neighbours_of
+    from bnviz.evaluation.batch_context import neighbours_of
 
     labels = data.load(run.config.dataset).test_labels
     others = neighbours_of(
@@ -89,7 +89,7 @@ def batch_of(run: RunView, chosen: ImageChoice) -> tuple[int, ...]:
 def _probe(
     run_id: str, variant: str, step: int, layer: str, batch: tuple[int, ...]
 ) -> "ImageProbe":
-    from bnviz.train.probes import probe_image
+    from bnviz.subjects.activations.checkpoint_probes import probe_image
 
     run = view(run_id)
     images = data.load(run.config.dataset).test_images[list(batch)]
@@ -170,7 +170,7 @@ def _says(run: RunView, variant: str, probe: "ImageProbe", mode: str, step: int)
 
 def _apart(probe: "ImageProbe") -> str:
     """How far the modes are apart after BN, and in which channel most."""
-    from bnviz.analysis.channels import difference
+    from bnviz.subjects.activations.channels import difference
 
     if "scaled" not in probe.maps["eval"]:
         return _("Without BN both modes are the same.")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, event_marks, figure, grid, scatter, stacked, step_mark
-from bnviz.figures.theme import DASH, SIDE_LABELS, axis, colour, hover
+from bnviz.charts.marks import Figure, event_marks, figure, grid, scatter, stacked, step_mark
+from bnviz.charts.theme import DASH, SIDE_LABELS, axis, colour, hover
 from bnviz.i18n import _
 
 BINS_A_DECADE = 6

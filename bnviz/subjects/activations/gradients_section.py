@@ -4,19 +4,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from bnviz.app.rerun_button import beside_none, train_again, with_changes
+from bnviz.app.runs import RunView
+from bnviz.charts.card import Card
 from bnviz.config import RunConfig
-from bnviz.figures.gradients import (
+from bnviz.i18n import _
+from bnviz.records.schema import QUANTILES, SIDES, WEIGHT_LAYERS
+from bnviz.subjects.activations import recorded_gradients as recorded
+from bnviz.subjects.activations.gradients_figures import (
     gradient_histograms,
     gradient_norms,
     norms_by_layer,
     size_edges,
 )
-from bnviz.i18n import _
-from bnviz.train import recorded_gradients as recorded
-from bnviz.train.schema import QUANTILES, SIDES, WEIGHT_LAYERS
-from bnviz.ui.again import beside_none, train_again, with_changes
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
 
 HEIGHT = 430
 MANY_ZEROS = 0.01

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import (
+from bnviz.charts.marks import (
     Figure,
     domains,
     event_marks,
@@ -17,7 +17,7 @@ from bnviz.figures.panels import (
     step_mark,
     suffix,
 )
-from bnviz.figures.theme import DASH, axis, colour, hover
+from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
 # Level of a line (0 to 1): its width and dash. The legend names them once.
@@ -271,7 +271,7 @@ def drift_over_steps(
 ) -> Figure:
     """How far a layer's inputs moved since the probe before, and how far they are from the last.
 
-    `drifts`: per variant what `bnviz.analysis.drift.drift` returns.
+    `drifts`: per variant what `bnviz.subjects.activations.distribution_shift.drift` returns.
     """
     data = [
         scatter(

@@ -8,21 +8,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.analysis.drift import drift, shape_of
-from bnviz.figures.over_time import (
-    BANDS,
-    Side,
-    bands_over_steps,
-    drift_over_steps,
-    heatmaps_over_steps,
-    ridges_over_steps,
-)
-from bnviz.figures.panels import Figure
-from bnviz.figures.stages import bin_edges
-from bnviz.figures.theme import STAGE_LABELS
+from bnviz.app.playback import STEP
+from bnviz.app.rerun_button import beside_none, train_again, with_changes
+from bnviz.app.runs import RunView
+from bnviz.app.state import answered_by, layer_control
+from bnviz.charts.card import Card
+from bnviz.charts.histogram import bin_edges
+from bnviz.charts.marks import Figure
+from bnviz.charts.theme import STAGE_LABELS
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.reading import (
+from bnviz.records.reading import (
     density,
     layer_range,
     stage_history,
@@ -30,17 +26,22 @@ from bnviz.train.reading import (
     stage_quantiles,
     stage_range,
 )
-from bnviz.train.schema import LAYERS, LEVELS, STAGES
-from bnviz.ui import on_image
-from bnviz.ui.again import beside_none, train_again, with_changes
-from bnviz.ui.inside import dead_channels, followed_over_steps
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
-from bnviz.ui.scrubber import STEP
-from bnviz.ui.views import answered_by, layer_control, stages_card
+from bnviz.records.schema import LAYERS, LEVELS, STAGES
+from bnviz.subjects.activations import feature_maps_section
+from bnviz.subjects.activations.channels_section import dead_channels, followed_over_steps
+from bnviz.subjects.activations.distribution_shift import drift, shape_of
+from bnviz.subjects.activations.over_time_figures import (
+    BANDS,
+    Side,
+    bands_over_steps,
+    drift_over_steps,
+    heatmaps_over_steps,
+    ridges_over_steps,
+)
+from bnviz.subjects.activations.stages_section import stages_card
 
 if TYPE_CHECKING:
-    from bnviz.train.probes import LayerProbe
+    from bnviz.subjects.activations.checkpoint_probes import LayerProbe
 
 HEIGHT = 300
 SAME = 0.1
@@ -94,7 +95,7 @@ def controls(run: RunView, view: str, *, answers: str) -> None:
         if view == "over_time":
             _over_time_controls(changed)
         if view == "image":
-            on_image.controls(changed)
+            feature_maps_section.controls(changed)
 
 
 def variant_control(run: RunView, key: str, changed: Callable[[], None]) -> None:

@@ -3,18 +3,18 @@
 import numpy as np
 import streamlit as st
 
-from bnviz.analysis import anatomy
-from bnviz.analysis.anatomy import Autograd, Backward, Forward
 from bnviz.errors import ConfigError
-from bnviz.figures.anatomy import channel_numbers, height_of, number, signed
 from bnviz.i18n import _
 from bnviz.nn import fused
-from bnviz.ui.anatomy import VECTOR_PX, Step, show
-from bnviz.ui.cells import editable
+from bnviz.subjects.anatomy import batchnorm_steps
+from bnviz.subjects.anatomy.batchnorm_steps import Autograd, Backward, Forward
+from bnviz.subjects.anatomy.cells_figures import channel_numbers, height_of, number, signed
+from bnviz.subjects.anatomy.forward_section import VECTOR_PX, Step, show
+from bnviz.subjects.anatomy.table_editor_section import editable
 
 
 def gradient_control(done: Forward) -> np.ndarray:
-    """The table of the gradient that comes in. Raises ConfigError as `bnviz.ui.cells.parse`."""
+    """The table of the gradient that comes in. Raises ConfigError as `bnviz.subjects.anatomy.table_editor_section.parse`."""
     shape = done.x.shape
     one = np.zeros(shape)
     one.flat[0] = 1.0
@@ -35,8 +35,8 @@ def backward_section(done: Forward) -> None:
     except ConfigError as error:
         st.error(str(error), icon=":material/error:")
         return
-    back = anatomy.backward(done, grad)
-    torch_says = anatomy.autograd_gradients(done.x, done.gamma, done.beta, done.eps, grad)
+    back = batchnorm_steps.backward(done, grad)
+    torch_says = batchnorm_steps.autograd_gradients(done.x, done.gamma, done.beta, done.eps, grad)
     show(backward_steps(done, grad, back, torch_says), str(done.x.shape))
 
 
@@ -81,7 +81,7 @@ def _x_hat_step(done: Forward, grad: np.ndarray, back: Backward) -> Step:
         key="back_x_hat",
         title=_("Gradient of x̂: what comes in, times γ"),
         formula=r"\frac{\partial L}{\partial \hat{x}_i} = g_i\, \gamma",
-        module=anatomy,
+        module=batchnorm_steps,
         starts=("dx_hat = grad *",),
         figure=signed({_("dL/dy, comes in"): grad, _("dL/dx̂"): back.dx_hat}),
         sentence=_("{some} of {all} cells have a gradient so far; the largest is {most}.").format(
@@ -106,7 +106,7 @@ def _paths_step(done: Forward, back: Backward) -> Step:
             "\n"
             r"+\; \frac{\partial L}{\partial \mu} \frac{1}{m}"
         ),
-        module=anatomy,
+        module=batchnorm_steps,
         starts=(
             "dvar = (dx_hat",
             "dmean = -dx_hat",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, domains, figure, heading, suffix
-from bnviz.figures.theme import GROUP_COLOURS, axis, colour, hover
+from bnviz.charts.marks import Figure, domains, figure, heading, suffix
+from bnviz.charts.theme import GROUP_COLOURS, axis, colour, hover
 from bnviz.i18n import _
 
 MOST_COLUMNS = 8

@@ -7,18 +7,18 @@ from types import ModuleType
 import numpy as np
 import streamlit as st
 
-from bnviz.analysis import anatomy
-from bnviz.analysis.anatomy import Forward
+from bnviz.app.card_grid import board
+from bnviz.app.code_snippets import lines_of
+from bnviz.app.state import eps_slider
+from bnviz.charts.card import Card
+from bnviz.charts.marks import Figure
 from bnviz.errors import ConfigError
-from bnviz.figures.anatomy import channel_numbers, height_of, number, shared_means
-from bnviz.figures.panels import Figure
 from bnviz.i18n import _
 from bnviz.nn import batchnorm, fused
-from bnviz.ui.board import board
-from bnviz.ui.cells import editable
-from bnviz.ui.live import Card
-from bnviz.ui.source import lines_of
-from bnviz.ui.state import eps_slider
+from bnviz.subjects.anatomy import batchnorm_steps
+from bnviz.subjects.anatomy.batchnorm_steps import Forward
+from bnviz.subjects.anatomy.cells_figures import channel_numbers, height_of, number, shared_means
+from bnviz.subjects.anatomy.table_editor_section import editable
 
 MOST = 4
 VECTOR_PX = 112
@@ -104,7 +104,7 @@ def example(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def cells_control(shape: tuple[int, ...]) -> np.ndarray:
-    """The table of the cells. Raises ConfigError as `bnviz.ui.cells.parse`."""
+    """The table of the cells. Raises ConfigError as `bnviz.subjects.anatomy.table_editor_section.parse`."""
     labels = {
         "random": _("random"),
         "note": _("the note's 1 to 5"),
@@ -145,7 +145,7 @@ def channel_word(cells: np.ndarray) -> str:
 
 def sharing_card(x: np.ndarray) -> Card:
     """The cells as they are, one colour for each mean."""
-    shared = anatomy.groups(x.shape, "batch")
+    shared = batchnorm_steps.groups(x.shape, "batch")
     return Card(
         key="cells",
         title=_("Cells of one colour share one mean"),
@@ -169,7 +169,7 @@ def sharing_card(x: np.ndarray) -> Card:
 
 def remarks(done: Forward) -> None:
     """What is special about these cells: constant channels."""
-    for c in anatomy.constant_channels(done.x):
+    for c in batchnorm_steps.constant_channels(done.x):
         st.info(
             _(
                 "All cells of {channel} {c} are equal: its variance is 0 and only eps keeps the division from "
@@ -232,7 +232,7 @@ def _cell_steps(done: Forward) -> list[Step]:
     """Normalizing, scaling and shifting."""
     over = tuple(axis for axis in range(done.x.ndim) if axis != 1)
     spread, word = done.x_hat.std(over), channel_word(done.x)
-    ours = anatomy.autograd_gradients(done.x, done.gamma, done.beta, done.eps, done.x)
+    ours = batchnorm_steps.autograd_gradients(done.x, done.gamma, done.beta, done.eps, done.x)
     return [
         _cells(
             done, "x_hat", _("Normalized: every {channel} in the same unit").format(channel=word),
@@ -275,7 +275,7 @@ def _cells(
     starts: tuple[str, ...], values: np.ndarray, sentence: str,
 ) -> Step:  # fmt: skip
     """A step whose result has the shape of the cells."""
-    figure = shared_means(values, anatomy.groups(values.shape, "batch"), _NAMES[key])
+    figure = shared_means(values, batchnorm_steps.groups(values.shape, "batch"), _NAMES[key])
     return Step(
         f"step_{key}", title, formula, module, starts, figure, sentence,
         _("Cells with their numbers: {title}").format(title=title), height_of(values.shape),
@@ -306,7 +306,7 @@ def cells_section() -> tuple[np.ndarray, Forward | None]:
     gamma, beta, eps = parameter_controls(shape[1])
     st.subheader(_("Forward, step by step"))
     try:
-        done = anatomy.forward(x, gamma, beta, eps)
+        done = batchnorm_steps.forward(x, gamma, beta, eps)
     except ConfigError as error:
         st.error(str(error), icon=":material/error:")
         return x, None

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from bnviz.analysis.modes import to_input
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.nn.state import affine, put_back
 

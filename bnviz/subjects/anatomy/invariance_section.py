@@ -7,15 +7,15 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
+from bnviz.app.runs import RunView, view
+from bnviz.app.state import layer_control
+from bnviz.charts.card import Card
 from bnviz.errors import RunError
-from bnviz.figures.anatomy import change_over_scale, weight_and_bias_gradients
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.replays import replayable_step
-from bnviz.train.schema import LAYERS
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView, view
-from bnviz.ui.views import layer_control
+from bnviz.records.schema import LAYERS
+from bnviz.subjects.anatomy.cells_figures import change_over_scale, weight_and_bias_gradients
+from bnviz.training.checkpoints import replayable_step
 
 IMAGES = 128
 SCALES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -70,8 +70,8 @@ def controls(run: RunView) -> Choice:
 def _rescaled(run_id: str, variant: str, step: int, layer: str, shift: float) -> pd.DataFrame:
     import torch
 
-    from bnviz.analysis.invariance import rescaled
-    from bnviz.train.replays import model_at
+    from bnviz.subjects.anatomy.invariance import rescaled
+    from bnviz.training.checkpoints import model_at
 
     run = view(run_id)
     images = torch.tensor(data.load(run.config.dataset).test_images[:IMAGES])
@@ -82,8 +82,8 @@ def _rescaled(run_id: str, variant: str, step: int, layer: str, shift: float) ->
 def _gradients(run_id: str, variant: str, step: int) -> pd.DataFrame:
     import torch
 
-    from bnviz.analysis.invariance import bias_gradients
-    from bnviz.train.replays import model_at
+    from bnviz.subjects.anatomy.invariance import bias_gradients
+    from bnviz.training.checkpoints import model_at
 
     run = view(run_id)
     loaded = data.load(run.config.dataset)

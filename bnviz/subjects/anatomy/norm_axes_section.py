@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.analysis.anatomy import SCHEMES, groups, normalize_over
-from bnviz.figures.anatomy import height_of, number, shared_means
+from bnviz.app.card_grid import board
+from bnviz.charts.card import Card
 from bnviz.i18n import _
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
+from bnviz.subjects.anatomy.batchnorm_steps import SCHEMES, groups, normalize_over
+from bnviz.subjects.anatomy.cells_figures import height_of, number, shared_means
 
 
 def labels() -> dict[str, str]:

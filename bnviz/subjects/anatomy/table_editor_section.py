@@ -9,8 +9,8 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from bnviz.errors import ConfigError
-from bnviz.figures.anatomy import column_names, row_names, table
 from bnviz.i18n import _
+from bnviz.subjects.anatomy.cells_figures import column_names, row_names, table
 
 LARGEST = 1e6
 UNDOABLE = 50

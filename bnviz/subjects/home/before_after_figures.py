@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, figure, grid
-from bnviz.figures.stages import outline
-from bnviz.figures.theme import axis, colour
+from bnviz.charts.histogram import outline
+from bnviz.charts.marks import Figure, figure, grid
+from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 Side = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from bnviz.figures.before_after import before_after
-from bnviz.figures.stages import bin_edges
+from bnviz.app.runs import RunView
+from bnviz.charts.card import Card
+from bnviz.charts.histogram import bin_edges
 from bnviz.i18n import _
-from bnviz.train.reading import density, stage_quantiles, stage_range
-from bnviz.train.schema import LAYERS, stages_table
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
+from bnviz.records.reading import density, stage_quantiles, stage_range
+from bnviz.records.schema import LAYERS, stages_table
+from bnviz.subjects.home.before_after_figures import before_after
 
 VARIANT = "builtin"
 

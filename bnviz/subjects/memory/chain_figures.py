@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure
-from bnviz.figures.theme import axis, colour
+from bnviz.charts.marks import Figure, figure
+from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
+from bnviz.units import KIB
 
-KIB = 1024
 LARGEST_PX = 26
 SMALLEST_PX = 7
 LIFT = 0.16

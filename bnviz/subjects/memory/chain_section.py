@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.chain import graph_behind
-from bnviz.figures.leak import bytes_by_batch
+from bnviz.app.card_grid import board
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
 from bnviz.i18n import _
-from bnviz.train.schema import LAYERS
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.memory_lab import on_show
-from bnviz.ui.registry import lab
-from bnviz.ui.words import size_words
+from bnviz.records.schema import LAYERS
+from bnviz.subjects.memory.chain_figures import graph_behind
+from bnviz.subjects.memory.memory_experiment_figures import bytes_by_batch
+from bnviz.subjects.memory.memory_experiment_section import on_show
+from bnviz.subjects.memory.sections import lab
 
 if TYPE_CHECKING:
-    from bnviz.analysis.chain import Chain
-    from bnviz.train.leak import Experiment
-    from bnviz.train.leak_config import LeakConfig
+    from bnviz.census.chain import Chain
+    from bnviz.subjects.memory.experiment_config import LeakConfig
+    from bnviz.subjects.memory.memory_experiment import Experiment
 
 SHOWN_BATCHES = 120
 HOLDING = 1000
@@ -60,7 +60,7 @@ def show(config: "LeakConfig") -> None:
                 "gradients on, worked out from shapes alone."
             ).format(n=config.batch_size)
         )
-        from bnviz.train.leak_config import chain_of_shapes
+        from bnviz.subjects.memory.experiment_config import chain_of_shapes
 
         found = chain_of_shapes(config.batch_size, layer, statistic)
         batch = None
@@ -93,7 +93,7 @@ def _choose(start: int | None) -> None:
 
 
 def _chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) -> Card:
-    from bnviz.train.leak_config import layer_names
+    from bnviz.subjects.memory.experiment_config import layer_names
 
     rows = layer_names()
     used = [name for name in rows if name in set(found.nodes["layer"])]
@@ -172,7 +172,7 @@ def _table(experiment: "Experiment | None", batch: int | None) -> None:
     frame = experiment.kept_table(None if whole else batch)
     if frame.empty:
         return
-    from bnviz.train.leak_config import layer_names
+    from bnviz.subjects.memory.experiment_config import layer_names
 
     words = (
         _("**By layer and operation**, as the chain stands now")

@@ -5,12 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from bnviz.commands import refuse
-from bnviz.commands.showing import progress_bar
+from bnviz.command_line import progress_bar, refuse
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 
-MIB = 2**20
 MEMORIES_GB = (2, 4, 8, 16, 24)
 
 
@@ -38,9 +36,9 @@ def memory(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print what each step keeps alive, predicted from shapes and measured, by layer and operation."""
-    from bnviz.train.leak import Experiment
-    from bnviz.train.leak_config import LeakConfig, check
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.subjects.memory.experiment_config import LeakConfig, check
+    from bnviz.subjects.memory.memory_experiment import Experiment
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     try:
@@ -60,8 +58,8 @@ def memory(
 
 def document(experiment: Any) -> dict[str, Any]:
     """What ``--json`` prints of an experiment that has ended."""
-    from bnviz.train.leak import per_step
-    from bnviz.train.leak_config import expected
+    from bnviz.subjects.memory.experiment_config import expected
+    from bnviz.subjects.memory.memory_experiment import per_step
 
     config, measured = experiment.config, per_step(experiment)
     prediction = expected(config, config.variants[0])
@@ -118,3 +116,7 @@ def _table(found: dict[str, Any]) -> str:
             for row in rows
         ]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":  # `process_growth` measures each point in a process of its own
+    typer.run(memory)

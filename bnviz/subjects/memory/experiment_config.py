@@ -6,19 +6,19 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, field_validator
 
-from bnviz.analysis import saved
-from bnviz.analysis.chain import Chain, chain
-from bnviz.analysis.limits import free_memory
-from bnviz.analysis.memory import census, watch
-from bnviz.analysis.noting import OUTSIDE
-from bnviz.analysis.prediction import Prediction, predict
+from bnviz.census import saved_tensors
+from bnviz.census.chain import Chain, chain
+from bnviz.census.graph_census import census, watch
+from bnviz.census.memory_limits import free_memory
+from bnviz.census.prediction import Prediction, predict
 from bnviz.config import RunConfig, Settings, known_variants
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
+from bnviz.instrument.layer_tracking import OUTSIDE
 from bnviz.nn import LeNet
-from bnviz.train.steps import resolve_device
+from bnviz.training.steps import resolve_device
+from bnviz.units import MIB
 
-MIB = 2**20
 SLACK_MIB = 512
 """The process may grow by so much more than the budget before the experiment ends."""
 IMAGE = (1, 28, 28)
@@ -91,7 +91,9 @@ def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
 def layer_names() -> dict[str, str]:
     """The layers of LeNet as the census calls them, in order, with the names of the other pages."""
     model = _shapes_only("note")
-    names = {path: saved.layer_names(model)[module] for path, module in model.named_modules()}
+    names = {
+        path: saved_tensors.layer_names(model)[module] for path, module in model.named_modules()
+    }
     parts = [
         {path: name for path, name in names.items() if path.startswith(f"{part}.")}
         for part in ("conv", "fc")

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from bnviz.errors import RunError
 from bnviz.i18n import _
-from bnviz.train.leak import Experiment
-from bnviz.train.leak_config import LeakConfig, check
-from bnviz.train.measurements import Measurement, Progress
-from bnviz.train.steps import leave_one_core_free
+from bnviz.subjects.memory.experiment_config import LeakConfig, check
+from bnviz.subjects.memory.memory_experiment import Experiment
+from bnviz.training.steps import leave_one_core_free
+from bnviz.training.tasks import Measurement, Progress
 
 
 class Lab:

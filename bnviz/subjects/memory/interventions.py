@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnviz.analysis.memory import GraphCensus, release, watch
+from bnviz.census.graph_census import GraphCensus, release, watch
 from bnviz.i18n import N_
 from bnviz.nn.state import STATISTICS
-from bnviz.train.leak_config import LeakConfig
-from bnviz.train.steps import build_model, build_optimizer, train_step
+from bnviz.subjects.memory.experiment_config import LeakConfig
+from bnviz.training.steps import build_model, build_optimizer, train_step
 
 LEAKY = "note"
 """The variant whose statistics may keep their graph."""

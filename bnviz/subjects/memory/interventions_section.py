@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from bnviz.app.state import redraw
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
 from bnviz.errors import BnvizError
-from bnviz.figures.leak import freed_by_cut
 from bnviz.i18n import N_, _
-from bnviz.ui.live import Card
-from bnviz.ui.registry import lab
-from bnviz.ui.state import redraw
-from bnviz.ui.words import size_words
+from bnviz.subjects.memory.memory_experiment_figures import freed_by_cut
+from bnviz.subjects.memory.sections import lab
 
 FRAGMENTS = ["memory_lab", "memory_chain"]
 """Keys of the parts of the page that answer to the experiment and its controls."""
@@ -45,14 +45,14 @@ CUT_WORDS = {
 
 def cut_name(name: str) -> str:
     """What a cut is called on the page."""
-    from bnviz.train.leak_cuts import CUTS
+    from bnviz.subjects.memory.interventions import CUTS
 
     return _(CUTS[name]) if name in CUTS else _("as before")
 
 
 def cut_buttons() -> None:
     """Each way to cut the living chain, and the way back."""
-    from bnviz.train.leak_cuts import CUTS, UNDO
+    from bnviz.subjects.memory.interventions import CUTS, UNDO
 
     experiment, alive = lab().experiment, lab().going_on
     st.markdown(

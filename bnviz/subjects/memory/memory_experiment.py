@@ -22,18 +22,19 @@ import torch
 from torch import Tensor
 
 from bnviz import data
-from bnviz.analysis.allocator import device_bytes, trim
-from bnviz.analysis.chain import Chain, chain, no_chain
-from bnviz.analysis.passes import to_input
-from bnviz.analysis.prediction import is_test
+from bnviz.census.allocator import device_bytes, trim
+from bnviz.census.chain import Chain, chain, no_chain
+from bnviz.census.prediction import is_test
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
+from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
-from bnviz.train.history import Schema, Table
-from bnviz.train.leak_config import MIB, SLACK_MIB, LeakConfig
-from bnviz.train.leak_cuts import CUTS, LEAKY, UNDO, Side, Testing, apply
-from bnviz.train.measurements import Progress, unheard
-from bnviz.train.steps import Images, batches, resolve_device
+from bnviz.records.history import Schema, Table
+from bnviz.subjects.memory.experiment_config import SLACK_MIB, LeakConfig
+from bnviz.subjects.memory.interventions import CUTS, LEAKY, UNDO, Side, Testing, apply
+from bnviz.training.steps import Images, batches, resolve_device
+from bnviz.training.tasks import Progress, unheard
+from bnviz.units import MIB
 
 CLOSED_S = 10.0
 """An experiment ends so long after the last page that showed it was closed, and frees what it holds."""

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter, stacked
-from bnviz.figures.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter, stacked
+from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
+from bnviz.units import MIB
 
-MIB = 2**20
 WORDED = 4
 PANELS = (
     ("kept_bytes", MIB),

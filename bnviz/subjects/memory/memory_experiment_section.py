@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.analysis.limits import total_memory
-from bnviz.figures.leak import kept_over_steps
+from bnviz.app.card_grid import board
+from bnviz.app.state import redraw
+from bnviz.census.memory_limits import total_memory
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.memory_cuts import (
+from bnviz.subjects.memory.interventions_section import (
     FRAGMENTS,
     cut_buttons,
     cut_name,
@@ -21,15 +22,15 @@ from bnviz.ui.memory_cuts import (
     refused,
     refusing,
 )
-from bnviz.ui.registry import lab
-from bnviz.ui.state import redraw
-from bnviz.ui.words import size_words
+from bnviz.subjects.memory.memory_experiment_figures import kept_over_steps
+from bnviz.subjects.memory.sections import lab
+from bnviz.units import MIB
 
 if TYPE_CHECKING:
-    from bnviz.train.leak import Experiment
-    from bnviz.train.leak_config import LeakConfig
+    from bnviz.subjects.memory.experiment_config import LeakConfig
+    from bnviz.subjects.memory.memory_experiment import Experiment
 
-MIB, GB = 2**20, 10**9
+GB = 10**9
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 MEMORIES = ("machine", "2", "4", "8", "16", "24")
 POINTS = 400
@@ -38,7 +39,7 @@ HEIGHT = 560
 
 def chosen() -> "LeakConfig":
     """The controls as a LeakConfig. Raises ConfigError as `LeakConfig.parse`."""
-    from bnviz.train.leak_config import LeakConfig
+    from bnviz.subjects.memory.experiment_config import LeakConfig
 
     state = st.session_state
     return LeakConfig.parse(
@@ -50,7 +51,7 @@ def chosen() -> "LeakConfig":
 
 def controls() -> None:
     """Switches of the loop, sizes, budget."""
-    from bnviz.train.leak_config import LeakConfig
+    from bnviz.subjects.memory.experiment_config import LeakConfig
 
     default = LeakConfig()
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
@@ -111,7 +112,7 @@ def _memory_words(name: str) -> str:
 
 def prediction_metrics(config: "LeakConfig") -> None:
     """What shapes alone say, before anything runs."""
-    from bnviz.train.leak_config import expected
+    from bnviz.subjects.memory.experiment_config import expected
 
     prediction, name = expected(config), st.session_state["mem_memory"]
     memory = total_memory() if name == "machine" else int(name) * GB
@@ -238,7 +239,7 @@ def _newest_cut(experiment: "Experiment") -> dict[str, Any] | None:
 @lru_cache(maxsize=16)
 def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
     """What shapes say of the note's layer at each step, thinned: step, kept_bytes, graph_nodes."""
-    from bnviz.train.leak_config import expected
+    from bnviz.subjects.memory.experiment_config import expected
 
     prediction, steps = expected(config), last_step(config)
     frame = pd.DataFrame({"step": range(1, steps + 1)})
@@ -251,7 +252,7 @@ def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def last_step(config: "LeakConfig") -> int:
     """The step at which it ends if nothing is cut: its last one, or where its budget is spent."""
-    from bnviz.train.leak_config import expected
+    from bnviz.subjects.memory.experiment_config import expected
 
     kept = expected(config).curve(config.steps, config.test_share)
     over = np.flatnonzero(kept > config.budget_mib * MIB)
@@ -304,7 +305,7 @@ def _prediction_words(config: "LeakConfig") -> str:
 
 def _measured_words(experiment: "Experiment") -> str:
     """Measured beside predicted, at the last step before anything was cut."""
-    from bnviz.train.leak_config import expected
+    from bnviz.subjects.memory.experiment_config import expected
 
     until = min((e["step"] for e in experiment.events), default=len(experiment.table))
     if not until:

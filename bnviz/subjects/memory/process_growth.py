@@ -36,7 +36,9 @@ TEST_IMAGES = 3_000
 LEAST_STEPS = 12
 ENDS_WITHIN_S = 180.0
 POLL_S = 0.05
-RECORDED_PATH = Path(__file__).parents[1] / "assets" / "memory" / "process_growth.json"
+COMMAND = "bnviz.subjects.memory.cli"
+"""The module behind ``python -m bnviz memory``."""
+RECORDED_PATH = Path(__file__).parents[2] / "assets" / "memory" / "process_growth.json"
 COLUMNS = ("kind", "batch_size", "threshold", "steps", "tensor_bytes", "rss_bytes", "nodes")
 
 
@@ -80,10 +82,10 @@ def steps_of(kind: str, batch_size: int) -> int:
 
 
 def arguments(kind: str, batch_size: int) -> list[str]:
-    """What follows ``python -m bnviz`` for steps of one of KINDS that keep their graph."""
+    """What follows ``python -m bnviz memory`` for steps of one of KINDS that keep their graph."""
     steps = str(steps_of(kind, batch_size))
     return [
-        "memory", "--batch-size", str(batch_size), "--steps", steps, "--keep-graph", "--test-mode",
+        "--batch-size", str(batch_size), "--steps", steps, "--keep-graph", "--test-mode",
         "train", "--grad", "--test-share", str(KINDS[kind]), "--device", "cpu", "--json",
     ]  # fmt: skip
 
@@ -91,7 +93,7 @@ def arguments(kind: str, batch_size: int) -> list[str]:
 def shell_command(kind: str, batch_size: int, *, threshold: bool) -> str:
     """The same for a shell, with or without the threshold."""
     start = f"{VARIABLE}={THRESHOLD} " if threshold else ""
-    return f"{start}python -m bnviz {' '.join(arguments(kind, batch_size))}"
+    return f"{start}python -m bnviz memory {' '.join(arguments(kind, batch_size))}"
 
 
 def process_growth(
@@ -114,7 +116,7 @@ def process_growth(
     rows = []
     for done, (kind, batch_size, threshold) in enumerate(parts):
         said = json_of(
-            [sys.executable, "-m", "bnviz", *arguments(kind, batch_size)],
+            [sys.executable, "-m", COMMAND, *arguments(kind, batch_size)],
             {VARIABLE: str(THRESHOLD)} if threshold else {},
             lambda done=done: progress(done, len(parts)),  # type: ignore[misc]
         )
@@ -144,7 +146,7 @@ def json_of(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdout=out, stderr=errors, stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2], env={**environment, **variables},
+            cwd=Path(__file__).parents[3], env={**environment, **variables},
         )  # fmt: skip
         try:
             while process.poll() is None:

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
-
-KIB = 2**10
+from bnviz.units import KIB
 
 
 def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:

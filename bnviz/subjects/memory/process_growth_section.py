@@ -3,7 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from bnviz.analysis.process_growth import (
+from bnviz.app.card_grid import board
+from bnviz.app.task_panel import Key, found, fragment_while_measuring, start_button, watch
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
+from bnviz.i18n import N_, _
+from bnviz.subjects.memory.process_growth import (
     THRESHOLD,
     VARIABLE,
     does_not_apply,
@@ -11,19 +16,8 @@ from bnviz.analysis.process_growth import (
     recorded,
     shell_command,
 )
-from bnviz.figures.process_growth import growth_over_batch_sizes
-from bnviz.i18n import N_, _
-from bnviz.train.measurements import Progress
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import (
-    Key,
-    found,
-    fragment_while_measuring,
-    start_button,
-    watch,
-)
-from bnviz.ui.words import size_words
+from bnviz.subjects.memory.process_growth_figures import growth_over_batch_sizes
+from bnviz.training.tasks import Progress
 
 KEY: Key = ("memory", "process_growth")
 SPOKEN_OF = 64

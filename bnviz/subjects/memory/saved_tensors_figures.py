@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter
-from bnviz.figures.theme import DASH, QUANTITIES, axis, colour
+from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.theme import DASH, QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
+from bnviz.units import MIB
 
-MIB = 2**20
 # Bottom to top: what all variants keep alike, then what their BN layers keep.
 BLOCKS = ("conv1", "conv2", "fc", "conv1 BN", "conv2 BN", "fc BN")
 _STRENGTH = dict(zip(BLOCKS, (0.5, 0.35, 0.2, 0.6, 0.45, 0.3), strict=True))  # words are read on it

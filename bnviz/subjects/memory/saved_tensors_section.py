@@ -7,18 +7,22 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.analysis.purposes import purpose
-from bnviz.figures.saved import PHASE_NAMES, bytes_by_layer, memory_over_a_step
+from bnviz.app.card_grid import board, plainly
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
-from bnviz.ui.board import board, plainly
-from bnviz.ui.live import Card
-from bnviz.ui.words import size_words
+from bnviz.subjects.memory.saved_tensor_purposes import purpose
+from bnviz.subjects.memory.saved_tensors_figures import (
+    PHASE_NAMES,
+    bytes_by_layer,
+    memory_over_a_step,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from bnviz.analysis.saved import StepMemory
+    from bnviz.census.saved_tensors import StepMemory
     from bnviz.config import RunConfig
 
 BATCH_SIZES = [2, 4, 8, 16, 32, 64, 128, 256, 512]
@@ -59,8 +63,8 @@ def _batch(batch_size: int) -> "tuple[RunConfig, torch.Tensor, torch.Tensor]":
     """The first so many training images as network input, their labels, and a config for them."""
     import torch
 
-    from bnviz.analysis.passes import to_input
     from bnviz.config import RunConfig
+    from bnviz.evaluation.inference import to_input
 
     config = RunConfig.parse(batch_size=batch_size, device="cpu")
     images = data.load(config.dataset)
@@ -70,11 +74,11 @@ def _batch(batch_size: int) -> "tuple[RunConfig, torch.Tensor, torch.Tensor]":
 
 @st.cache_data(max_entries=len(BATCH_SIZES), show_spinner=False)
 def saved_tensors(batch_size: int) -> pd.DataFrame:
-    """`bnviz.analysis.saved.saved_for_backward` of every variant, with a column variant."""
+    """`bnviz.census.saved_tensors.saved_for_backward` of every variant, with a column variant."""
     import torch
 
-    from bnviz.analysis.saved import saved_for_backward
-    from bnviz.train.steps import build_model, leave_one_core_free
+    from bnviz.census.saved_tensors import saved_for_backward
+    from bnviz.training.steps import build_model, leave_one_core_free
 
     leave_one_core_free()
     config, inputs, labels = _batch(batch_size)
@@ -91,11 +95,11 @@ def saved_tensors(batch_size: int) -> pd.DataFrame:
 
 @st.cache_data(max_entries=len(BATCH_SIZES), show_spinner=False)
 def steps_of(batch_size: int) -> "dict[str, StepMemory]":
-    """`bnviz.analysis.saved.peak_of_a_step` of every variant."""
+    """`bnviz.census.saved_tensors.peak_of_a_step` of every variant."""
     import torch
 
-    from bnviz.analysis.saved import peak_of_a_step
-    from bnviz.train.steps import build_model, build_optimizer, leave_one_core_free
+    from bnviz.census.saved_tensors import peak_of_a_step
+    from bnviz.training.steps import build_model, build_optimizer, leave_one_core_free
 
     leave_one_core_free()
     (config, inputs, labels), cpu = _batch(batch_size), torch.device("cpu")

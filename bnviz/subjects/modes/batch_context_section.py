@@ -9,10 +9,17 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.figures.company import accuracy_by_batch, logits_by_class, predictions
+from bnviz.app.card_grid import board
+from bnviz.app.runs import RunView
+from bnviz.app.thumbnails import png
+from bnviz.charts.card import Card
 from bnviz.i18n import N_, _
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import (
+from bnviz.subjects.modes.batch_context_figures import (
+    accuracy_by_batch,
+    logits_by_class,
+    predictions,
+)
+from bnviz.subjects.modes.mode_selection_section import (
     BATCH_SIZES,
     Sides,
     eval_options,
@@ -22,9 +29,6 @@ from bnviz.ui.both_sides import (
     order_of,
     test_images,
 )
-from bnviz.ui.live import Card
-from bnviz.ui.pictures import png
-from bnviz.ui.runs import RunView
 
 COUNT = 200
 HEIGHT = 400
@@ -99,7 +103,7 @@ def _controls(sides: Sides) -> Asked:
 def _companies(sides: Sides, asked: Asked) -> pd.DataFrame:
     import torch
 
-    from bnviz.analysis.modes import companies
+    from bnviz.evaluation.batch_context import companies
 
     images, labels = test_images(sides.dataset, 10_000)
     return companies(
@@ -113,7 +117,7 @@ def _eval_logits(sides: Sides, image: int) -> np.ndarray:
     """Logits (10,) of the image on the eval side; layers that use the batch find it at its place."""
     import torch
 
-    from bnviz.analysis.modes import eval_side
+    from bnviz.evaluation.modes import eval_side
 
     images, _labels = test_images(sides.dataset, 10_000)
     batch = np.arange(image, image + max(sides.batch_size, 2)) % len(images)
@@ -128,7 +132,7 @@ def _by_batch(sides: Sides) -> dict[int, float]:
     """Accuracy in train mode, 0 to 1, by batch size."""
     import torch
 
-    from bnviz.analysis.modes import train_side
+    from bnviz.evaluation.modes import train_side
 
     images, labels = test_images(sides.dataset, sides.images)
     model, order, given = model_of(sides), order_of(sides), torch.tensor(images)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter, step_mark
-from bnviz.figures.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter, step_mark
+from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.over_run import modes_over_checkpoints, pairs_over_checkpoints
+from bnviz.app.card_grid import board
+from bnviz.app.runs import RunView
+from bnviz.charts.card import Card
 from bnviz.i18n import _
-from bnviz.train.running_view import width_for
-from bnviz.train.store import nearest_checkpoint
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import MENDED, OWN, Sides, frame_of
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
+from bnviz.records.running_view import width_for
+from bnviz.records.store import nearest_checkpoint
+from bnviz.subjects.modes.checkpoints_figures import modes_over_checkpoints, pairs_over_checkpoints
+from bnviz.subjects.modes.mode_selection_section import MENDED, OWN, Sides, frame_of
 
 HEIGHT = 400
 CHECKPOINTS = 12
@@ -69,7 +69,7 @@ def _checkpoints(run: RunView, sides: Sides) -> pd.DataFrame:
 @st.cache_data(max_entries=1024, show_spinner=False)
 def _counted(sides: Sides) -> dict[str, float]:
     """A row of `_checkpoints`: a page that ticks counts only what is new."""
-    from bnviz.analysis.modes import paired_counts
+    from bnviz.evaluation.modes import paired_counts
 
     frame = frame_of(sides)
     right = {side: float(frame[f"{side}_right"].mean()) for side in ("train", "eval")}

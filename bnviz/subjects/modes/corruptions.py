@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bnviz.analysis.modes import eval_side, train_side
 from bnviz.errors import ConfigError
+from bnviz.evaluation.modes import eval_side, train_side
 from bnviz.i18n import _
 
 SHIFTS = ("brightness", "contrast", "noise", "inverted", "rotated")
@@ -72,7 +72,7 @@ def modes_under_shift(
 
     Columns kind, strength, train, eval (accuracies, 0 to 1). `images` are uint8 (N, 28, 28); train
     mode takes them in batches of `batch_size` in that `order`; `eval_options` are those of
-    `bnviz.analysis.modes.eval_side`. The model is put back as it was. Raises ConfigError as
+    `bnviz.evaluation.modes.eval_side`. The model is put back as it was. Raises ConfigError as
     `shifted` and `eval_side`, and for a batch of one.
     """
     rows = []

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
 
 def modes_over_strength(frame: pd.DataFrame) -> Figure:
-    """Accuracy of both modes; `frame` is of `bnviz.analysis.shifts.modes_under_shift`."""
+    """Accuracy of both modes; `frame` is of `bnviz.subjects.modes.corruptions.modes_under_shift`."""
     return figure(
         [
             scatter(

@@ -4,13 +4,20 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.shift import modes_by_kind, modes_over_strength
+from bnviz.app.card_grid import board
+from bnviz.app.runs import RunView
+from bnviz.app.thumbnails import png
+from bnviz.charts.card import Card
 from bnviz.i18n import N_, _
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import Sides, eval_options, eval_words, model_of, order_of, test_images
-from bnviz.ui.live import Card
-from bnviz.ui.pictures import png
-from bnviz.ui.runs import RunView
+from bnviz.subjects.modes.corruptions_figures import modes_by_kind, modes_over_strength
+from bnviz.subjects.modes.mode_selection_section import (
+    Sides,
+    eval_options,
+    eval_words,
+    model_of,
+    order_of,
+    test_images,
+)
 
 HEIGHT = 400
 EXAMPLES = 8
@@ -59,7 +66,7 @@ def show(run: RunView, sides: Sides) -> None:
 def _examples(sides: Sides, kind: str, strength: float) -> None:
     import torch
 
-    from bnviz.analysis.shifts import shifted
+    from bnviz.subjects.modes.corruptions import shifted
 
     images, _labels = test_images(sides.dataset, sides.images)
     changed = shifted(torch.tensor(images[:EXAMPLES]), kind, strength).numpy()
@@ -77,7 +84,7 @@ def _examples(sides: Sides, kind: str, strength: float) -> None:
 def _over_strengths(sides: Sides, kind: str) -> pd.DataFrame:
     import torch
 
-    from bnviz.analysis.shifts import modes_under_shift
+    from bnviz.subjects.modes.corruptions import modes_under_shift
 
     images, labels = test_images(sides.dataset, sides.images)
     return modes_under_shift(

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure
-from bnviz.figures.theme import axis, colour
+from bnviz.charts.marks import Figure, figure
+from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 
@@ -38,7 +38,7 @@ def drift_chain(chain: pd.Series, layer: str) -> Figure:
 
 
 def channels_apart(rows: pd.DataFrame) -> Figure:
-    """A bar a channel, the largest first; `rows` are of `bnviz.analysis.modes.layer_drift`."""
+    """A bar a channel, the largest first; `rows` are of `bnviz.evaluation.modes.layer_drift`."""
     return figure(
         [
             {

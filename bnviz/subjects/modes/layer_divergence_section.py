@@ -4,13 +4,23 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.drift import channels_apart, drift_chain, statistics_apart
+from bnviz.app.card_grid import board
+from bnviz.app.runs import RunView
+from bnviz.charts.card import Card
 from bnviz.i18n import _
-from bnviz.train.schema import LAYERS
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import Sides, eval_options, model_of, order_of, test_images
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
+from bnviz.records.schema import LAYERS
+from bnviz.subjects.modes.layer_divergence_figures import (
+    channels_apart,
+    drift_chain,
+    statistics_apart,
+)
+from bnviz.subjects.modes.mode_selection_section import (
+    Sides,
+    eval_options,
+    model_of,
+    order_of,
+    test_images,
+)
 
 HEIGHT = 400
 MOST = 16
@@ -23,7 +33,7 @@ SMALL = 0.02
 def _drift(sides: Sides) -> pd.DataFrame:
     import torch
 
-    from bnviz.analysis.modes import layer_drift
+    from bnviz.evaluation.modes import layer_drift
 
     images, _labels = test_images(sides.dataset, sides.images)
     return layer_drift(

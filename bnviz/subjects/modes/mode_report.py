@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bnviz.analysis.modes import compare_modes, layer_drift, paired_counts
-from bnviz.analysis.passes import standard_error
-from bnviz.analysis.population import evaluate_with_statistics, recalibrate
 from bnviz.data import Dataset
+from bnviz.evaluation.inference import standard_error
+from bnviz.evaluation.modes import compare_modes, layer_drift, paired_counts
+from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.replays import Run, model_at
+from bnviz.training.checkpoints import Run, model_at
 
 
 def compare_at(
@@ -55,7 +55,7 @@ def recalibrate_at(
     """Eval mode of a checkpoint before and after a recalibration, as plain JSON values.
 
     The statistics become those of the first `batches` batches of the training images of `dataset`
-    at frozen weights (`bnviz.analysis.population.recalibrate`). ``accuracy`` (0 to 1) and
+    at frozen weights (`bnviz.evaluation.population.recalibrate`). ``accuracy`` (0 to 1) and
     ``standard_error`` have ``before`` and ``after``; ``seconds`` is what the recalibration took.
 
     Raises ConfigError for more images than there are, RunError for a checkpoint that is gone.

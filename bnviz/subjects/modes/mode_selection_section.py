@@ -10,16 +10,16 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
+from bnviz.app.runs import RunView, view
+from bnviz.app.state import redraw
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.recorded_statistics import replayed_statistics
-from bnviz.train.schema import LAYERS
-from bnviz.ui.runs import RunView, view
-from bnviz.ui.state import redraw
+from bnviz.records.recorded_statistics import replayed_statistics
+from bnviz.records.schema import LAYERS
 
 if TYPE_CHECKING:
-    from bnviz.train.mended import Kept, Mended
+    from bnviz.subjects.modes.recalibration import Kept, Mended
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = (1000, 10_000)
@@ -270,14 +270,14 @@ def kept_of(run: RunView, variant: str) -> "list[Kept]":
     folder = run.source.folder
     if folder is None or not any((folder / "checkpoints").glob(f"*-{variant}.*-*")):
         return []
-    from bnviz.train.mended import kept
+    from bnviz.subjects.modes.recalibration import kept
 
     return kept(folder, variant)
 
 
 def _mended_statistics(sides: Sides) -> Any:
     """The statistics that the token of `sides` stands for. Raises RunError when they are gone."""
-    from bnviz.train.mended import kept_statistics
+    from bnviz.subjects.modes.recalibration import kept_statistics
 
     run = view(sides.run)
     for each in kept_of(run, sides.variant):
@@ -302,7 +302,7 @@ def test_images(dataset: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def eval_options(sides: Sides) -> dict[str, Any]:
-    """What `bnviz.analysis.modes` is to be told of the eval side."""
+    """What `bnviz.evaluation.modes` is to be told of the eval side."""
     statistics = None
     if sides.source == REPLAYED:
         statistics = _replayed(sides.run, sides.variant, sides.momentum, sides.step)
@@ -327,8 +327,8 @@ def model_of(sides: Sides) -> Any:
 
     Raises RunError when the checkpoint is gone.
     """
-    from bnviz.train.replays import model_at
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.training.checkpoints import model_at
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     return model_at(view(sides.run).source, sides.variant, sides.step)
@@ -336,7 +336,7 @@ def model_of(sides: Sides) -> Any:
 
 def order_of(sides: Sides) -> np.ndarray:
     """The order in which the images stand in their batches."""
-    from bnviz.analysis.company import company
+    from bnviz.evaluation.batch_context import company
 
     _images, labels = test_images(sides.dataset, sides.images)
     return company(labels, sides.neighbours or "as they come")
@@ -346,7 +346,7 @@ def order_of(sides: Sides) -> np.ndarray:
 def _train(sides: Sides) -> np.ndarray:
     import torch
 
-    from bnviz.analysis.modes import train_side
+    from bnviz.evaluation.modes import train_side
 
     images, _labels = test_images(sides.dataset, sides.images)
     return train_side(
@@ -358,7 +358,7 @@ def _train(sides: Sides) -> np.ndarray:
 def _eval(sides: Sides) -> np.ndarray:
     import torch
 
-    from bnviz.analysis.modes import eval_side
+    from bnviz.evaluation.modes import eval_side
 
     images, _labels = test_images(sides.dataset, sides.images)
     return eval_side(
@@ -368,11 +368,11 @@ def _eval(sides: Sides) -> np.ndarray:
 
 
 def frame_of(sides: Sides) -> pd.DataFrame:
-    """Both sides, a row an image (`bnviz.analysis.modes.paired`), from the cache where it can be.
+    """Both sides, a row an image (`bnviz.evaluation.modes.paired`), from the cache where it can be.
 
     Raises RunError for a checkpoint that is gone.
     """
-    from bnviz.analysis.modes import paired
+    from bnviz.evaluation.modes import paired
 
     _images, labels = test_images(sides.dataset, sides.images)
     return paired(_train(sides.train_only()), _eval(sides.eval_only()), labels)

@@ -7,17 +7,17 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.figures.side_effects import accuracy_after
+from bnviz.app.card_grid import board
+from bnviz.app.runs import RunView
+from bnviz.charts.card import Card
+from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
-from bnviz.train.measurements import precise_batch
-from bnviz.train.schema import LAYERS
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import Sides, model_of
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
+from bnviz.records.schema import LAYERS
+from bnviz.subjects.modes.mode_selection_section import Sides, model_of
+from bnviz.subjects.modes.side_effects_figures import accuracy_after
 
 if TYPE_CHECKING:
-    from bnviz.analysis.side_effects import Moved
+    from bnviz.subjects.modes.side_effects import Moved
 
 HEIGHT = 360
 MODES = {"train": N_("model.train()"), "eval": N_("model.eval()")}
@@ -120,8 +120,8 @@ def _answer(row: pd.Series) -> str:
 def _rules(sides: Sides, layer: str) -> pd.DataFrame:
     import torch
 
-    from bnviz.analysis.passes import to_input
-    from bnviz.analysis.truth_table import truth_table
+    from bnviz.evaluation.inference import to_input
+    from bnviz.subjects.modes.mode_table import truth_table
 
     model = model_of(sides)
     caught: list[Any] = []
@@ -187,9 +187,9 @@ def _effects(
     """Eval accuracy on all test images before, and each way's statistics and accuracy after."""
     import torch
 
-    from bnviz.analysis.population import evaluate_with_statistics
-    from bnviz.analysis.shifts import shifted
-    from bnviz.analysis.side_effects import run_in_train_mode
+    from bnviz.evaluation.population import evaluate_with_statistics
+    from bnviz.subjects.modes.corruptions import shifted
+    from bnviz.subjects.modes.side_effects import run_in_train_mode
 
     loaded = data.load(sides.dataset)
     train = loaded.train_images

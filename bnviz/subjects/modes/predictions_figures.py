@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure
-from bnviz.figures.theme import axis, colour
+from bnviz.charts.marks import Figure, figure
+from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 MOST_DOTS = 300
@@ -14,7 +14,7 @@ MOST_DOTS = 300
 def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figure:
     """Each image's probability of its true class: train mode across, eval mode up.
 
-    `frame` is what `bnviz.analysis.modes.paired` returns.
+    `frame` is what `bnviz.evaluation.modes.paired` returns.
     """
     data = [
         {

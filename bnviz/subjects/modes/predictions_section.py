@@ -8,14 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.figures.twin import accuracy_by_class, probability_of_truth
+from bnviz.app.card_grid import board
+from bnviz.app.runs import RunView
+from bnviz.app.thumbnails import png
+from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import Sides, eval_words, frame_of, test_images
-from bnviz.ui.live import Card
-from bnviz.ui.pictures import png
-from bnviz.ui.runs import RunView
+from bnviz.subjects.modes.mode_selection_section import Sides, eval_words, frame_of, test_images
+from bnviz.subjects.modes.predictions_figures import accuracy_by_class, probability_of_truth
 
 ROWS = 60
 
@@ -36,7 +36,7 @@ def gap_of(frame: pd.DataFrame) -> Gap:
     only, of n, the difference (b - c) / n has the variance (b + c - (b - c)^2 / n) / n^2
     (McNemar 1947, https://doi.org/10.1007/BF02295996).
     """
-    from bnviz.analysis.modes import paired_counts
+    from bnviz.evaluation.modes import paired_counts
 
     pairs, n = paired_counts(frame), len(frame)
     only_eval, only_train = pairs["only_eval"], pairs["only_train"]
@@ -54,8 +54,8 @@ def show(run: RunView, sides: Sides) -> None:
 
 def _metrics(frame: pd.DataFrame, sides: Sides) -> None:
     """Accuracy of both modes with standard errors, and the paired counts."""
-    from bnviz.analysis.modes import paired_counts
-    from bnviz.analysis.passes import standard_error
+    from bnviz.evaluation.inference import standard_error
+    from bnviz.evaluation.modes import paired_counts
 
     count = len(frame)
     pairs = paired_counts(frame)

@@ -14,16 +14,17 @@ import numpy as np
 import torch
 
 from bnviz import data
-from bnviz.analysis.passes import Statistics
-from bnviz.analysis.population import evaluate_with_statistics, recalibrate
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
+from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.population import evaluate_with_statistics, precise_batch, recalibrate
 from bnviz.i18n import _
 from bnviz.nn.state import restore, set_statistics, snapshot, statistics
-from bnviz.train.measurements import MOMENTA, Progress, precise_batch, unheard
-from bnviz.train.recorded_statistics import replayed_statistics
-from bnviz.train.replays import Run, model_at
-from bnviz.train.store import RECORDED_FOLDER, write_atomically
+from bnviz.records.momentum_maps import COMPARED_MOMENTA
+from bnviz.records.recorded_statistics import replayed_statistics
+from bnviz.records.store import RECORDED_FOLDER, write_atomically
+from bnviz.training.checkpoints import Run, model_at
+from bnviz.training.tasks import Progress, unheard
 
 METHODS = ("recalibrated", "replayed", "blended")
 CHOOSING_IMAGES = 2000
@@ -63,8 +64,8 @@ def mend(
     """Find other running statistics for the checkpoint at `step`, and evaluate both.
 
     ``recalibrated`` takes those of `batches` training batches of the run's size at frozen weights
-    (`bnviz.analysis.population.recalibrate`); ``blended`` gives them the `weight` and the
-    checkpoint's own the rest; ``replayed`` rebuilds them at the one of MOMENTA that is best on
+    (`bnviz.evaluation.population.recalibrate`); ``blended`` gives them the `weight` and the
+    checkpoint's own the rest; ``replayed`` rebuilds them at the one of COMPARED_MOMENTA that is best on
     CHOOSING_IMAGES training images.
 
     Raises ConfigError for another method, a weight outside 0 to 1 and more batches than there are,
@@ -106,13 +107,16 @@ def mend(
 
 
 def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[float, Statistics]:
-    """The momentum of MOMENTA whose statistics are best on some training images, and they."""
+    """The momentum of COMPARED_MOMENTA whose statistics are best on some training images, and they."""
     model = model_at(run, variant, step)
     some = torch.tensor(images.train_images[:CHOOSING_IMAGES])
     labels = torch.tensor(images.train_labels[:CHOOSING_IMAGES])
-    found = {m: replayed_statistics(run.config, run.history, variant, m, step) for m in MOMENTA}
+    found = {
+        m: replayed_statistics(run.config, run.history, variant, m, step) for m in COMPARED_MOMENTA
+    }
     best = max(
-        MOMENTA, key=lambda m: evaluate_with_statistics(model, found[m], some, labels).accuracy
+        COMPARED_MOMENTA,
+        key=lambda m: evaluate_with_statistics(model, found[m], some, labels).accuracy,
     )
     return best, found[best]
 

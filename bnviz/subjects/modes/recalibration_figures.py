@@ -1,7 +1,7 @@
 """Eval mode before and after its statistics were replaced."""
 
-from bnviz.figures.panels import Figure, figure
-from bnviz.figures.theme import axis, colour
+from bnviz.charts.marks import Figure, figure
+from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 

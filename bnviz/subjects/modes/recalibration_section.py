@@ -4,19 +4,20 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from bnviz.app.card_grid import board
+from bnviz.app.registry import measurements
+from bnviz.app.runs import RunView
+from bnviz.app.task_panel import Key, watch
+from bnviz.charts.card import Card
 from bnviz.errors import RunError
-from bnviz.figures.mend import before_and_after
+from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
-from bnviz.train.measurements import Progress, precise_batch
-from bnviz.ui.board import board
-from bnviz.ui.both_sides import Sides, kept_of, mended_of, set_mended
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import Key, watch
-from bnviz.ui.registry import measurements
-from bnviz.ui.runs import RunView
+from bnviz.subjects.modes.mode_selection_section import Sides, kept_of, mended_of, set_mended
+from bnviz.subjects.modes.recalibration_figures import before_and_after
+from bnviz.training.tasks import Progress
 
 if TYPE_CHECKING:
-    from bnviz.train.mended import Mended
+    from bnviz.subjects.modes.recalibration import Mended
 
 HEIGHT = 300
 ALIKE = 0.1
@@ -100,7 +101,7 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
 
     def work(progress: Progress) -> "Mended":
         """What the thread does."""
-        from bnviz.train.mended import mend
+        from bnviz.subjects.modes.recalibration import mend
 
         return mend(
             source, sides.variant, sides.step, method, batches=batches, weight=weight,
@@ -174,7 +175,7 @@ def what_was_done(method: str, details: dict[str, float]) -> str:
 
 def _keep_or_undo(run: RunView, mended: "Mended") -> None:
     """Buttons for what was mended."""
-    from bnviz.train.mended import as_checkpoint, keep
+    from bnviz.subjects.modes.recalibration import as_checkpoint, keep
 
     def undo() -> None:
         set_mended(run, None)
@@ -208,7 +209,7 @@ def _keep_or_undo(run: RunView, mended: "Mended") -> None:
 
 def _kept_list(run: RunView, sides: Sides) -> None:
     """The mended checkpoints in the run's folder, each with its way out."""
-    from bnviz.train.mended import drop
+    from bnviz.subjects.modes.recalibration import drop
 
     if name := st.session_state.pop("kept_message", None):
         st.success(_("Kept as {name}.").format(name=name), icon=":material/save:")

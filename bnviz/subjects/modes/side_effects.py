@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from bnviz.analysis.passes import Statistics, check_batch, to_input
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import Statistics, check_batch, to_input
 from bnviz.i18n import _
 from bnviz.nn.state import put_back, set_statistics
 from bnviz.nn.state import statistics as get_statistics

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, figure
-from bnviz.figures.theme import axis, colour
+from bnviz.charts.marks import Figure, figure
+from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 

@@ -17,20 +17,19 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.analysis.memory import GraphCensus, release
-from bnviz.analysis.modes import train_side
-from bnviz.analysis.passes import evaluate
-from bnviz.analysis.population import population_statistics
+from bnviz.census.graph_census import GraphCensus, release
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import evaluate
+from bnviz.evaluation.modes import train_side
+from bnviz.evaluation.population import population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import statistics
-from bnviz.train.measurements import Progress, unheard
-from bnviz.train.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
-from bnviz.train.replays import errors_against
-from bnviz.train.steps import (
+from bnviz.subjects.note.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
+from bnviz.training.checkpoints import errors_against
+from bnviz.training.steps import (
     Images,
     NoteTested,
     batches,
@@ -39,6 +38,8 @@ from bnviz.train.steps import (
     note_test,
     train_step,
 )
+from bnviz.training.tasks import Progress, unheard
+from bnviz.units import MIB
 
 SETTINGS = (NONE, *QUIRKS, *TOGETHER, ALL)
 SEEDS = (0, 1, 2)
@@ -49,7 +50,6 @@ TEST_IMAGES = 500
 LOSS_STEPS = 100
 POPULATION_IMAGES = 10_000
 LOOK_EVERY = 50
-MIB = 2**20
 LIMIT_MIB = 1024
 # Share of a run's time that its training takes, for the estimate of the time left.
 TRAINING_SHARE = 0.6
@@ -141,7 +141,7 @@ def run_bench(
 ) -> Bench:
     """Train and measure every setting of `settings` with every seed, on the CPU.
 
-    A setting is one of `bnviz.train.quirk_settings`. A run whose statistics keep more than
+    A setting is one of `bnviz.subjects.note.quirk_settings`. A run whose statistics keep more than
     `limit_mib` alive ends there, and its row says so; what it kept is freed before the next.
 
     Raises ConfigError for an unknown setting, for seeds or steps that `check_bench` refuses, and

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from bnviz.i18n import N_, _
-from bnviz.train.quirk_bench import MIB
-from bnviz.train.quirk_settings import NONE
+from bnviz.subjects.note.quirk_settings import NONE
+from bnviz.units import MIB
 
 NOISY = (
     "train_loss", "eval_accuracy", "train_accuracy", "printed_accuracy", "mean_drift", "var_drift",

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure
-from bnviz.figures.theme import QUANTITIES, axis, colour
+from bnviz.charts.marks import Figure, figure
+from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
+from bnviz.units import MIB
 
-MIB = 2**20
 # Measure of the bench: its quantity on the axis, and what one unit of the measure is in it.
 SCALES: dict[str, tuple[str, float]] = {
     "eval_accuracy": ("effect_points", 100.0),
@@ -31,7 +31,7 @@ GROUPS = (
 def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, str]) -> Figure:
     """The difference of each setting from no quirk, with its 95 % interval as a bar.
 
-    `effects` is what `bnviz.train.quirk_effects.effects` returns, `labels` names its settings in the
+    `effects` is what `bnviz.subjects.note.ablation_effects.effects` returns, `labels` names its settings in the
     order in which they are to stand.
     """
     quantity, scale = SCALES[measure]

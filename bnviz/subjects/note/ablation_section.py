@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from bnviz.config import whole_numbers
-from bnviz.errors import BnvizError
-from bnviz.figures.note_bench import SCALES, effect_by_quirk
-from bnviz.figures.theme import QUANTITIES
-from bnviz.i18n import N_, _
-from bnviz.train.measurements import Progress
-from bnviz.train.quirk_settings import LABELS, NONE, TOGETHER
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import (
+from bnviz.app.card_grid import board
+from bnviz.app.task_panel import (
     Key,
     asked_for,
     found,
@@ -24,11 +16,19 @@ from bnviz.ui.measuring import (
     start_button,
     watch,
 )
+from bnviz.charts.card import Card
+from bnviz.charts.theme import QUANTITIES
+from bnviz.config import whole_numbers
+from bnviz.errors import BnvizError
+from bnviz.i18n import N_, _
+from bnviz.subjects.note.ablation_figures import SCALES, effect_by_quirk
+from bnviz.subjects.note.quirk_settings import LABELS, NONE, TOGETHER
+from bnviz.training.tasks import Progress
+from bnviz.units import MIB
 
 if TYPE_CHECKING:
-    from bnviz.train.quirk_bench import Bench
+    from bnviz.subjects.note.ablation import Bench
 
-MIB = 2**20
 SEEDS, STEPS = "0,1,2", 600
 STEP_CHOICES = (100, 200, 400, 600, 1000, 2000)
 MEASURES = {
@@ -105,12 +105,12 @@ def measured(seeds: str, steps: int) -> "Bench | None":
     if going:
         return known
     numbers = whole_numbers("seeds", seeds)
-    from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
+    from bnviz.subjects.note.ablation import SETTINGS, check_bench, run_bench
 
     check_bench(numbers, steps)
 
     def work(progress: Progress) -> "Bench":
-        from bnviz.train.steps import leave_one_core_free
+        from bnviz.training.steps import leave_one_core_free
 
         leave_one_core_free()
         return run_bench(SETTINGS, numbers, steps, progress)
@@ -134,7 +134,7 @@ def _choose(key: Key) -> None:
 
 
 def _recorded() -> "Bench":
-    from bnviz.train.note_recorded import recorded_bench
+    from bnviz.subjects.note.recorded import recorded_bench
 
     return recorded_bench()
 
@@ -158,7 +158,7 @@ def origin(bench: "Bench") -> str:
 
 def show(bench: "Bench") -> None:
     """Where it comes from, the matrix, the figure, and a sentence for each quirk."""
-    from bnviz.train.quirk_effects import effects, verdict
+    from bnviz.subjects.note.ablation_effects import effects, verdict
 
     st.caption(origin(bench))
     matrix(bench)
@@ -192,7 +192,7 @@ def show(bench: "Bench") -> None:
 
 def modes_sentence(bench: "Bench") -> str:
     """Train mode beside eval mode without a quirk, at the batch that the bench tests in."""
-    from bnviz.train.quirk_effects import modes_apart
+    from bnviz.subjects.note.ablation_effects import modes_apart
 
     found = modes_apart(bench.frame)
     if len(bench.seeds) < 2:

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.commands import refuse
-from bnviz.commands.showing import progress_bar
+from bnviz.command_line import progress_bar, refuse
 from bnviz.config import whole, whole_numbers
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 
 if TYPE_CHECKING:
-    from bnviz.train.quirk_bench import Bench
+    from bnviz.subjects.note.ablation import Bench
 
 
 def quirks(
@@ -25,9 +24,9 @@ def quirks(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train with each of the note's quirks alone, some together, all and none; print what it costs."""
-    from bnviz.train.quirk_bench import SETTINGS, check_bench, run_bench
-    from bnviz.train.quirk_settings import NONE
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.subjects.note.ablation import SETTINGS, check_bench, run_bench
+    from bnviz.subjects.note.quirk_settings import NONE
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     try:
@@ -43,8 +42,8 @@ def quirks(
 
 def document_of(bench: "Bench") -> dict[str, Any]:
     """The document of ``bnviz quirks --json``."""
-    from bnviz.train.quirk_bench import rows_of
-    from bnviz.train.quirk_effects import effects, verdict
+    from bnviz.subjects.note.ablation import rows_of
+    from bnviz.subjects.note.ablation_effects import effects, verdict
 
     found = effects(bench.frame)
     return {
@@ -59,8 +58,8 @@ def document_of(bench: "Bench") -> dict[str, Any]:
 
 def table_of(bench: "Bench") -> str:
     """Means over the seeds of each setting, and a sentence on it."""
-    from bnviz.train.quirk_bench import MIB
-    from bnviz.train.quirk_effects import effects, verdict
+    from bnviz.subjects.note.ablation_effects import effects, verdict
+    from bnviz.units import MIB
 
     frame, found = bench.frame, effects(bench.frame)
     means = frame.drop(columns="stopped").groupby("setting", sort=False).mean()

@@ -5,9 +5,12 @@ from importlib import import_module
 
 import streamlit as st
 
+from bnviz.app import router
+from bnviz.app.code_snippets import code_of, lines_of
+from bnviz.app.rerun_button import train_again
 from bnviz.config import RunConfig
 from bnviz.i18n import N_, _
-from bnviz.train.quirk_settings import (
+from bnviz.subjects.note.quirk_settings import (
     ALL,
     LABELS,
     NONE,
@@ -17,12 +20,9 @@ from bnviz.train.quirk_settings import (
     setting_of,
     words,
 )
-from bnviz.ui import router
-from bnviz.ui.again import train_again
-from bnviz.ui.source import code_of, lines_of
 
-NOTE, STEPS, TRAINER = "bnviz.nn.note", "bnviz.train.steps", "bnviz.train.trainer"
-COMPOSITE, BASE, PASSES = "bnviz.nn.batchnorm", "bnviz.nn.base", "bnviz.analysis.passes"
+NOTE, STEPS, TRAINER = "bnviz.nn.note", "bnviz.training.steps", "bnviz.training.trainer"
+COMPOSITE, BASE, PASSES = "bnviz.nn.batchnorm", "bnviz.nn.base", "bnviz.evaluation.inference"
 HISTORY, BEFORE = "quirk_history", "quirks_before"
 
 

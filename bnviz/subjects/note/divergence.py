@@ -1,6 +1,6 @@
 """Two networks in lock-step: same weights, same batches; where they first differ, and how much.
 
-A side is a variant, and for the note's layer its quirks (`bnviz.train.quirk_settings`). At each step
+A side is a variant, and for the note's layer its quirks (`bnviz.subjects.note.quirk_settings`). At each step
 every tensor is compared in the order in which it comes to be: what each layer puts out, with the
 running statistics after a BN layer; the loss; the gradients, from the last layer to the first; the
 parameters after the update; and the statistics once more after a test pass.
@@ -17,17 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from bnviz import data
-from bnviz.analysis.memory import release
-from bnviz.analysis.saved import layer_names
+from bnviz.census.graph_census import release
+from bnviz.census.saved_tensors import layer_names
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS
-from bnviz.train.measurements import Progress, unheard
-from bnviz.train.quirk_settings import QUIRKY, side_config, side_parts
-from bnviz.train.schema import LAYERS
-from bnviz.train.steps import (
+from bnviz.records.schema import LAYERS
+from bnviz.subjects.note.quirk_settings import QUIRKY, side_config, side_parts
+from bnviz.training.steps import (
     Images,
     batches,
     build_model,
@@ -35,6 +34,7 @@ from bnviz.train.steps import (
     note_test,
     train_step,
 )
+from bnviz.training.tasks import Progress, unheard
 
 KINDS = ("forward", "gradient", "parameter", "buffer")
 STEPS, MOST_STEPS = 100, 2000

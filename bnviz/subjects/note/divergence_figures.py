@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter, step_mark
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter, step_mark
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import N_, _
 
 FLOOR, CEILING = 1e-17, 1e3

@@ -5,23 +5,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from bnviz.errors import ConfigError
-from bnviz.figures.note_parting import KINDS, difference_over_steps
-from bnviz.i18n import N_, _
-from bnviz.nn.variants import VARIANTS
-from bnviz.train.measurements import Progress
-from bnviz.train.quirk_settings import (
-    ALL,
-    NONE,
-    QUIRKS,
-    QUIRKY,
-    TOGETHER,
-    side_parts,
-    side_words,
-)
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import (
+from bnviz.app.card_grid import board
+from bnviz.app.task_panel import (
     Key,
     asked_for,
     found,
@@ -30,10 +15,25 @@ from bnviz.ui.measuring import (
     start_button,
     watch,
 )
-from bnviz.ui.note_code import chosen_setting
+from bnviz.charts.card import Card
+from bnviz.errors import ConfigError
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+from bnviz.subjects.note.code_section import chosen_setting
+from bnviz.subjects.note.divergence_figures import KINDS, difference_over_steps
+from bnviz.subjects.note.quirk_settings import (
+    ALL,
+    NONE,
+    QUIRKS,
+    QUIRKY,
+    TOGETHER,
+    side_parts,
+    side_words,
+)
+from bnviz.training.tasks import Progress
 
 if TYPE_CHECKING:
-    from bnviz.train.lock_step import Parting
+    from bnviz.subjects.note.divergence import Parting
 
 PARTING = ("note", "parting")
 SWITCHES = "switches"
@@ -171,8 +171,8 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
         return known
 
     def work(progress: Progress) -> "Parting":
-        from bnviz.train.lock_step import compare_sides
-        from bnviz.train.steps import leave_one_core_free
+        from bnviz.subjects.note.divergence import compare_sides
+        from bnviz.training.steps import leave_one_core_free
 
         leave_one_core_free()
         return compare_sides(first, second, int(steps), progress, dtype=dtype)
@@ -214,7 +214,7 @@ def _choose(key: Key) -> None:
 
 def show(parting: "Parting", tolerance: float, matters: bool) -> None:
     """The sentence, the figure, and the first difference of each kind."""
-    from bnviz.train.lock_step import first_apart, largest_by_step, that_matters
+    from bnviz.subjects.note.divergence import first_apart, largest_by_step, that_matters
 
     frame = that_matters(parting.frame) if matters else parting.frame
     first = first_apart(frame, tolerance)
@@ -274,7 +274,7 @@ def _details(first: pd.Series) -> dict[str, object]:
 
 def firsts(frame: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     """For each kind the first difference above the tolerance (empty if none) and the largest."""
-    from bnviz.train.lock_step import first_apart
+    from bnviz.subjects.note.divergence import first_apart
 
     rows = []
     for kind, (name, _shade, _dash) in KINDS.items():

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.commands import refuse
-from bnviz.commands.showing import progress_bar
+from bnviz.command_line import progress_bar, refuse
 from bnviz.config import whole
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 
 if TYPE_CHECKING:
-    from bnviz.train.note_log import Replay
+    from bnviz.subjects.note.printed_log import Replay
 
 
 def log(
@@ -24,8 +23,8 @@ def log(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train as the note did and print its log beside what it should have said."""
-    from bnviz.train.note_log import check_log, replay_log
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.subjects.note.printed_log import check_log, replay_log
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     try:
@@ -40,7 +39,7 @@ def log(
 
 def document_of(replay: "Replay") -> dict[str, Any]:
     """The document of ``bnviz log --json``."""
-    from bnviz.train.note_log import PRINTED
+    from bnviz.subjects.note.printed_log import PRINTED
 
     document = json.loads(replay.to_json())
     document["epochs"] = document.pop("frame")
@@ -49,7 +48,7 @@ def document_of(replay: "Replay") -> dict[str, Any]:
 
 def table_of(replay: "Replay") -> str:
     """A line an epoch: the note's beside the replay's."""
-    from bnviz.train.note_log import COMPANY, PRINTED
+    from bnviz.subjects.note.printed_log import COMPANY, PRINTED
 
     heads = (
         _("epoch"), _("the note's loss"), _("replayed"), _("mean CE"), _("the note's acc"),

@@ -1,6 +1,6 @@
 """The note's own training loop beside this project's step, timed in turns in a process of its own.
 
-    python -m bnviz.train.note_loop [--batch-size 4] [--steps 60] [--rounds 6]
+    python -m bnviz.subjects.note.original_loop [--batch-size 4] [--steps 60] [--rounds 6]
 
 The note's loop: torchvision's FashionMNIST with ToTensor, a DataLoader with two workers, Adam as it
 comes, `loss.item()` at each step. A line of JSON for each round that is done; the last has the
@@ -26,8 +26,8 @@ from bnviz.config import RunConfig
 from bnviz.errors import RunError
 from bnviz.i18n import _
 from bnviz.nn import LeNet
-from bnviz.train.measurements import Progress, unheard
-from bnviz.train.steps import Images, batches, build_model, build_optimizer, train_step
+from bnviz.training.steps import Images, batches, build_model, build_optimizer, train_step
+from bnviz.training.tasks import Progress, unheard
 
 WORKERS = 2
 STEPS, ROUNDS = 60, 6
@@ -109,7 +109,7 @@ def compare_loops(
         sys.executable, "-m", __name__, f"--batch-size={batch_size}", f"--steps={steps}",
         f"--rounds={rounds}",
     ]  # fmt: skip
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(

@@ -14,15 +14,14 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.analysis.modes import train_side
-from bnviz.analysis.passes import evaluate, standard_error
 from bnviz.config import Quirks, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import evaluate, standard_error
+from bnviz.evaluation.modes import train_side
 from bnviz.i18n import _
-from bnviz.train.measurements import Progress, unheard
-from bnviz.train.note_loop import compare_loops
-from bnviz.train.steps import (
+from bnviz.subjects.note.original_loop import compare_loops
+from bnviz.training.steps import (
     Images,
     batches,
     build_model,
@@ -30,6 +29,7 @@ from bnviz.train.steps import (
     note_test,
     train_step,
 )
+from bnviz.training.tasks import Progress, unheard
 
 BATCH = 4
 MOST_EPOCHS = 5

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, grid, scatter
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, grid, scatter
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
 EPOCHS = {"dtick": 1, "range": [0.7, 5.3]}

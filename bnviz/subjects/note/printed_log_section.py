@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.note_log import printed_accuracies, printed_losses
-from bnviz.i18n import _
-from bnviz.train.measurements import Progress
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import (
+from bnviz.app.card_grid import board
+from bnviz.app.task_panel import (
     Key,
     asked_for,
     found,
@@ -19,9 +15,13 @@ from bnviz.ui.measuring import (
     start_button,
     watch,
 )
+from bnviz.charts.card import Card
+from bnviz.i18n import _
+from bnviz.subjects.note.printed_log_figures import printed_accuracies, printed_losses
+from bnviz.training.tasks import Progress
 
 if TYPE_CHECKING:
-    from bnviz.train.note_log import Replay
+    from bnviz.subjects.note.printed_log import Replay
 
 EPOCHS = (1, 2, 3, 4, 5)
 LOG = ("note", "log")
@@ -55,8 +55,8 @@ def measured(epochs: int) -> "Replay | None":
         return known
 
     def work(progress: Progress) -> "Replay":
-        from bnviz.train.note_log import replay_log
-        from bnviz.train.steps import leave_one_core_free
+        from bnviz.subjects.note.printed_log import replay_log
+        from bnviz.training.steps import leave_one_core_free
 
         leave_one_core_free()
         return replay_log(epochs, progress)
@@ -78,7 +78,7 @@ def _choose(key: Key) -> None:
 
 
 def _recorded() -> "Replay":
-    from bnviz.train.note_recorded import recorded_log
+    from bnviz.subjects.note.recorded import recorded_log
 
     return recorded_log()
 
@@ -98,7 +98,7 @@ def origin(replay: "Replay") -> str:
 
 def printed_frame() -> pd.DataFrame:
     """The five printed epochs: columns epoch, loss, seconds, accuracy."""
-    from bnviz.train.note_log import PRINTED
+    from bnviz.subjects.note.printed_log import PRINTED
 
     return pd.DataFrame([line._asdict() for line in PRINTED])
 

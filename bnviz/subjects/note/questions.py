@@ -9,16 +9,16 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.analysis.memory import GraphCensus, release
-from bnviz.analysis.modes import eval_side, train_side
-from bnviz.analysis.passes import standard_error
+from bnviz.census.graph_census import GraphCensus, release
 from bnviz.config import Quirks, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import standard_error
+from bnviz.evaluation.modes import eval_side, train_side
 from bnviz.i18n import _
-from bnviz.train.quirk_settings import NOTES_MOMENTUM
-from bnviz.train.replays import POPULATION, Estimator, Run, compare_estimators, model_at
-from bnviz.train.steps import Images, build_model, note_test
+from bnviz.subjects.note.quirk_settings import NOTES_MOMENTUM
+from bnviz.training.checkpoints import POPULATION, Estimator, Run, compare_estimators, model_at
+from bnviz.training.steps import Images, build_model, note_test
 
 BATCHES = 3
 ESTIMATORS: tuple[Estimator, ...] = (0.9, 0.1, 0.01, None, POPULATION)

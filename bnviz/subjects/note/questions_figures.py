@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter
-from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
-
-MIB = 2**20
+from bnviz.units import MIB
 
 
 def way(row: Mapping[Any, Any], between: str = "<br>") -> str:

@@ -6,32 +6,31 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from bnviz.app import router
+from bnviz.app.card_grid import board, plainly
+from bnviz.app.registry import jobs, kept_maps
+from bnviz.app.runs import RunView, view, with_statistics
+from bnviz.app.state import momentum_slider
+from bnviz.app.task_panel import newest_checkpoint
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
+from bnviz.charts.theme import LAYER_LABELS
 from bnviz.errors import RunError
-from bnviz.figures.note_riddles import (
+from bnviz.i18n import _
+from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
+from bnviz.records.recorded_statistics import replay_layer
+from bnviz.records.schema import LAYERS, layer_slice, steps_table
+from bnviz.records.store import RECORDED_ID
+from bnviz.subjects.note.questions_figures import (
     accuracy_by_estimator,
     accuracy_by_test_batch,
     channel_curve,
     kept_by_way,
     way,
 )
-from bnviz.figures.theme import LAYER_LABELS
-from bnviz.i18n import _
-from bnviz.train.recorded_statistics import replay_layer
-from bnviz.train.schema import LAYERS, layer_slice, steps_table
-from bnviz.train.store import RECORDED_ID
-from bnviz.ui import router
-from bnviz.ui.board import board, plainly
-from bnviz.ui.estimates import with_statistics
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import newest_checkpoint
-from bnviz.ui.momentum_map import DEFAULT_IMAGES, growing_best
-from bnviz.ui.registry import jobs, kept_maps
-from bnviz.ui.runs import RunView, view
-from bnviz.ui.state import momentum_slider
-from bnviz.ui.words import size_words
 
 if TYPE_CHECKING:
-    from bnviz.train.note_recorded import RecordedRiddles
+    from bnviz.subjects.note.recorded import RecordedRiddles
 
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 PRINTED_BATCH = 4
@@ -69,7 +68,7 @@ def memory_riddle() -> None:
 @st.cache_data(max_entries=16, show_spinner=False)
 def kept(batch_size: int) -> pd.DataFrame:
     """`bytes_kept` for a batch size; a repeat is instant."""
-    from bnviz.train.riddles import bytes_kept
+    from bnviz.subjects.note.questions import bytes_kept
 
     jobs().give_way(1.0)
     return bytes_kept(batch_size)
@@ -176,7 +175,7 @@ def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
     """`estimator_accuracies` of a run by its id; a repeat is instant, and so is the recorded run."""
     if recorded := _recorded(run_id, variant, step):
         return recorded.estimator_accuracies
-    from bnviz.train.riddles import estimator_accuracies
+    from bnviz.subjects.note.questions import estimator_accuracies
 
     jobs().give_way(2.0)
     return estimator_accuracies(view(run_id).source, variant, step)
@@ -184,7 +183,7 @@ def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
 
 def _recorded(run_id: str, variant: str, step: int) -> "RecordedRiddles | None":
     """What is shipped, if it is of these weights."""
-    from bnviz.train.note_recorded import STEP, VARIANT, recorded_riddles
+    from bnviz.subjects.note.recorded import STEP, VARIANT, recorded_riddles
 
     return recorded_riddles() if (run_id, variant, step) == (RECORDED_ID, VARIANT, STEP) else None
 
@@ -304,7 +303,7 @@ def by_size(run_id: str, variant: str, step: int) -> pd.DataFrame:
     """`accuracy_by_batch_size` of a run by its id; a repeat is instant, and so is the recorded run."""
     if recorded := _recorded(run_id, variant, step):
         return recorded.accuracy_by_batch_size
-    from bnviz.train.riddles import accuracy_by_batch_size
+    from bnviz.subjects.note.questions import accuracy_by_batch_size
 
     jobs().give_way(2.0)
     return accuracy_by_batch_size(view(run_id).source, variant, step)

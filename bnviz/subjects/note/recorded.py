@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bnviz.train.note_log import Replay
-from bnviz.train.quirk_bench import Bench
+from bnviz.subjects.note.ablation import Bench
+from bnviz.subjects.note.printed_log import Replay
 
-FOLDER = Path(__file__).parents[1] / "assets" / "note"
+FOLDER = Path(__file__).parents[2] / "assets" / "note"
 BENCH_FILE, LOG_FILE = FOLDER / "quirks.json", FOLDER / "log.json"
 RIDDLES_FILE = FOLDER / "riddles.json"
 VARIANT, STEP = "builtin", 400
@@ -34,7 +34,7 @@ def recorded_log() -> Replay:
 
 @dataclass(frozen=True)
 class RecordedRiddles:
-    """What `bnviz.train.riddles` measures on the recorded run."""
+    """What `bnviz.subjects.note.questions` measures on the recorded run."""
 
     estimator_accuracies: pd.DataFrame
     accuracy_by_batch_size: pd.DataFrame

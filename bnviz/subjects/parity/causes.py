@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.analysis.experiments import AXES, NONE, UNKNOWN
-from bnviz.analysis.fingerprint import PROPERTIES, fingerprint, in_words
-from bnviz.analysis.parity import report, torch_subject
-from bnviz.analysis.subject import TORCH, Subject, common_dims
 from bnviz.i18n import N_, _
+from bnviz.subjects.parity.fingerprint import PROPERTIES, fingerprint, in_words
+from bnviz.subjects.parity.fingerprint_probes import AXES, NONE, UNKNOWN
+from bnviz.subjects.parity.layer_adapter import TORCH, Subject, common_dims
+from bnviz.subjects.parity.parity import report, torch_subject
 
 NUMBERS = frozenset({"output", "gradient", "buffers"})
 ALL = NUMBERS | {"refusal", "checkpoint", "dtype", "copy"}
@@ -35,7 +35,7 @@ class _Rule:
     value: str | None
     code: str
     explains: frozenset[str]
-    """Of `bnviz.analysis.outcome.PARTS`: what it makes differ."""
+    """Of `bnviz.subjects.parity.comparison.PARTS`: what it makes differ."""
     sentence: str
     """May name {own} and {reference}, the property's values in words."""
 
@@ -162,7 +162,7 @@ class Examination:
     name: str
     reference: str
     frame: pd.DataFrame
-    """What `bnviz.analysis.parity.report` returns."""
+    """What `bnviz.subjects.parity.parity.report` returns."""
     fingerprints: Mapping[int, tuple[Mapping[str, str], Mapping[str, str]]]
     """By number of dimensions of the input: that of the class and that of the reference."""
     causes: list[Cause]

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.commands import refuse
-from bnviz.commands.showing import progress_bar
+from bnviz.command_line import progress_bar, refuse
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bnviz.analysis.causes import Examination
+    from bnviz.subjects.parity.causes import Examination
 
 COLUMNS = (
     "name", "group", "dtype", "mode", "agrees", "output_difference", "gradient_difference",
@@ -31,9 +30,9 @@ def parity(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Hold this project's layers against torch's in every case; status 1 if one differs."""
-    from bnviz.analysis.proof import hand_written, prove
     from bnviz.nn.variants import VARIANTS
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.subjects.parity.parity_report import hand_written, prove
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     variants = [key for key in hand_written() if VARIANTS[key].agrees]
@@ -79,9 +78,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Hold a layer of your own against torch's and name each difference; status 1 if it differs."""
-    from bnviz.analysis.causes import examine
-    from bnviz.analysis.subject import find_class
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.subjects.parity.causes import examine
+    from bnviz.subjects.parity.layer_adapter import find_class
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     try:
@@ -165,7 +164,7 @@ def _parity_table(document: dict[str, Any]) -> str:
 
 def _check_table(found: "Examination") -> str:
     """Fingerprint, cases by group, what differs and why."""
-    from bnviz.analysis.fingerprint import PROPERTIES, in_words
+    from bnviz.subjects.parity.fingerprint import PROPERTIES, in_words
 
     own, other = found.fingerprints[max(found.fingerprints)]
     head = (_("property"), found.name, found.reference, _("same"))

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnviz.analysis.saved import saved_for_backward
-from bnviz.analysis.subject import TORCH, Subject, common_dims, undisturbed
+from bnviz.census.saved_tensors import saved_for_backward
+from bnviz.subjects.parity.layer_adapter import TORCH, Subject, common_dims, undisturbed
 
 TYPICAL = {2: (256, 120), 3: (32, 16, 64), 4: (32, 16, 28, 28)}
 """The shapes that are measured: layers about as large as LeNet's."""
@@ -32,7 +32,7 @@ class Timing:
 def saved_bytes(cls: Any, dims: int | None = None) -> int:
     """Bytes that autograd keeps for the backward pass after one train step, float32.
 
-    Distinct storages, input and weights among them (`bnviz.analysis.saved`).
+    Distinct storages, input and weights among them (`bnviz.census.saved_tensors`).
     The input is that of TYPICAL for `dims`, the largest number that the class takes if None.
     Raises ConfigError if it takes none.
     """

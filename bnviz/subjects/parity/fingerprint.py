@@ -10,10 +10,10 @@ layer does not have is ``none``. The formulas are those of Ioffe & Szegedy 2015,
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bnviz.analysis import experiments as tried
-from bnviz.analysis.experiments import NONE, UNKNOWN, Bench
-from bnviz.analysis.subject import Subject, affine_of, statistics_of, undisturbed
 from bnviz.i18n import N_, _
+from bnviz.subjects.parity import fingerprint_probes as tried
+from bnviz.subjects.parity.fingerprint_probes import NONE, UNKNOWN, Bench
+from bnviz.subjects.parity.layer_adapter import Subject, affine_of, statistics_of, undisturbed
 
 Experiment = Callable[[Bench, Mapping[str, str]], str]
 PROPERTIES: dict[str, tuple[str, Experiment]] = {

@@ -1,4 +1,4 @@
-"""The experiments of `bnviz.analysis.fingerprint`: each runs a layer and ends in a word."""
+"""The experiments of `bnviz.subjects.parity.fingerprint`: each runs a layer and ends in a word."""
 
 import copy
 import math
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnviz.analysis.subject import (
+from bnviz.subjects.parity.layer_adapter import (
     SMALL,
     NotTaken,
     Subject,

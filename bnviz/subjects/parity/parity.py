@@ -22,11 +22,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bnviz.analysis import subject as subjects
-from bnviz.analysis.cases import Case, cases
-from bnviz.analysis.outcome import Outcome, compare, dtype_in_words, in_one_line
-from bnviz.analysis.subject import NotTaken, Subject, undisturbed
 from bnviz.i18n import _
+from bnviz.subjects.parity import layer_adapter as subjects
+from bnviz.subjects.parity.comparison import Outcome, compare, dtype_in_words, in_one_line
+from bnviz.subjects.parity.layer_adapter import NotTaken, Subject, undisturbed
+from bnviz.subjects.parity.parity_cases import Case, cases
 
 HALF = ("float16", "bfloat16")
 
@@ -43,7 +43,7 @@ def report(
     Columns: name, group, dtype, mode, agrees (True, False, or missing where it could not be
     measured), output_difference, gradient_difference, buffer_difference (largest absolute ones;
     missing where there are none), of_tolerance (the largest as a share of what is allowed),
-    differs_in (of `bnviz.analysis.outcome.PARTS`), detail (the first reason in words).
+    differs_in (of `bnviz.subjects.parity.comparison.PARTS`), detail (the first reason in words).
 
     The random state of torch stays as it is. Raises ConfigError if no input fits both classes.
     """

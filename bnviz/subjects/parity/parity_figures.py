@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter
-from bnviz.figures.theme import QUANTITIES, axis, colour
+from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
 
 FLOOR, CEILING = 1e-10, 1e10
@@ -20,7 +20,7 @@ SIDES = (
 def differences_by_dtype(frame: pd.DataFrame) -> Figure:
     """Largest difference of each case as a share of what is allowed, by dtype.
 
-    `frame` is what `bnviz.analysis.parity.report` returns; cases without numbers are left out. The
+    `frame` is what `bnviz.subjects.parity.parity.report` returns; cases without numbers are left out. The
     limit is a line at 1.
     """
     measured = frame[frame["of_tolerance"].notna()]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bnviz.analysis.cases import cases
-from bnviz.analysis.causes import Cause, Examination, examine
-from bnviz.analysis.cost import TYPICAL, Timing, saved_bytes, time_ratio
-from bnviz.analysis.subject import TORCH
 from bnviz.nn.variants import VARIANTS
+from bnviz.subjects.parity.causes import Cause, Examination, examine
+from bnviz.subjects.parity.cost import TYPICAL, Timing, saved_bytes, time_ratio
+from bnviz.subjects.parity.layer_adapter import TORCH
+from bnviz.subjects.parity.parity_cases import cases
 
 COST_DIMS = 4
 
@@ -29,7 +29,7 @@ class Proof:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """All cases; those of `bnviz.analysis.parity.report` with the class in a column layer."""
+        """All cases; those of `bnviz.subjects.parity.parity.report` with the class in a column layer."""
         frames = [e.frame.assign(layer=e.name) for e in self.examinations]
         return pd.concat(frames, ignore_index=True)
 

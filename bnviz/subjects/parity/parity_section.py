@@ -5,25 +5,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.parity import differences_by_dtype
-from bnviz.figures.theme import PALETTE
+from bnviz.app.card_grid import board
+from bnviz.app.task_panel import Key, found, fragment_while_measuring, start_button, watch
+from bnviz.charts.card import Card
+from bnviz.charts.theme import PALETTE
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.measurements import Progress
-from bnviz.ui.board import board
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import (
-    Key,
-    found,
-    fragment_while_measuring,
-    start_button,
-    watch,
-)
+from bnviz.subjects.parity.parity_figures import differences_by_dtype
+from bnviz.training.tasks import Progress
+from bnviz.units import MIB
 
 if TYPE_CHECKING:
-    from bnviz.analysis.proof import Proof
+    from bnviz.subjects.parity.parity_report import Proof
 
-MIB = 2**20
 COMMAND = "python -m bnviz check my_layers:MyBatchNorm --reference torch.nn.BatchNorm2d"
 ALL, DIFFERING = N_("all cases"), N_("those that differ")
 MARKS = {True: N_("✓ agrees"), False: N_("✗ differs")}
@@ -67,8 +61,8 @@ def measured(variant: str) -> "Proof | None":
         return known
 
     def work(progress: Progress) -> "Proof":
-        from bnviz.analysis.proof import prove
-        from bnviz.train.steps import leave_one_core_free
+        from bnviz.subjects.parity.parity_report import prove
+        from bnviz.training.steps import leave_one_core_free
 
         leave_one_core_free()
         return prove(variant, progress)
@@ -183,7 +177,7 @@ def card(proof: "Proof") -> Card:
 
 def fingerprint_table(proof: "Proof") -> pd.DataFrame:
     """The layer for images beside torch's, in words: columns property, own, torch, same."""
-    from bnviz.analysis.fingerprint import PROPERTIES, in_words
+    from bnviz.subjects.parity.fingerprint import PROPERTIES, in_words
 
     prints = proof.examinations[-1].fingerprints
     own, torchs = prints[max(prints)]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bnviz.figures.panels import Figure, figure, scatter
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.analysis import estimators
+from bnviz.charts.card import Card
 from bnviz.errors import ConfigError
-from bnviz.figures.demo import demo_curves, memory_of_an_average
 from bnviz.i18n import _
-from bnviz.ui.live import Card
+from bnviz.records import moving_averages
+from bnviz.subjects.running_stats.demo_figures import demo_curves, memory_of_an_average
 
 MOST_BATCHES = 5000
 BARS = 60
@@ -37,7 +37,7 @@ class Demo:
 
     def _replay(self, momentum: float | None) -> np.ndarray:
         column = self.values[:, None]
-        means, _vars = estimators.replay(
+        means, _vars = moving_averages.replay(
             column, np.zeros_like(column), momentum=momentum, initial_mean=self.start
         )
         return means[:, 0]
@@ -114,22 +114,22 @@ def metrics(demo: Demo) -> None:
         ),
         (
             _("Noise"),
-            f"{np.sqrt(estimators.noise(m)):.0%}",
+            f"{np.sqrt(moving_averages.noise(m)):.0%}",
             _("Spread of the average beside that of single batches: √(m / (2 − m))."),
         ),
         (
             _("Half-life"),
-            _("{n:.3g} batches").format(n=estimators.half_life(m)),
+            _("{n:.3g} batches").format(n=moving_averages.half_life(m)),
             _("After so many batches half of the present value is forgotten: ln ½ / ln(1 − m)."),
         ),
         (
             _("Effective window"),
-            _("{n:.3g} batches").format(n=estimators.effective_window(m)),
+            _("{n:.3g} batches").format(n=moving_averages.effective_window(m)),
             _("A plain mean of so many batches is as noisy: (2 − m) / m."),
         ),
         (
             _("Left of the start"),
-            f"{estimators.start_bias(m, batches):.2%}",
+            f"{moving_averages.start_bias(m, batches):.2%}",
             _("Share of the start value after {n} batches: (1 − m)ⁿ.").format(n=batches),
         ),
     )
@@ -144,10 +144,10 @@ def metrics(demo: Demo) -> None:
                 "after {half:.3g} more, and after {settled:.0f} batches 99% of the start value is gone."
             ).format(
                 lag=(1 - m) / m,
-                noise=np.sqrt(estimators.noise(m)),
-                window=estimators.effective_window(m),
-                half=estimators.half_life(m),
-                settled=estimators.settled(m),
+                noise=np.sqrt(moving_averages.noise(m)),
+                window=moving_averages.effective_window(m),
+                half=moving_averages.half_life(m),
+                settled=moving_averages.settled(m),
             )
         )
 
@@ -157,7 +157,7 @@ def cards(demo: Demo) -> list[Card]:
     ema, average = demo.ema, demo.average
     last = ema[-len(ema) // demo.rounds :]
     swings = last.max() - last.min() > 0.01 * max(abs(demo.values).max(), 1e-12)
-    weights, left = estimators.ema_weights(demo.momentum, len(ema))
+    weights, left = moving_averages.ema_weights(demo.momentum, len(ema))
     return [
         Card(
             key="demo",
@@ -202,7 +202,7 @@ def cards(demo: Demo) -> list[Card]:
 
 def translation(momentum: float) -> pd.DataFrame:
     """The same averaging as each library and text writes it: columns where, name, value."""
-    window = estimators.effective_window(momentum)
+    window = moving_averages.effective_window(momentum)
     old, new = f"{1 - momentum:.6g}", f"{momentum:.6g}"
     rows = [
         (_("PyTorch"), "momentum", new, _("weight of the new batch")),

@@ -8,20 +8,22 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from bnviz.analysis import estimators
-from bnviz.figures.panels import Figure
-from bnviz.figures.race import at_momentum, estimates_over_steps
+from bnviz.app.runs import RunView, running_view, with_statistics
+from bnviz.app.state import SLIDER_MOMENTA, answered_by, layer_control, redraw, with_value
+from bnviz.charts.card import HEIGHT, Card, Preview
+from bnviz.charts.formatting import diverged
+from bnviz.charts.marks import Figure
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.measurements import Measured
-from bnviz.train.recorded_statistics import starting_statistics, unbiasing, values_per_channel
-from bnviz.train.running_view import RunningView
-from bnviz.train.schema import LAYERS
-from bnviz.ui.live import Card, Preview
-from bnviz.ui.runs import RunView
-from bnviz.ui.state import MOMENTA, redraw, with_value
-from bnviz.ui.views import HEIGHT, answered_by, layer_control, running_view
-from bnviz.ui.words import diverged
+from bnviz.records import moving_averages
+from bnviz.records.recorded_statistics import starting_statistics, unbiasing, values_per_channel
+from bnviz.records.running_view import RunningView
+from bnviz.records.schema import LAYERS
+from bnviz.subjects.running_stats.estimator_comparison import EstimatorComparison
+from bnviz.subjects.running_stats.estimator_comparison_figures import (
+    at_momentum,
+    estimates_over_steps,
+)
 
 MOST_CHANNELS = 3
 MOST_PREVIEWED = 12
@@ -45,11 +47,6 @@ class Choice:
     def channel(self) -> int:
         """The first channel, of which sentences speak."""
         return self.channels[0]
-
-
-def with_statistics(run: RunView) -> list[str]:
-    """The variants of the run that have running statistics."""
-    return [v for v in run.config.variants if VARIANTS[v].normalizes]
 
 
 @st.fragment
@@ -124,7 +121,7 @@ def choice(run: RunView) -> Choice:
     )
 
 
-def estimates_card(run: RunView, chosen: Choice, found: Measured | None) -> Card:
+def estimates_card(run: RunView, chosen: Choice, found: EstimatorComparison | None) -> Card:
     """Batches, the layer's own line, replays and, once measured, the population."""
     channels = _channels(run, chosen)
     figure = estimates_over_steps(
@@ -173,7 +170,7 @@ def _channels(run: RunView, chosen: Choice) -> dict[int, dict[str, np.ndarray]]:
 
 def _view(run: RunView, chosen: Choice) -> RunningView:
     """The chosen channels with replays at every value of the slider and the plain mean."""
-    momenta = (*with_value(MOMENTA, chosen.momentum), None)
+    momenta = (*with_value(SLIDER_MOMENTA, chosen.momentum), None)
     where = (run, chosen.variant, chosen.layer, chosen.channels)
     return running_view(*where, momenta, unbiased=chosen.unbiased)
 
@@ -187,7 +184,7 @@ def _replayed(run: RunView, chosen: Choice, momentum: float) -> dict[int, dict[s
         own = result[channel] = {}
         for statistic, start in (("mean", starts[0]), ("var", starts[1])):
             ema = own[f"ema_{statistic}"] = series[f"replay_{statistic}"]
-            own[f"corrected_{statistic}"] = estimators.corrected(
+            own[f"corrected_{statistic}"] = moving_averages.corrected(
                 ema, momentum, start, series["step"]
             )
     return result
@@ -197,7 +194,7 @@ def _previews(
     run: RunView, chosen: Choice, channels: dict[int, dict[str, np.ndarray]], figure: Figure
 ) -> dict[str, Preview]:
     """The figure at the other values of the slider, the nearest ones: what a tick sends is bounded."""
-    options = with_value(MOMENTA, chosen.momentum)
+    options = with_value(SLIDER_MOMENTA, chosen.momentum)
     place, reach = options.index(chosen.momentum), MOST_PREVIEWED // (2 * len(chosen.channels))
     result = {}
     for momentum in options[max(place - reach, 0) : place + reach + 1]:
@@ -210,7 +207,7 @@ def _previews(
     return result
 
 
-def _population(run: RunView, chosen: Choice, found: Measured | None) -> pd.DataFrame:
+def _population(run: RunView, chosen: Choice, found: EstimatorComparison | None) -> pd.DataFrame:
     """Columns step, channel, mean, var; the variance by the chosen divisor, with its own n."""
     columns = ["step", "channel", "mean", "var"]
     if found is None:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked, suffix
-from bnviz.figures.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked, suffix
+from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
 # Estimator to colour, dash and width; the layer's own line has its variant's.

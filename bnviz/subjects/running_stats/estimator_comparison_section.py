@@ -3,23 +3,26 @@
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.race import accuracy_over_momentum, errors_over_steps, estimator_label
+from bnviz.app.registry import jobs
+from bnviz.app.runs import RunView, view
+from bnviz.app.task_panel import Key, found, newest_checkpoint, start_button, watch
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import _
-from bnviz.train.measurements import (
-    MOMENTA,
-    Measured,
-    accuracy_with,
+from bnviz.records.momentum_maps import COMPARED_MOMENTA
+from bnviz.records.recorded_statistics import eps_at
+from bnviz.subjects.running_stats.estimates_section import Choice
+from bnviz.subjects.running_stats.estimator_comparison import (
+    EstimatorComparison,
+    compare_estimators_over_run,
     errors_over_checkpoints,
-    measure_race,
-    precise_batch,
 )
-from bnviz.train.recorded_statistics import eps_at
-from bnviz.ui.estimates import Choice
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import Key, found, newest_checkpoint, start_button, watch
-from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RunView, view
-from bnviz.ui.views import HEIGHT
+from bnviz.subjects.running_stats.estimator_comparison_figures import (
+    accuracy_over_momentum,
+    errors_over_steps,
+    estimator_label,
+)
+from bnviz.training.checkpoints import accuracy_with
 
 EVALUATION_S = 0.8
 """About how long an evaluation on all test images takes."""
@@ -30,23 +33,23 @@ def race_key(run: RunView, variant: str) -> Key:
     return (run.id, "race", variant)
 
 
-def race(run: RunView, chosen: Choice) -> Measured | None:
+def race(run: RunView, chosen: Choice) -> EstimatorComparison | None:
     """What was measured of the chosen variant; until then a button, a progress bar or an error."""
     key, variant, source = race_key(run, chosen.variant), chosen.variant, run.source
-    known: Measured | None = found(key)
+    known: EstimatorComparison | None = found(key)
     if watch(key):
         return known
     newest = newest_checkpoint(run, variant)
     if known is None:
         st.markdown(_question(run, variant))
         start_button(
-            _("Measure"), key, lambda progress: measure_race(source, variant, progress),
+            _("Measure"), key, lambda progress: compare_estimators_over_run(source, variant, progress),
             disabled=newest is None, help=_("The first checkpoint comes after 20 steps of a run."),
         )  # fmt: skip
     elif newest is not None and newest > known.step:
         start_button(
             _("Measure again, at step {step:,}").format(step=newest), key,
-            lambda progress: measure_race(source, variant, progress), again=True,
+            lambda progress: compare_estimators_over_run(source, variant, progress), again=True,
             help=_("What is shown was measured at step {step:,}.").format(step=known.step),
         )  # fmt: skip
     return known
@@ -61,7 +64,7 @@ def _question(run: RunView, variant: str) -> str:
     ).format(
         label=run.labels[variant],
         count=len(run.source.checkpoints(variant)),
-        tries=len(MOMENTA) + 4,
+        tries=len(COMPARED_MOMENTA) + 4,
     )
 
 
@@ -72,12 +75,12 @@ def accuracy_of(run_id: str, variant: str, step: int, momentum: float, eps: floa
     return accuracy_with(view(run_id).source, variant, step, momentum, eps=eps)
 
 
-def race_cards(run: RunView, chosen: Choice, measured: Measured) -> list[Card]:
+def race_cards(run: RunView, chosen: Choice, measured: EstimatorComparison) -> list[Card]:
     """Accuracy over momentum at the newest measured checkpoint, errors over all of them."""
     return [_accuracy_card(run, chosen, measured), _errors_card(run, chosen, measured)]
 
 
-def _accuracy_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
+def _accuracy_card(run: RunView, chosen: Choice, measured: EstimatorComparison) -> Card:
     mine = accuracy_of(run.id, chosen.variant, measured.step, chosen.momentum, chosen.eps)
     points = {m: a for m, a in measured.accuracy.items() if isinstance(m, float)}
     curve = pd.DataFrame(sorted(points.items()), columns=["momentum", "accuracy"])
@@ -129,7 +132,7 @@ def _accuracy_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
     )
 
 
-def _errors_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
+def _errors_card(run: RunView, chosen: Choice, measured: EstimatorComparison) -> Card:
     errors = _errors(run.id, chosen.variant, chosen.layer, chosen.momentum, measured.step, measured)
     last = errors[errors["step"] == errors["step"].max()].set_index("estimator")
     return Card(
@@ -162,7 +165,12 @@ def _errors_card(run: RunView, chosen: Choice, measured: Measured) -> Card:
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def _errors(
-    run_id: str, variant: str, layer: str, momentum: float, measured_step: int, _measured: Measured
+    run_id: str,
+    variant: str,
+    layer: str,
+    momentum: float,
+    measured_step: int,
+    _measured: EstimatorComparison,
 ) -> pd.DataFrame:
     """`errors_over_checkpoints`; a page that ticks does not replay the run again."""
     source = view(run_id).source

@@ -5,11 +5,8 @@ momenta by replay. A map is kept with its run as ``maps/<variant>-<images>.json`
 sizes at a time, and goes on from there when it was cancelled.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +15,15 @@ from bnviz import data
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
+from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.population import POPULATION_IMAGES
 from bnviz.i18n import _
-from bnviz.train.measurements import MOMENTA, POPULATION_IMAGES, Progress, Statistics, unheard
-from bnviz.train.recorded_statistics import replayed_statistics
-from bnviz.train.schema import LAYERS, steps_table
-from bnviz.train.store import RECORDED_FOLDER, write_atomically
+from bnviz.records.momentum_maps import BATCH_SIZES, COLUMNS, COMPARED_MOMENTA
+from bnviz.records.recorded_statistics import replayed_statistics
+from bnviz.records.schema import LAYERS, steps_table
+from bnviz.training.tasks import Progress, unheard
 
-BATCH_SIZES = (4, 16, 64, 256)
 IMAGES = (1_600, 6_400, 16_000, 60_000)
-COLUMNS = ["batch_size", "momentum", "accuracy", "mean_error", "noise", "train_images"]
-WHOLE = ("batch_size", "train_images")
 NEVER = 10_000_000
 FEWEST_STEPS = 3  # what `noise_of_mean` takes to see the noise of a batch
 STEPS_A_REPORT = 5
@@ -45,7 +41,7 @@ def momentum_map(
     kept: pd.DataFrame | None = None,
     keep: Callable[[pd.DataFrame], None] = lambda frame: None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
-    momenta: Sequence[float] = MOMENTA,
+    momenta: Sequence[float] = COMPARED_MOMENTA,
     dataset: Dataset | None = None,
 ) -> pd.DataFrame:
     """Accuracy and error of the running statistics for each batch size and momentum, a row each.
@@ -74,7 +70,7 @@ def momentum_map(
                 batch=max(batch_sizes),
             )
         )
-    from bnviz.train.steps import leave_one_core_free
+    from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     images_of = dataset or data.load(config.dataset)
@@ -114,9 +110,9 @@ def _row(
     """Train at one batch size and try each momentum in the weights of the end."""
     import torch
 
-    from bnviz.analysis.population import evaluate_with_statistics, population_statistics
-    from bnviz.train.replays import errors_against
-    from bnviz.train.trainer import Trainer
+    from bnviz.evaluation.population import evaluate_with_statistics, population_statistics
+    from bnviz.training.checkpoints import errors_against
+    from bnviz.training.trainer import Trainer
 
     variant, steps = config.variants[0], config.total_steps(len(dataset.train_labels))
     with Trainer(config, dataset) as trainer:
@@ -176,7 +172,7 @@ def noise_of_mean(
 
         m / (2 - m) (1 - (1 - m)^(2 steps)) s²
 
-    (the sum of the squared weights, `bnviz.analysis.estimators.noise` with its start), where s² is
+    (the sum of the squared weights, `bnviz.records.moving_averages.noise` with its start), where s² is
     that of a single batch mean. It is measured on `batch_means` (rows, channels of all layers),
     the last rows of the run, freed from the slow movement of the weights: each value less the
     mean of its two neighbours, squared, times 2/3 (Gasser, Sroka & Jennen-Steinmetz 1986,
@@ -234,95 +230,3 @@ class _Work:
         """The present part is still at work."""
         share = min((self._spent + self._now) / self._all, 1.0)
         self._progress(min(self._done, self._parts), self._parts, share)
-
-
-# ---- what is kept --------------------------------------------------------------------------------
-
-
-def map_path(folder: Path, variant: str, images: int) -> Path:
-    """Where the map of a run in `folder` is kept."""
-    return folder / "maps" / f"{variant}-{images}.json"
-
-
-def write_map(path: Path, frame: pd.DataFrame) -> None:
-    """Write a map, whole or not at all. Raises OSError when it cannot be written."""
-    path.parent.mkdir(exist_ok=True)
-    rows = json.loads(frame.to_json(orient="records", double_precision=10))
-    write_atomically(path, json.dumps({"rows": rows}, indent=1).encode())
-
-
-def read_map(path: Path) -> pd.DataFrame:
-    """What `write_map` wrote, maybe of some batch sizes only; empty where there is no file.
-
-    Raises RunError for a file that was cut off or changed, or has other momenta than MOMENTA.
-    """
-    try:
-        rows = _rows(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return pd.DataFrame(columns=COLUMNS)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(
-            _("The map in {path} cannot be read ({error}). Measure it again.").format(
-                path=path, error=error
-            )
-        ) from error
-    frame = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(WHOLE, int))
-    for batch_size, row in frame.groupby("batch_size"):
-        if batch_size not in BATCH_SIZES or tuple(row["momentum"]) != MOMENTA:
-            raise RunError(
-                _("The map in {path} has other batch sizes or momenta. Measure it again.").format(
-                    path=path
-                )
-            )
-    return frame
-
-
-def _rows(document: dict[str, Any]) -> list[list[float]]:
-    """The numbers of a map's document. Raises ValueError, TypeError or KeyError for anything else."""
-    rows = []
-    for entry in document["rows"]:
-        values = [math.nan if entry[n] is None else float(entry[n]) for n in COLUMNS]
-        if not 0 <= values[COLUMNS.index("accuracy")] <= 1:
-            raise ValueError(f"accuracy {values[COLUMNS.index('accuracy')]}")
-        rows.append(values)
-    return rows
-
-
-class KeptMaps:
-    """The maps of the runs of a process: in the run's folder, else in memory until the server ends."""
-
-    def __init__(self) -> None:
-        self._memory: dict[tuple[str, str, int], tuple[pd.DataFrame, str]] = {}
-
-    def load(
-        self, run_id: str, folder: Path | None, variant: str, images: int
-    ) -> tuple[pd.DataFrame, str]:
-        """The map, empty where there is none yet, and a line on what is wrong with it, or ""."""
-        if (run_id, variant, images) in self._memory:
-            return self._memory[run_id, variant, images]
-        if folder is None:
-            return pd.DataFrame(columns=COLUMNS), ""
-        try:
-            return read_map(map_path(folder, variant, images)), ""
-        except RunError as error:
-            return pd.DataFrame(columns=COLUMNS), str(error)
-
-    def save(
-        self, run_id: str, folder: Path | None, variant: str, images: int, frame: pd.DataFrame
-    ) -> None:
-        """Keep a map, finished or not."""
-        try:
-            if folder is None:
-                reason = _("This run is not stored")
-            elif folder == RECORDED_FOLDER:
-                reason = _("The recorded run belongs to the package")
-            else:
-                write_map(map_path(folder, variant, images), frame)
-                self._memory.pop((run_id, variant, images), None)
-                return
-        except OSError as error:
-            reason = _("{folder} cannot be written ({error})").format(
-                folder=folder, error=error.strerror or error
-            )
-        note = _("{reason}, so this map is kept until the server ends.").format(reason=reason)
-        self._memory[run_id, variant, images] = (frame, note)

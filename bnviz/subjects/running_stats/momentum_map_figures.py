@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, grid, suffix
-from bnviz.figures.theme import QUANTITIES, axis, colour
+from bnviz.charts.marks import Figure, figure, grid, suffix
+from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import _
 
 
 def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
     """Accuracy of each batch size with each momentum, the best of each batch size marked.
 
-    `frame`: what `bnviz.train.momentum_map.momentum_map` returns, maybe of some batch sizes only.
+    `frame`: what `bnviz.subjects.running_stats.momentum_map.momentum_map` returns, maybe of some batch sizes only.
     """
     table = _table(frame, "accuracy")
     best = [str(table.columns[k]) for k in table.to_numpy().argmax(axis=1)] if len(table) else []
@@ -41,7 +41,7 @@ def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
 def error_maps(frame: pd.DataFrame) -> Figure:
     """Error of the running mean at the end, and below it the part that is chance, on one scale.
 
-    `frame`: what `bnviz.train.momentum_map.momentum_map` returns, maybe of some batch sizes only.
+    `frame`: what `bnviz.subjects.running_stats.momentum_map.momentum_map` returns, maybe of some batch sizes only.
     """
     tables = {name: _table(frame, name) for name in ("mean_error", "noise")}
     largest = float(np.nanmax([table.to_numpy().max(initial=0) for table in tables.values()]))

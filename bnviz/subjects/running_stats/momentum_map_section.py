@@ -3,15 +3,20 @@
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.momentum_map import accuracy_map, error_maps
+from bnviz.app.registry import kept_maps
+from bnviz.app.runs import RunView
+from bnviz.app.task_panel import Key, start_button, watch
+from bnviz.charts.card import HEIGHT, Card
 from bnviz.i18n import _
-from bnviz.train.measurements import MOMENTA, Progress
-from bnviz.train.momentum_map import BATCH_SIZES, IMAGES, momentum_map
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import Key, start_button, watch
-from bnviz.ui.registry import kept_maps
-from bnviz.ui.runs import RunView
-from bnviz.ui.views import HEIGHT
+from bnviz.records.momentum_maps import (
+    BATCH_SIZES,
+    COMPARED_MOMENTA,
+    best_by_batch_size,
+    growing_best,
+)
+from bnviz.subjects.running_stats.momentum_map import IMAGES, momentum_map
+from bnviz.subjects.running_stats.momentum_map_figures import accuracy_map, error_maps
+from bnviz.training.tasks import Progress
 
 DEFAULT_IMAGES = 16_000
 
@@ -69,7 +74,7 @@ def _question(run: RunView, variant: str, images: int) -> str:
         label=run.labels[variant],
         sizes=_words(BATCH_SIZES),
         images=images,
-        momenta=len(MOMENTA),
+        momenta=len(COMPARED_MOMENTA),
     )
 
 
@@ -87,23 +92,8 @@ def map_cards(run: RunView, variant: str, images: int, frame: pd.DataFrame) -> l
     ]
 
 
-def _best(frame: pd.DataFrame, quantity: str = "accuracy", sign: int = 1) -> pd.DataFrame:
-    """The row of each batch size that is best, ascending."""
-    places = (sign * frame[quantity].astype(float)).groupby(frame["batch_size"]).idxmax()
-    return frame.loc[places]
-
-
-def growing_best(frame: pd.DataFrame) -> pd.DataFrame | None:
-    """The best row of each batch size of a map, ascending, if the best momentum grows with the batch."""
-    if not len(frame):
-        return None
-    best = _best(frame)
-    momenta = best["momentum"]
-    return best if momenta.is_monotonic_increasing and momenta.nunique() > 1 else None
-
-
 def _accuracy_card(run: RunView, variant: str, images: int, frame: pd.DataFrame) -> Card:
-    best = _best(frame)
+    best = best_by_batch_size(frame)
     parts = [
         _("{m:g} at batch {batch} ({accuracy:.1%})").format(
             m=row["momentum"], batch=int(row["batch_size"]), accuracy=row["accuracy"]
@@ -132,9 +122,9 @@ def _accuracy_card(run: RunView, variant: str, images: int, frame: pd.DataFrame)
 
 
 def _errors_card(run: RunView, variant: str, images: int, frame: pd.DataFrame) -> Card:
-    nearest = _best(frame, "mean_error", -1)
+    nearest = best_by_batch_size(frame, "mean_error", -1)
     smallest, largest = frame["batch_size"].min(), frame["batch_size"].max()
-    low, high = MOMENTA[0], MOMENTA[-1]
+    low, high = COMPARED_MOMENTA[0], COMPARED_MOMENTA[-1]
     at = frame.set_index(["batch_size", "momentum"])
     lags = at["mean_error"].xs(low, level="momentum") > 2 * at["noise"].xs(low, level="momentum")
     return Card(

@@ -8,17 +8,28 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.analysis.passes import Statistics
-from bnviz.analysis.population import HOW, evaluate_with_statistics, population_statistics
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.population import (
+    HOW,
+    evaluate_with_statistics,
+    population_statistics,
+    precise_batch,
+)
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import statistics as get_statistics
-from bnviz.train.measurements import Progress, precise_batch, unheard
-from bnviz.train.replays import Run, errors_against, model_at, replayable_step, replayable_variant
-from bnviz.train.schema import LAYERS
-from bnviz.train.steps import leave_one_core_free
+from bnviz.records.schema import LAYERS
+from bnviz.training.checkpoints import (
+    Run,
+    errors_against,
+    model_at,
+    replayable_step,
+    replayable_variant,
+)
+from bnviz.training.steps import leave_one_core_free
+from bnviz.training.tasks import Progress, unheard
 
 SIZES = (10, 100, 1_000, 10_000)
 DRAWS = 3

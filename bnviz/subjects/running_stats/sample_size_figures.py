@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from bnviz.figures.panels import Figure, figure, scatter, stacked, suffix
-from bnviz.figures.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, figure, scatter, stacked, suffix
+from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import N_, _
 
 # Way of measuring to its name, dash and mark.
@@ -17,7 +17,7 @@ PANELS = (("accuracy", 100), ("mean_error", 1), ("var_error", 100))
 def errors_over_images(needed: pd.DataFrame, variant: str) -> Figure:
     """Accuracy and errors of population statistics over the images that they were measured on.
 
-    `needed`: what `bnviz.train.enough.images_needed` returns. Each draw is a mark, their mean a
+    `needed`: what `bnviz.subjects.running_stats.sample_size.images_needed` returns. Each draw is a mark, their mean a
     line; the statistics of all images and the run's own go across.
     """
     data = []

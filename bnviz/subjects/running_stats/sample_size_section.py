@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from bnviz.figures.enough import errors_over_images
+from bnviz.app.runs import RunView
+from bnviz.app.task_panel import Key, found, newest_checkpoint, start_button, watch
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import _
-from bnviz.train.measurements import Progress, precise_batch
-from bnviz.ui.live import Card
-from bnviz.ui.measuring import Key, found, newest_checkpoint, start_button, watch
-from bnviz.ui.runs import RunView
-from bnviz.ui.views import HEIGHT
+from bnviz.subjects.running_stats.sample_size_figures import errors_over_images
+from bnviz.training.tasks import Progress
 
 NEAR = 0.005  # of accuracy: when all draws come so close to all images, they are enough
 
@@ -28,8 +28,8 @@ def enough(run: RunView, variant: str) -> tuple[int, pd.DataFrame] | None:
     source = run.source
 
     def work(progress: Progress) -> tuple[int, pd.DataFrame]:
-        from bnviz.train.enough import images_needed
-        from bnviz.train.replays import replayable_step
+        from bnviz.subjects.running_stats.sample_size import images_needed
+        from bnviz.training.checkpoints import replayable_step
 
         step = replayable_step(source, variant)
         return step, images_needed(source, variant, step, progress=progress)

@@ -4,17 +4,16 @@ import numpy as np
 import streamlit as st
 
 from bnviz import data
-from bnviz.analysis import estimators
+from bnviz.app.runs import RunView
+from bnviz.charts.card import HEIGHT, Card
 from bnviz.config import RunConfig
-from bnviz.figures.race import first_steps, share_of_eps
 from bnviz.i18n import _
-from bnviz.train.reading import latest_step
-from bnviz.train.recorded_statistics import eps_at, own_statistics, replay_layer
-from bnviz.train.schema import steps_table
-from bnviz.ui.estimates import Choice
-from bnviz.ui.live import Card
-from bnviz.ui.runs import RunView
-from bnviz.ui.views import HEIGHT
+from bnviz.records import moving_averages
+from bnviz.records.reading import latest_step
+from bnviz.records.recorded_statistics import eps_at, own_statistics, replay_layer
+from bnviz.records.schema import steps_table
+from bnviz.subjects.running_stats.estimates_section import Choice
+from bnviz.subjects.running_stats.estimator_comparison_figures import first_steps, share_of_eps
 
 FIRST_STEPS = 100
 EPS_MATTERS = 0.01  # share of var + eps
@@ -31,7 +30,7 @@ def start_and_eps_cards(run: RunView, chosen: Choice) -> list[Card]:
 def _before_training(
     run_id: str, variant: str, layer: str, start: float, eps: float, _config: RunConfig
 ) -> float:
-    from bnviz.train.probes import before_training
+    from bnviz.subjects.running_stats.first_steps import before_training
 
     images = data.load(_config.dataset).test_images
     return before_training(_config, variant, layer, images, start=start, eps=eps)
@@ -43,13 +42,13 @@ def _start_card(run: RunView, chosen: Choice) -> Card:
         run.config, run.history, chosen.variant, chosen.layer, 1.0, [chosen.channel], FIRST_STEPS
     )
     started = {
-        start: estimators.replay(batch_var, batch_var, momentum=chosen.momentum, initial_var=start)[
-            1
-        ][:, 0]
+        start: moving_averages.replay(
+            batch_var, batch_var, momentum=chosen.momentum, initial_var=start
+        )[1][:, 0]
         for start in (0.0, 1.0)
     }
     at = min(5, len(steps))
-    left = estimators.start_bias(chosen.momentum, at)
+    left = moving_averages.start_bias(chosen.momentum, at)
     return Card(
         key="start",
         title=_("The value it starts at weighs on the first steps"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bnviz import data
-from bnviz.commands import refuse
+from bnviz.command_line import refuse
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import BnvizError, ConfigError
 from bnviz.i18n import _
@@ -122,9 +122,9 @@ def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
         TimeRemainingColumn,
     )
 
-    from bnviz.train.steps import leave_one_core_free
-    from bnviz.train.store import RunWriter
-    from bnviz.train.trainer import Trainer, check
+    from bnviz.records.store import RunWriter
+    from bnviz.training.steps import leave_one_core_free
+    from bnviz.training.trainer import Trainer, check
 
     leave_one_core_free()
     dataset = data.load(config.dataset, download=True)

@@ -4,15 +4,15 @@ from typing import Any
 
 import streamlit as st
 
+from bnviz.app.registry import jobs
+from bnviz.app.runs import RUN_KEY, RunView, show
+from bnviz.app.state import config_from_controls, sliders_apart, take_preset
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.train.jobs import Job, State
-from bnviz.train.store import RECORDED_ID, runs_folder
-from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RUN_KEY, RunView, show
-from bnviz.ui.state import config_from_controls, sliders_apart, take_preset
+from bnviz.records.store import RECORDED_ID, runs_folder
+from bnviz.training.jobs import Job, State
 
 STEP_SIZES = (1, 25, 100)
 # Median share of the time on the machine of docs/benchmarks.md ("What watching costs").

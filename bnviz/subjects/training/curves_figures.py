@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked
-from bnviz.figures.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked
+from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
 LOSS, ACCURACY = 0, 1  # the panels

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.channels import (
+from bnviz.errors import ConfigError
+from bnviz.evaluation.inference import to_input
+from bnviz.evaluation.layer_stages import layer_stages
+from bnviz.nn import LeNet
+from bnviz.nn.state import snapshot
+from bnviz.nn.variants import VARIANTS
+from bnviz.records.schema import LAYERS, STAGES
+from bnviz.subjects.activations.channels import (
     affine_of,
     channel_quantiles,
     channel_table,
     difference,
-    layer_stages,
 )
-from bnviz.analysis.drift import saturated_share
-from bnviz.analysis.passes import to_input
-from bnviz.errors import ConfigError
-from bnviz.nn import LeNet
-from bnviz.nn.state import snapshot
-from bnviz.nn.variants import VARIANTS
-from bnviz.train.schema import LAYERS, STAGES
+from bnviz.subjects.activations.distribution_shift import saturated_share
 
 
 @pytest.fixture

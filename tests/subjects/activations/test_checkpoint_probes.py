@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.company import neighbours_of
 from bnviz.errors import ConfigError, RunError
-from bnviz.train.probes import affine_over_steps, before_training, probe_image, probe_layer
-from bnviz.train.replays import model_at
-from bnviz.train.schema import LAYERS
-from bnviz.train.store import nearest_checkpoint, recorded_run
+from bnviz.evaluation.batch_context import neighbours_of
+from bnviz.records.schema import LAYERS
+from bnviz.records.store import nearest_checkpoint, recorded_run
+from bnviz.subjects.activations.checkpoint_probes import affine_over_steps, probe_image, probe_layer
+from bnviz.subjects.running_stats.first_steps import before_training
+from bnviz.training.checkpoints import model_at
 
 
 @pytest.fixture(scope="module")

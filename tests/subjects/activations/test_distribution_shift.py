@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bnviz.analysis.drift import drift, shape_of, wasserstein
 from bnviz.errors import ConfigError
+from bnviz.subjects.activations.distribution_shift import drift, shape_of, wasserstein
 
 samples = arrays(float, 24, elements=st.floats(-100, 100))
 

@@ -2,26 +2,25 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from bnviz.app.registry import jobs
+from bnviz.app.runs import RunView
+from bnviz.charts import theme
+from bnviz.charts.encoding import encode_figure
 from bnviz.config import RunConfig
-from bnviz.figures import theme
-from bnviz.train.history import History
-from bnviz.train.recorded_gradients import gradient_curves, gradient_norms
-from bnviz.train.schema import WEIGHT_LAYERS, schemas
-from bnviz.train.store import StoredRun
-from bnviz.train.trainer import Trainer
-from bnviz.ui import backward, cockpit
-from bnviz.ui.live.wire import encode_figure
-from bnviz.ui.registry import jobs
-from bnviz.ui.runs import RunView
-
-ROOT = Path(__file__).parents[2]
+from bnviz.records.history import History
+from bnviz.records.schema import WEIGHT_LAYERS, schemas
+from bnviz.records.store import StoredRun
+from bnviz.subjects.activations import gradients_section
+from bnviz.subjects.activations.recorded_gradients import gradient_curves, gradient_norms
+from bnviz.subjects.training import controls_section
+from bnviz.training.trainer import Trainer
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def run(sample):
 
 
 def by_key(run, layer="conv1", step=None):
-    return {card.key: card for card in backward.cards(run, layer, step)}
+    return {card.key: card for card in gradients_section.cards(run, layer, step)}
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
@@ -105,30 +104,32 @@ def test_the_step_on_show_is_marked_in_the_curves(run):
 def test_before_the_first_probe_cards_say_when_it_comes():
     config = RunConfig(variants="builtin,none", gradients=True)
     new = RunView("new", StoredRun("new", None, config, History(schemas(config.variants)), None))
-    for card in backward.cards(new, "fc1", None):
+    for card in gradients_section.cards(new, "fc1", None):
         assert "after 10 steps" in card.sentence
         encode_figure(card.figure)
-    assert backward.cost(new) == ""
+    assert gradients_section.cost(new) == ""
 
 
 def test_the_cost_is_the_runs_own(run):
     share = run.summary["gradients_share"]
-    assert backward.cost(run) == f"Recording gradients took {share:.1%} of this run's time."
+    assert (
+        gradients_section.cost(run) == f"Recording gradients took {share:.1%} of this run's time."
+    )
     silent = replace(run.source, config=run.config.model_copy(update={"gradients": False}))
-    assert backward.cost(RunView(run.id, silent)) == ""
+    assert gradients_section.cost(RunView(run.id, silent)) == ""
 
 
 def test_the_same_run_again_has_gradients_and_a_variant_without_bn():
     config = RunConfig.parse(variants="note,builtin", lr=0.003, quirks={"keep_graph": False})
-    again = backward.with_gradients(config)
+    again = gradients_section.with_gradients(config)
     assert again.variants == ("note", "builtin", "none")
     assert again == config.model_copy(update={"gradients": True, "variants": again.variants})
-    assert backward.with_gradients(again) == again
+    assert gradients_section.with_gradients(again) == again
 
 
 def test_the_cost_beside_the_switch_is_the_one_measured():
     table = (ROOT / "docs" / "benchmarks.md").read_text()
-    assert f"The difference, {100 * cockpit.GRADIENTS_COST:.1f} %" in table
+    assert f"The difference, {100 * controls_section.GRADIENTS_COST:.1f} %" in table
 
 
 @pytest.fixture
@@ -161,12 +162,12 @@ def empty_page():
     """The script of a page of its own, so it imports what it needs."""
     import dataclasses
 
-    from bnviz.train import store
-    from bnviz.ui import again, runs
-    from bnviz.ui import backward as view
+    from bnviz.app import rerun_button, runs
+    from bnviz.records import store
+    from bnviz.subjects.activations import gradients_section as view
 
     stored = store.recorded_run()
-    config = again.with_changes(stored.config, gradients=False, variants=("builtin",))
+    config = rerun_button.with_changes(stored.config, gradients=False, variants=("builtin",))
     view.empty(runs.RunView("silent", dataclasses.replace(stored, config=config)))
 
 

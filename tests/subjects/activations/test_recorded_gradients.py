@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from bnviz.config import RunConfig
-from bnviz.train.history import History
-from bnviz.train.recorded_gradients import (
+from bnviz.records.history import History
+from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table, schemas
+from bnviz.subjects.activations.recorded_gradients import (
     gradient_curves,
     gradient_norms,
     gradient_quantiles,
     gradient_range,
     size_shares,
 )
-from bnviz.train.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table, schemas
 
 
 def history_of_gradients(quantiles):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from bnviz.analysis.anatomy import (
+from bnviz.errors import ConfigError
+from bnviz.subjects.anatomy.batchnorm_steps import (
     SCHEMES,
     autograd_gradients,
     backward,
@@ -17,7 +18,6 @@ from bnviz.analysis.anatomy import (
     normalize_over,
     torch_refusal,
 )
-from bnviz.errors import ConfigError
 
 FLAT = st.tuples(st.integers(2, 4), st.integers(1, 4))
 SPATIAL = st.tuples(st.integers(2, 4), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))

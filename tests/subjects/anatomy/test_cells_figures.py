@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from bnviz.analysis import anatomy as numbers
+from bnviz.app.code_snippets import lines_of
+from bnviz.app.registry import jobs
+from bnviz.charts import theme
+from bnviz.charts.encoding import encode_figure
 from bnviz.config import RunConfig
 from bnviz.errors import ConfigError
-from bnviz.figures import theme
-from bnviz.figures.anatomy import bands, height_of, number, shared_means, table
 from bnviz.nn import batchnorm
-from bnviz.train.store import RunWriter, runs_folder
-from bnviz.ui import anatomy, chain_rule, invariance, schemes
-from bnviz.ui.cells import UNDOABLE, Edited, parse, to_frame
-from bnviz.ui.live.wire import encode_figure
-from bnviz.ui.registry import jobs
-from bnviz.ui.source import lines_of
+from bnviz.records.store import RunWriter, runs_folder
+from bnviz.subjects.anatomy import (
+    backward_section,
+    forward_section,
+    invariance_section,
+    norm_axes_section,
+)
+from bnviz.subjects.anatomy import batchnorm_steps as numbers
+from bnviz.subjects.anatomy.cells_figures import bands, height_of, number, shared_means, table
+from bnviz.subjects.anatomy.table_editor_section import UNDOABLE, Edited, parse, to_frame
+from tests.paths import ROOT
 
 SHAPES = [(4, 4), (2, 1), (3, 4, 2, 2), (4, 4, 4, 4), (1, 3, 4, 1)]
 SIZES = st.integers(1, 4)
@@ -33,14 +38,14 @@ EXAMPLES = ("random", "note", "constant", "outlier")
 def steps(shape, name="random", eps=1e-5):
     """All steps forward and back of an example."""
     done = numbers.forward(
-        anatomy.example(name, shape), np.full(shape[1], 1.5), np.ones(shape[1]), eps
+        forward_section.example(name, shape), np.full(shape[1], 1.5), np.ones(shape[1]), eps
     )
     grad = np.random.default_rng(1).normal(size=shape)
     back = numbers.backward(done, grad)
     theirs = numbers.autograd_gradients(done.x, done.gamma, done.beta, eps, grad)
     return [
-        *anatomy.forward_steps(done),
-        *chain_rule.backward_steps(done, grad, back, theirs),
+        *forward_section.forward_steps(done),
+        *backward_section.backward_steps(done, grad, back, theirs),
     ]
 
 
@@ -93,19 +98,19 @@ def test_the_code_beside_each_step_is_a_line_of_the_file():
     for step in steps((4, 4)):
         snippet = lines_of(step.module, *step.starts)
         path, line = snippet.place.split(":")
-        source = (Path(__file__).parents[2] / path).read_text().splitlines()
+        source = (ROOT / path).read_text().splitlines()
         assert source[int(line) - 1].strip() == snippet.text.split("\n")[0]
     with pytest.raises(LookupError, match="no line that begins with 'x = 7'"):
         lines_of(batchnorm, "x = 7")
 
 
 def test_the_note_s_numbers_are_one_to_five():
-    assert anatomy.example("note", (3, 2)).tolist() == [[1, 2], [3, 4], [5, 1]]
+    assert forward_section.example("note", (3, 2)).tolist() == [[1, 2], [3, 4], [5, 1]]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_cell_is_in_the_figure_once_with_its_number(shape):
-    cells = anatomy.example("random", shape)
+    cells = forward_section.example("random", shape)
     figure = shared_means(cells, numbers.groups(shape, "position"), "x")
     found = {}
     for trace in figure["data"]:
@@ -139,21 +144,21 @@ def test_a_number_fits_into_its_cell(value, text):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_cards_of_the_schemes_say_what_changes(shape):
-    x = anatomy.example("random", shape)
+    x = forward_section.example("random", shape)
     for scheme in numbers.SCHEMES:
-        card = schemes.scheme_card(x, scheme, 1, 1e-5)
+        card = norm_axes_section.scheme_card(x, scheme, 1, 1e-5)
         go.Figure(card.figure)
         assert card.title and card.sentence and card.alt
         assert ("difference" in card.sentence or "No cell" in card.sentence) == (scheme != "batch")
-    facts = schemes.facts(x, 1, 1e-5).set_index("scheme")
+    facts = norm_axes_section.facts(x, 1, 1e-5).set_index("scheme")
     assert facts.loc["batch norm: per channel", "means"] == shape[1]
     assert facts.loc["batch norm: per channel", "off"] == 0
     assert (facts["means"] * facts["cells"] == x.size).all()
 
 
 def test_over_the_wrong_axes_the_units_of_the_channels_stay():
-    x = anatomy.example("random", (4, 4, 2, 2))
-    right, wrong = (schemes.scheme_card(x, s, 2, 1e-5).sentence for s in ("batch", "all"))
+    x = forward_section.example("random", (4, 4, 2, 2))
+    right, wrong = (norm_axes_section.scheme_card(x, s, 2, 1e-5).sentence for s in ("batch", "all"))
     assert "have means 0 and" in right
     assert "have means -" in wrong
 
@@ -163,7 +168,7 @@ def test_over_the_wrong_axes_the_units_of_the_channels_stay():
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     yield tested
     jobs().stop_all()
     jobs.clear()
@@ -299,4 +304,4 @@ def test_the_numbers_of_the_run_answer_to_its_sliders(app):
     app.select_slider(key="anat_scale").set_value(0.001).run()
     after = cards(app)["rescaled"]["sentence"]
     assert "weights times 10" in before and "weights times 0.001" in after
-    assert invariance.SCALES[0] == 0.001
+    assert invariance_section.SCALES[0] == 0.001

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.invariance import bias_gradients, layer_before, rescaled
 from bnviz.errors import ConfigError
 from bnviz.nn.state import snapshot
-from bnviz.train.replays import model_at
-from bnviz.train.schema import LAYERS
-from bnviz.train.store import recorded_run
+from bnviz.records.schema import LAYERS
+from bnviz.records.store import recorded_run
+from bnviz.subjects.anatomy.invariance import bias_gradients, layer_before, rescaled
+from bnviz.training.checkpoints import model_at
 
 VARIANTS = ("note", "composite", "builtin")
 

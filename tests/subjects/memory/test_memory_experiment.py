@@ -8,15 +8,22 @@ import psutil
 import pytest
 import torch
 
-from bnviz.analysis.allocator import trim
+from bnviz.census.allocator import trim
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn.state import STATISTICS
-from bnviz.train import leak
-from bnviz.train.lab import Lab
-from bnviz.train.leak import Experiment, per_step
-from bnviz.train.leak_config import MIB, LeakConfig, chain_of_shapes, check, expected, layer_names
-from bnviz.train.leak_cuts import CUTS
-from tests.analysis.test_memory import STATISTICS_BYTES, allocator_bytes
+from bnviz.subjects.memory import memory_experiment
+from bnviz.subjects.memory.experiment_config import (
+    LeakConfig,
+    chain_of_shapes,
+    check,
+    expected,
+    layer_names,
+)
+from bnviz.subjects.memory.experiment_runner import Lab
+from bnviz.subjects.memory.interventions import CUTS
+from bnviz.subjects.memory.memory_experiment import Experiment, per_step
+from bnviz.units import MIB
+from tests.census.test_census import STATISTICS_BYTES, allocator_bytes
 from tests.waiting import until
 
 BATCH_BYTES = 1_448_888
@@ -173,7 +180,7 @@ def test_ten_experiments_at_one_gib_leave_the_process_as_large_as_one(lab):
 
 @pytest.mark.parametrize("viewer", [None, "closed"])
 def test_a_page_that_is_closed_ends_it_and_frees_it(viewer, lab, monkeypatch):
-    monkeypatch.setattr(leak, "CLOSED_S", 0.3)
+    monkeypatch.setattr(memory_experiment, "CLOSED_S", 0.3)
     experiment = lab.start(config(steps=1_000_000))
     if viewer:
         experiment.watch(viewer)
@@ -184,13 +191,13 @@ def test_a_page_that_is_closed_ends_it_and_frees_it(viewer, lab, monkeypatch):
 
 def test_an_open_page_keeps_it_until_it_has_not_shown_it_for_long(lab, monkeypatch):
     """In a tab that is out of sight a browser lets the page tick once a minute at most."""
-    monkeypatch.setattr(leak, "CLOSED_S", 0.1)
+    monkeypatch.setattr(memory_experiment, "CLOSED_S", 0.1)
     experiment = lab.start(config(steps=1_000_000))
     experiment.watch("another page")
     began = time.monotonic()
     until(lambda: time.monotonic() - began > 1)
     assert experiment.state == "running"
-    monkeypatch.setattr(leak, "UNWATCHED_S", 0.1)
+    monkeypatch.setattr(memory_experiment, "UNWATCHED_S", 0.1)
     until(lambda: experiment.ended)
     assert "closed or left" in experiment.reason
 
@@ -236,7 +243,7 @@ def test_nothing_can_be_cut_or_looked_at_when_nothing_runs(lab):
 
 
 def test_a_cut_that_nobody_waits_for_any_more_is_not_made(lab, monkeypatch):
-    monkeypatch.setattr(leak, "WAITS_S", 0.05)
+    monkeypatch.setattr(memory_experiment, "WAITS_S", 0.05)
     experiment, busy = holding(lab, steps=3), threading.Event()
     blocked = threading.Thread(target=lambda: experiment.ask(lambda: busy.wait(60)))
     blocked.start()
@@ -245,7 +252,7 @@ def test_a_cut_that_nobody_waits_for_any_more_is_not_made(lab, monkeypatch):
         experiment.cut("detach")
     busy.set()
     blocked.join()
-    monkeypatch.setattr(leak, "WAITS_S", 20.0)
+    monkeypatch.setattr(memory_experiment, "WAITS_S", 20.0)
     assert experiment.ask(lambda: experiment.events) == []
 
 
@@ -290,8 +297,10 @@ def test_the_chain_of_a_past_batch_can_be_opened(lab):
 
 
 def test_the_way_to_an_old_batch_is_walked_once_until_a_cut(lab, monkeypatch):
-    walked, whole = [], leak.chain
-    monkeypatch.setattr(leak, "chain", lambda *asked: walked.append(asked[-1]) or whole(*asked))
+    walked, whole = [], memory_experiment.chain
+    monkeypatch.setattr(
+        memory_experiment, "chain", lambda *asked: walked.append(asked[-1]) or whole(*asked)
+    )
     experiment = holding(lab, steps=8, test_share=0.5)
     first = experiment.chain("conv2", "running_mean", 1)
     assert experiment.chain("conv2", "running_mean", 1) is first
@@ -330,7 +339,7 @@ def test_the_batch_that_is_named_as_the_most_is_taken():
 
 def test_a_process_that_grows_without_keeping_tensors_is_stopped_too(sample, monkeypatch):
     """Training steps keep 128 bytes each, and the process grows by some MiB a step all the same."""
-    monkeypatch.setattr(leak, "SLACK_MIB", -10)
+    monkeypatch.setattr(memory_experiment, "SLACK_MIB", -10)
     experiment = Experiment(
         config(test_share=0.0, batch_size=512, budget_mib=40, steps=10_000), sample
     ).run()

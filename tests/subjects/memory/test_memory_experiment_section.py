@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,18 +9,28 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.figures.chain import graph_behind
-from bnviz.figures.leak import bytes_by_batch, freed_by_cut, kept_over_steps
-from bnviz.train.leak import Experiment
-from bnviz.train.leak_config import LeakConfig, chain_of_shapes, expected, layer_names
-from bnviz.ui import memory_cuts, memory_lab
-from bnviz.ui.registry import lab
+from bnviz.subjects.memory import interventions_section, memory_experiment_section
+from bnviz.subjects.memory.chain_figures import graph_behind
+from bnviz.subjects.memory.experiment_config import (
+    LeakConfig,
+    chain_of_shapes,
+    expected,
+    layer_names,
+)
+from bnviz.subjects.memory.memory_experiment import Experiment
+from bnviz.subjects.memory.memory_experiment_figures import (
+    bytes_by_batch,
+    freed_by_cut,
+    kept_over_steps,
+)
+from bnviz.subjects.memory.sections import lab
+from tests.paths import ROOT
 from tests.waiting import until
 
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     tested.run()
     tested.switch_page("pages/memory.py").run()
     yield tested
@@ -57,7 +66,9 @@ def test_before_a_run_the_page_predicts_from_shapes_alone(app):
     assert "Not measured with these settings" in card(app, "leak")["sentence"]
     assert card(app, "leak")["figure"]["data"][0]["name"] == "predicted from shapes"
     assert "24 nodes of a test batch" in card(app, "chain")["sentence"]
-    assert all(app.button(key=f"mem_cut_{name}").disabled for name in memory_cuts.CUT_HELP)
+    assert all(
+        app.button(key=f"mem_cut_{name}").disabled for name in interventions_section.CUT_HELP
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,7 @@ def test_the_figure_has_the_numbers_of_the_experiment():
     experiment = Experiment(
         LeakConfig.parse(dataset="fashion-mnist-sample", device="cpu", steps=12)
     ).run()
-    found = memory_lab.experiment_card(experiment.config, experiment)
+    found = memory_experiment_section.experiment_card(experiment.config, experiment)
     lines = {(t["name"], t.get("yaxis", "y")): t["y"] for t in found.figure["data"]}
     kept, nodes = (experiment.table.column(name) for name in ("kept_bytes", "graph_nodes"))
     assert lines["Note's BN", "y"] == pytest.approx(kept[:, 0] / 2**20, rel=1e-5)
@@ -125,24 +136,26 @@ def test_the_sentence_says_how_far_the_measurement_is_from_the_prediction():
     ).run()
     kept = experiment.table.column("kept_bytes")
     assert kept[-1, 0] == expected(experiment.config).curve(12, 0.25)[-1]
-    assert "(+0 bytes, 0.00%)" in memory_lab._measured_words(experiment)
+    assert "(+0 bytes, 0.00%)" in memory_experiment_section._measured_words(experiment)
     doubled = kept.copy()
     doubled[:, 0] *= 2
     experiment.table.column = lambda name, **_: {
         "kept_bytes": doubled, "rss": np.zeros(12, int)
     }[name]  # fmt: skip
-    assert re.search(r"\+4,34\d,\d{3} bytes, 100\.00%\)", memory_lab._measured_words(experiment))
+    assert re.search(
+        r"\+4,34\d,\d{3} bytes, 100\.00%\)", memory_experiment_section._measured_words(experiment)
+    )
 
 
 def test_what_the_budget_ends_is_foretold():
     config = LeakConfig.parse(steps=20_000, budget_mib=100)
-    frame = memory_lab.predicted_frame(config)
-    assert frame["step"].iloc[-1] == memory_lab.last_step(config) < 20_000
-    curve = expected(config).curve(memory_lab.last_step(config), config.test_share)
+    frame = memory_experiment_section.predicted_frame(config)
+    assert frame["step"].iloc[-1] == memory_experiment_section.last_step(config) < 20_000
+    curve = expected(config).curve(memory_experiment_section.last_step(config), config.test_share)
     assert curve[-2] <= 100 * 2**20 < curve[-1]
     whole = LeakConfig.parse(steps=1500)
-    assert memory_lab.predicted_frame(whole)["step"].iloc[-1] == 1500
-    assert "after 1,500 steps" in memory_lab._prediction_words(whole)
+    assert memory_experiment_section.predicted_frame(whole)["step"].iloc[-1] == 1500
+    assert "after 1,500 steps" in memory_experiment_section._prediction_words(whole)
 
 
 def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
@@ -185,7 +198,7 @@ def test_a_chosen_batch_stays_open_until_its_chain_is_cut(app):
 
 def test_a_second_visitor_finds_the_experiment_and_cannot_start_another(app):
     experiment = held(app)
-    other = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    other = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     other.run()
     other.switch_page("pages/memory.py").run()
     assert "At step 12" in card(other, "leak")["sentence"]
@@ -220,8 +233,8 @@ def test_a_cut_that_comes_too_late_says_so(app):
 
 def test_the_figures_are_plotly_s():
     config = LeakConfig()
-    predicted = memory_lab.predicted_frame(config)
-    nothing = memory_lab._nothing(config)
+    predicted = memory_experiment_section.predicted_frame(config)
+    nothing = memory_experiment_section._nothing(config)
     labels = {variant: variant for variant in config.variants}
     go.Figure(kept_over_steps(nothing, predicted, labels, 1024, [{"step": 3, "text": "x"}]))
     on_device = nothing.reindex(range(3)).fillna(1.0)

@@ -9,8 +9,10 @@ from itertools import pairwise
 import psutil
 import pytest
 
-from bnviz.analysis import process_growth as module
-from bnviz.analysis.process_growth import (
+from bnviz.errors import BnvizError
+from bnviz.subjects.memory import process_growth as module
+from bnviz.subjects.memory.cli import memory
+from bnviz.subjects.memory.process_growth import (
     BATCH_SIZES,
     COLUMNS,
     KINDS,
@@ -23,7 +25,6 @@ from bnviz.analysis.process_growth import (
     shell_command,
     steps_of,
 )
-from bnviz.errors import BnvizError
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs Linux with glibc")
 PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -80,7 +81,8 @@ def test_each_point_is_asked_for_with_its_own_command(monkeypatch):
         assert options["--test-share"] == {"train": "0", "test": "1"}[row.kind]
         assert (VARIABLE in variables) == row.threshold
         line = shell_command(row.kind, row.batch_size, threshold=row.threshold)
-        assert shlex.split(line)[-len(command) + 1 :] == command[1:]
+        assert shlex.split(line)[-len(command) + 3 :] == command[3:]
+        assert command[2] == memory.__module__
 
 
 def test_test_batches_are_few_enough_for_the_memory_they_keep():

@@ -4,22 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from bnviz.ui import saved
+from bnviz.subjects.memory import saved_tensors_section
 
 RAISES = "Written out, BN raises the peak of a step {:.2f} times"
 
 
 @pytest.fixture(scope="module")
 def steps():
-    return saved.steps_of(2)
+    return saved_tensors_section.steps_of(2)
 
 
 def test_the_title_is_that_of_the_smallest_batch_too(steps):
     """1.22 times on one CPU; on another a convolution's workspace may hide all of it."""
     ratio = steps["composite"].peak / steps["builtin"].peak
-    title = saved.step_card(steps, 2).title
+    title = saved_tensors_section.step_card(steps, 2).title
     assert (title == RAISES.format(ratio)) is (ratio > 1.01)
-    assert "At batch 2 the hand-written layer" in saved.step_card(steps, 2).sentence
+    assert "At batch 2 the hand-written layer" in saved_tensors_section.step_card(steps, 2).sentence
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_the_title_says_what_the_peaks_say(steps, peak, title):
         "builtin": replace(steps["builtin"], peak=1000),
         "composite": replace(steps["composite"], peak=peak),
     }
-    assert saved.step_card(made, 16).title == title
+    assert saved_tensors_section.step_card(made, 16).title == title

@@ -7,27 +7,27 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.analysis.process_growth import recorded
+from bnviz.app.registry import measurements
+from bnviz.charts import theme
 from bnviz.errors import BnvizError
-from bnviz.figures import theme
-from bnviz.figures.process_growth import growth_over_batch_sizes
-from bnviz.figures.saved import BLOCKS, block_of
 from bnviz.nn.variants import VARIANTS
-from bnviz.ui import process_growth, saved
-from bnviz.ui.registry import measurements
+from bnviz.subjects.memory import process_growth_section, saved_tensors_section
+from bnviz.subjects.memory.process_growth import recorded
+from bnviz.subjects.memory.process_growth_figures import growth_over_batch_sizes
+from bnviz.subjects.memory.saved_tensors_figures import BLOCKS, block_of
 from tests.waiting import until
 
 KNOWN_AXES = {quantity.axis() for quantity in theme.QUANTITIES.values()}
 
 
 def saved_section():
-    from bnviz.ui.saved import section
+    from bnviz.subjects.memory.saved_tensors_section import section
 
     section()
 
 
 def growth_section():
-    from bnviz.ui.process_growth import section
+    from bnviz.subjects.memory.process_growth_section import section
 
     section()
 
@@ -42,12 +42,12 @@ def cards_of(app):
 
 @pytest.fixture(scope="module")
 def tensors():
-    return saved.saved_tensors(16)
+    return saved_tensors_section.saved_tensors(16)
 
 
 @pytest.fixture(scope="module")
 def steps():
-    return saved.steps_of(16)
+    return saved_tensors_section.steps_of(16)
 
 
 # ---- without any leak ----------------------------------------------------------------------------
@@ -89,12 +89,12 @@ def test_the_table_lists_what_the_chosen_layer_saves():
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_saved_tensor_is_explained(variant, tensors):
-    table = saved.shown(tensors[tensors["variant"] == variant], variant)
+    table = saved_tensors_section.shown(tensors[tensors["variant"] == variant], variant)
     assert (table["purpose"] != "").all() and (table["counts"] != "").all()
 
 
 def test_bars_stand_as_high_as_what_is_kept(tensors):
-    card = saved.kept_card(tensors, 16)
+    card = saved_tensors_section.kept_card(tensors, 16)
     *bars, totals = go.Figure(card.figure).data
     assert [bar.name for bar in bars] == list(BLOCKS)
     made = tensors[tensors["kind"] == "made"].groupby("variant")["bytes"].sum()
@@ -120,7 +120,7 @@ def test_every_layer_has_its_place_in_the_bars(tensors):
 
 
 def test_lines_of_a_step_have_their_peak_marked(steps):
-    card = saved.step_card(steps, 16)
+    card = saved_tensors_section.step_card(steps, 16)
     figure = go.Figure(card.figure)
     lines, peaks = figure.data[: len(VARIANTS)], figure.data[len(VARIANTS) :]
     for line, peak, step in zip(lines, peaks, steps.values(), strict=True):
@@ -137,8 +137,8 @@ def test_lines_of_a_step_have_their_peak_marked(steps):
 def test_axes_have_names_and_units(tensors, steps):
     frame = recorded().frame
     for card in (
-        saved.kept_card(tensors, 16), saved.step_card(steps, 16),
-        *(process_growth.card(frame, kind) for kind in process_growth.KINDS),
+        saved_tensors_section.kept_card(tensors, 16), saved_tensors_section.step_card(steps, 16),
+        *(process_growth_section.card(frame, kind) for kind in process_growth_section.KINDS),
     ):  # fmt: skip
         layout = go.Figure(card.figure).layout
         assert {layout.xaxis.title.text, layout.yaxis.title.text} <= KNOWN_AXES
@@ -156,7 +156,7 @@ def app():
 
 
 def wait():
-    until(lambda: not measurements().get(*process_growth.KEY).going_on, seconds=30)
+    until(lambda: not measurements().get(*process_growth_section.KEY).going_on, seconds=30)
 
 
 def test_it_is_never_empty_and_says_that_it_is_recorded(app):
@@ -173,7 +173,7 @@ def test_it_is_never_empty_and_says_that_it_is_recorded(app):
 
 def test_what_is_measured_here_takes_the_place_of_the_recorded(app, monkeypatch):
     frame = recorded().frame.assign(rss_bytes=777 * 1024.0)
-    monkeypatch.setattr(process_growth, "process_growth", lambda progress: frame)
+    monkeypatch.setattr(process_growth_section, "process_growth", lambda progress: frame)
     app.run()
     app.button(key="measure_process_growth").click().run()
     wait()
@@ -188,7 +188,7 @@ def test_a_failure_is_shown_and_the_recorded_stays(app, monkeypatch):
     def fails(progress):
         raise BnvizError("out of memory here")
 
-    monkeypatch.setattr(process_growth, "process_growth", fails)
+    monkeypatch.setattr(process_growth_section, "process_growth", fails)
     app.run()
     app.button(key="measure_process_growth").click().run()
     wait()
@@ -198,7 +198,7 @@ def test_a_failure_is_shown_and_the_recorded_stays(app, monkeypatch):
 
 
 def test_without_glibc_there_is_a_reason_and_no_button(app, monkeypatch):
-    monkeypatch.setattr(process_growth, "does_not_apply", lambda: "The check needs glibc.")
+    monkeypatch.setattr(process_growth_section, "does_not_apply", lambda: "The check needs glibc.")
     app.run()
     assert [i.value for i in app.info] == ["The check needs glibc."]
     assert not app.button and len(cards_of(app)) == 2
@@ -230,5 +230,5 @@ def test_the_title_says_how_far_the_process_is_beyond_its_tensors():
             "rss_bytes": [2000.0, 1000.0],
         }
     )
-    assert "about as much" in process_growth.card(frame, "train").title
-    assert "far more" in process_growth.card(frame.assign(rss_bytes=5000.0), "train").title
+    assert "about as much" in process_growth_section.card(frame, "train").title
+    assert "far more" in process_growth_section.card(frame.assign(rss_bytes=5000.0), "train").title

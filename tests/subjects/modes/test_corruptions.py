@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.shifts import SHIFTS, modes_under_shift, shifted
 from bnviz.errors import ConfigError
-from bnviz.train.replays import model_at
-from bnviz.train.store import recorded_run
+from bnviz.records.store import recorded_run
+from bnviz.subjects.modes.corruptions import SHIFTS, modes_under_shift, shifted
+from bnviz.training.checkpoints import model_at
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from bnviz.analysis.truth_table import FROZEN, KEPT, truth_table
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
+from bnviz.subjects.modes.mode_table import FROZEN, KEPT, truth_table
 
 NORMALIZING = [name for name, variant in VARIANTS.items() if variant.normalizes]
 

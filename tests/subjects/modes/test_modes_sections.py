@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,18 +10,26 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from bnviz.app.registry import jobs, measurements
 from bnviz.config import RunConfig
 from bnviz.errors import RunError
-from bnviz.figures import company, drift, mend, over_run, shift, side_effects
-from bnviz.train.mended import Mended, kept
-from bnviz.train.store import RunWriter, runs_folder
-from bnviz.train.trainer import Trainer
-from bnviz.ui import both_sides
-from bnviz.ui.both_sides import Sides
-from bnviz.ui.mend import _worth
-from bnviz.ui.over_run import CHECKPOINTS, steps_on_show
-from bnviz.ui.registry import jobs, measurements
-from bnviz.ui.twin import gap_of
+from bnviz.records.store import RunWriter, runs_folder
+from bnviz.subjects.modes import (
+    batch_context_figures,
+    checkpoints_figures,
+    corruptions_figures,
+    layer_divergence_figures,
+    mode_selection_section,
+    recalibration_figures,
+    side_effects_figures,
+)
+from bnviz.subjects.modes.checkpoints_section import CHECKPOINTS, steps_on_show
+from bnviz.subjects.modes.mode_selection_section import Sides
+from bnviz.subjects.modes.predictions_section import gap_of
+from bnviz.subjects.modes.recalibration import Mended, kept
+from bnviz.subjects.modes.recalibration_section import _worth
+from bnviz.training.trainer import Trainer
+from tests.paths import ROOT
 
 VIEWS = {
     "twin": ["truth", "by_class"],
@@ -37,7 +44,7 @@ VIEWS = {
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     tested.run()
     tested.switch_page("pages/train_vs_eval.py").run()
     yield tested
@@ -161,7 +168,7 @@ def stored(sample):
 
 
 def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
-    app = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     app.query_params["run"] = stored.name
     app.run()
     app.switch_page("pages/train_vs_eval.py").run()
@@ -233,15 +240,18 @@ def test_what_was_mended_is_called_a_gain_only_where_it_is_one():
 
 def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_what_else_was_mended(monkeypatch):
     mended = Mended("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
-    monkeypatch.setattr(both_sides, "mended_of", lambda run: mended)
+    monkeypatch.setattr(mode_selection_section, "mended_of", lambda run: mended)
     sides = Sides(
         "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "mended",
         "400-builtin.blended-1", 0.1, 1e-5, (),
     )  # fmt: skip
     with pytest.raises(RunError, match=r"400-builtin.blended-1 is gone"):
-        both_sides.eval_options(sides)
+        mode_selection_section.eval_options(sides)
     assert (
-        both_sides.eval_options(replace(sides, token=both_sides._token(mended)))["statistics"] == {}
+        mode_selection_section.eval_options(
+            replace(sides, token=mode_selection_section._token(mended))
+        )["statistics"]
+        == {}
     )
 
 
@@ -266,23 +276,25 @@ def test_the_figures_pass_plotly_s_own_checks():
                         "only_eval": [1, 2], "only_train": [2, 1], "none": [3, 3]})  # fmt: skip
     shifts = pd.DataFrame({"kind": "noise", "strength": [0, 1], "train": [0.7, 0.6], "eval": 0.5})
     accuracy = {2: 0.5, 4: 0.6}
-    chain = go.Figure(drift.drift_chain(pd.Series({"conv1": 0.2, "conv2": 0.4}), "conv2"))
+    chain = go.Figure(
+        layer_divergence_figures.drift_chain(pd.Series({"conv1": 0.2, "conv2": 0.4}), "conv2")
+    )
     assert list(chain.data[0].customdata) == [0, 1]  # what a click tells
-    apart = go.Figure(drift.statistics_apart(rows))
+    apart = go.Figure(layer_divergence_figures.statistics_apart(rows))
     assert len(apart.data[0].x) == 2, "a channel that never varies has no ratio"
-    tests = go.Figure(over_run.modes_over_checkpoints(run, "note", [20], 40)).data[2]
+    tests = go.Figure(checkpoints_figures.modes_over_checkpoints(run, "note", [20], 40)).data[2]
     assert list(tests.x) == [20]
-    line = go.Figure(company.accuracy_by_batch(accuracy, 0.7, 4)).data[1]
+    line = go.Figure(batch_context_figures.accuracy_by_batch(accuracy, 0.7, 4)).data[1]
     assert list(line.y) == [70, 70]
     for figure in (
-        drift.channels_apart(rows),
-        over_run.pairs_over_checkpoints(run, 10),
-        shift.modes_over_strength(shifts),
-        shift.modes_by_kind(shifts, ["noise", "noise"]),
-        side_effects.accuracy_after(0.5, {"a": 0.6}),
-        mend.before_and_after(0.5, 0.6, "builtin"),
-        company.logits_by_class(np.zeros((5, 10)), np.zeros(10), names),
-        company.predictions(pd.Series(range(10)), names, "a", 45),
+        layer_divergence_figures.channels_apart(rows),
+        checkpoints_figures.pairs_over_checkpoints(run, 10),
+        corruptions_figures.modes_over_strength(shifts),
+        corruptions_figures.modes_by_kind(shifts, ["noise", "noise"]),
+        side_effects_figures.accuracy_after(0.5, {"a": 0.6}),
+        recalibration_figures.before_and_after(0.5, 0.6, "builtin"),
+        batch_context_figures.logits_by_class(np.zeros((5, 10)), np.zeros(10), names),
+        batch_context_figures.predictions(pd.Series(range(10)), names, "a", 45),
     ):
         for trace in go.Figure(figure).data:
             assert trace.name

@@ -5,18 +5,17 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from bnviz.analysis.modes import recalibrate
-from bnviz.analysis.population import evaluate_with_statistics
 from bnviz.errors import ConfigError, RunError
-from bnviz.train import mended
-from bnviz.train.measurements import MOMENTA
-from bnviz.train.recorded_statistics import replayed_statistics
-from bnviz.train.replays import model_at
-from bnviz.train.store import RECORDED_FOLDER, export_run, open_run, recorded_run
+from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
+from bnviz.records.momentum_maps import COMPARED_MOMENTA
+from bnviz.records.recorded_statistics import replayed_statistics
+from bnviz.records.store import RECORDED_FOLDER, export_run, open_run, recorded_run
+from bnviz.subjects.modes import recalibration
+from bnviz.training.checkpoints import model_at
 
 
 def test_recalibration_is_that_of_the_analysis_and_its_accuracy_that_of_eval_mode(short_run, few):
-    found = mended.mend(short_run, "builtin", 25, "recalibrated", batches=4, dataset=few)
+    found = recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=4, dataset=few)
     model = model_at(short_run, "builtin", 25)
     batch = short_run.config.batch_size
     wanted = recalibrate(model, torch.tensor(few.train_images), batches=4, batch_size=batch)
@@ -31,9 +30,9 @@ def test_recalibration_is_that_of_the_analysis_and_its_accuracy_that_of_eval_mod
 
 
 def test_a_blend_lies_between_the_own_and_the_fresh_statistics(short_run, few):
-    own = mended.statistics_of(model_at(short_run, "builtin", 25))
+    own = recalibration.statistics_of(model_at(short_run, "builtin", 25))
     fresh, none, half = (
-        mended.mend(
+        recalibration.mend(
             short_run, "builtin", 25, "blended", batches=4, weight=weight, dataset=few
         ).statistics
         for weight in (1.0, 0.0, 0.5)
@@ -45,7 +44,7 @@ def test_a_blend_lies_between_the_own_and_the_fresh_statistics(short_run, few):
 
 
 def test_the_best_replay_is_one_of_those_tried_and_rebuilt_from_the_record(short_run, few):
-    found = mended.mend(short_run, "builtin", 25, "replayed", dataset=few)
+    found = recalibration.mend(short_run, "builtin", 25, "replayed", dataset=few)
     momentum = found.details["momentum"]
     wanted = replayed_statistics(short_run.config, short_run.history, "builtin", momentum, 25)
     assert all(np.array_equal(found.statistics[n][1], wanted[n][1]) for n in wanted)
@@ -58,7 +57,7 @@ def test_the_best_replay_is_one_of_those_tried_and_rebuilt_from_the_record(short
             images,
             labels,
         ).accuracy
-        for m in MOMENTA
+        for m in COMPARED_MOMENTA
     }
     assert scores[momentum] == max(scores.values())
 
@@ -66,14 +65,14 @@ def test_the_best_replay_is_one_of_those_tried_and_rebuilt_from_the_record(short
 @pytest.mark.parametrize("variant", ["note", "builtin"])
 def test_what_is_kept_can_be_loaded_listed_exported_and_dropped(store_run, few, variant):
     run = store_run(variant)
-    found = mended.mend(run, variant, 25, "recalibrated", batches=4, dataset=few)
-    one = mended.keep(run, run.folder, found)
-    two = mended.keep(run, run.folder, found)
+    found = recalibration.mend(run, variant, 25, "recalibrated", batches=4, dataset=few)
+    one = recalibration.keep(run, run.folder, found)
+    two = recalibration.keep(run, run.folder, found)
     assert [one.name, two.name] == [f"25-{variant}.recalibrated-{k}" for k in (1, 2)]
     again = open_run(run.folder)
     assert again.checkpoints(variant) == [20, 25]  # the run's own list stays as it was
-    assert mended.kept(again.folder, variant) == [one, two]
-    loaded = mended.kept_statistics(again, again.folder, one)
+    assert recalibration.kept(again.folder, variant) == [one, two]
+    loaded = recalibration.kept_statistics(again, again.folder, one)
     for name, both in found.statistics.items():
         for ours, theirs in zip(loaded[name], both, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
@@ -83,35 +82,35 @@ def test_what_is_kept_can_be_loaded_listed_exported_and_dropped(store_run, few, 
     moved = {name for name in state if not np.array_equal(state[name], before[name])}
     assert moved and all("running" in name for name in moved)
     assert one.name.encode() in export_run(run.folder)
-    mended.drop(run.folder, one.name)
-    assert mended.kept(run.folder, variant) == [two]
+    recalibration.drop(run.folder, one.name)
+    assert recalibration.kept(run.folder, variant) == [two]
     with pytest.raises(RunError, match="cannot be read"):
-        mended.kept_statistics(run, run.folder, one)
+        recalibration.kept_statistics(run, run.folder, one)
 
 
 def test_the_recorded_run_and_a_run_without_a_folder_keep_nothing(short_run, few):
-    found = mended.mend(short_run, "builtin", 25, "recalibrated", batches=1, dataset=few)
+    found = recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=1, dataset=few)
     before = sorted(RECORDED_FOLDER.rglob("*"))
     with pytest.raises(RunError, match="belongs to the package"):
-        mended.keep(recorded_run(), RECORDED_FOLDER, found)
+        recalibration.keep(recorded_run(), RECORDED_FOLDER, found)
     assert sorted(RECORDED_FOLDER.rglob("*")) == before
     with pytest.raises(RunError, match="is not stored"):
-        mended.keep(short_run, None, found)
+        recalibration.keep(short_run, None, found)
 
 
 def test_bad_input_is_refused_by_name(short_run, few):
     with pytest.raises(ConfigError, match="method: got 'prayed'; allowed: recalibrated"):
-        mended.mend(short_run, "builtin", 25, "prayed", dataset=few)
+        recalibration.mend(short_run, "builtin", 25, "prayed", dataset=few)
     with pytest.raises(ConfigError, match="weight: got 2; allowed: 0 to 1"):
-        mended.mend(short_run, "builtin", 25, "blended", weight=2, dataset=few)
+        recalibration.mend(short_run, "builtin", 25, "blended", weight=2, dataset=few)
     with pytest.raises(ConfigError, match="batches: got 999"):
-        mended.mend(short_run, "builtin", 25, "recalibrated", batches=999, dataset=few)
+        recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=999, dataset=few)
     with pytest.raises(RunError, match="cannot be read"):
-        mended.mend(short_run, "builtin", 7, "recalibrated", dataset=few)
+        recalibration.mend(short_run, "builtin", 7, "recalibrated", dataset=few)
 
 
 def test_a_damaged_file_among_the_kept_is_left_out(short_run, few):
-    found = mended.mend(short_run, "builtin", 25, "recalibrated", batches=1, dataset=few)
-    one = mended.keep(short_run, short_run.folder, dataclasses.replace(found))
+    found = recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=1, dataset=few)
+    one = recalibration.keep(short_run, short_run.folder, dataclasses.replace(found))
     (short_run.folder / "checkpoints" / "25-builtin.recalibrated-7.safetensors").write_bytes(b"x")
-    assert mended.kept(short_run.folder, "builtin") == [one]
+    assert recalibration.kept(short_run.folder, "builtin") == [one]

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from bnviz.analysis.side_effects import PARTS, WAYS, equivalent_momentum, run_in_train_mode
 from bnviz.errors import ConfigError
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot, statistics
 from bnviz.nn.variants import VARIANTS
+from bnviz.subjects.modes.side_effects import PARTS, WAYS, equivalent_momentum, run_in_train_mode
 
 NORMALIZING = [name for name, variant in VARIANTS.items() if variant.normalizes]
 

@@ -2,23 +2,20 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from bnviz.analysis.population import population_statistics
 from bnviz.config import Quirks, RunConfig
 from bnviz.errors import ConfigError
+from bnviz.evaluation.population import population_statistics
 from bnviz.nn.state import snapshot, statistics
-from bnviz.train import quirk_bench
-from bnviz.train.measurements import Unwanted
-from bnviz.train.note_recorded import recorded_bench
-from bnviz.train.quirk_bench import Bench, run_bench
-from bnviz.train.quirk_effects import EXACT, NOISY, effects, verdict
-from bnviz.train.quirk_settings import (
+from bnviz.subjects.note import ablation
+from bnviz.subjects.note.ablation import Bench, run_bench
+from bnviz.subjects.note.ablation_effects import EXACT, NOISY, effects, verdict
+from bnviz.subjects.note.quirk_settings import (
     ALL,
     LABELS,
     NONE,
@@ -30,7 +27,8 @@ from bnviz.train.quirk_settings import (
     side_parts,
     words,
 )
-from bnviz.train.steps import (
+from bnviz.subjects.note.recorded import recorded_bench
+from bnviz.training.steps import (
     Images,
     batches,
     build_model,
@@ -38,6 +36,8 @@ from bnviz.train.steps import (
     note_test,
     train_step,
 )
+from bnviz.training.tasks import Unwanted
+from tests.paths import ROOT
 
 MIB = 2**20
 TRAINS_OTHERWISE = {"conv_shift_one", "chained_mean"}
@@ -57,7 +57,7 @@ def little(sample):
 
 @pytest.fixture(scope="module")
 def bench(little):
-    settings = [*quirk_bench.SETTINGS, *LEAK_WITHOUT]
+    settings = [*ablation.SETTINGS, *LEAK_WITHOUT]
     return run_bench(settings, (0,), 100, dataset=little)
 
 
@@ -118,7 +118,7 @@ def test_the_measures_are_those_of_a_run_trained_here(little):
     for _step, batch in zip(range(150), batches(images, config), strict=False):
         losses.append(train_step(model, optimizer, *batch).item())
     assert found["train_loss"] == pytest.approx(np.mean(losses[-100:]), rel=1e-4)
-    population = population_statistics(model, images.train[: quirk_bench.POPULATION_IMAGES])
+    population = population_statistics(model, images.train[: ablation.POPULATION_IMAGES])
     ratios = [
         statistics(layer)[1].numpy() / population[name][1] - 1
         for name, layer in model.norm_layers().items()
@@ -128,7 +128,7 @@ def test_the_measures_are_those_of_a_run_trained_here(little):
 
 
 def test_the_time_of_a_step_is_the_median_of_its_steps(little, monkeypatch):
-    monkeypatch.setattr(quirk_bench, "median", lambda times: len(times))
+    monkeypatch.setattr(ablation, "median", lambda times: len(times))
     found = run_bench([NONE], (0,), 100, dataset=little).frame.loc[0]
     assert found["ms"] == 1e3 * 100
 
@@ -191,7 +191,7 @@ def models(monkeypatch):
         made.append(build_model(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(quirk_bench, "build_model", build)
+    monkeypatch.setattr(ablation, "build_model", build)
     return made
 
 
@@ -333,7 +333,7 @@ def test_what_the_bench_cannot_do_is_refused(little, arguments, said):
 
 
 def test_settings_are_written_and_read():
-    for setting in quirk_bench.SETTINGS:
+    for setting in ablation.SETTINGS:
         assert setting_of(on_in(setting)) == setting
         assert words(setting) == LABELS[setting]
     assert on_in("chained_mean, keep_graph") == {"keep_graph", "chained_mean"}
@@ -356,7 +356,7 @@ def test_configs_stored_before_there_was_the_switch_still_open():
 
 def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
     bench = recorded_bench()
-    assert set(bench.frame["setting"]) == set(quirk_bench.SETTINGS)
+    assert set(bench.frame["setting"]) == set(ablation.SETTINGS)
     assert bench.frame.groupby("setting")["seed"].apply(tuple).map(lambda s: s == (0, 1, 2)).all()
     assert bench.made["command"] == "python -m bnviz quirks"
     kept = bench.frame.groupby("setting")["kept_bytes"].min() / MIB
@@ -370,7 +370,7 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
 
 
 def test_the_table_in_the_docs_says_of_every_setting_what_the_recorded_bench_says():
-    document = (Path(__file__).parents[2] / "docs" / "riddles.md").read_text()
+    document = (ROOT / "docs" / "riddles.md").read_text()
     table = document.split("| quirk | what it costs here |\n| --- | --- |\n")[1].split("\n\n")[0]
     said = dict(row.strip("| ").split(" | ") for row in table.splitlines())
     found = effects(recorded_bench().frame)

@@ -1,27 +1,26 @@
 """The code beside the quirks: each row's lines, and the whole in which they stand."""
 
-from pathlib import Path
-
 import pytest
 
-from bnviz.train.quirk_settings import QUIRKS
-from bnviz.ui import note_code
+from bnviz.subjects.note import code_section
+from bnviz.subjects.note.quirk_settings import QUIRKS
+from tests.paths import ROOT
 
 
 def test_every_quirk_has_a_row_with_lines_from_the_files():
-    assert set(note_code.ROWS) == set(QUIRKS)
-    for quirk, row in note_code.ROWS.items():
+    assert set(code_section.ROWS) == set(QUIRKS)
+    for quirk, row in code_section.ROWS.items():
         for code, sign in ((row.note, "-"), (row.ours, "+")):
             marked = [line for line in code.text(sign).splitlines() if line.startswith(sign)]
             assert len(marked) == len(code.marked), quirk
             path, number = code.place().split(":")
-            line = (Path(__file__).parents[2] / path).read_text().splitlines()[int(number) - 1]
+            line = (ROOT / path).read_text().splitlines()[int(number) - 1]
             assert line.strip() == code.text(" ").splitlines()[0].strip()
 
 
 def differing_lines(quirk, side):
     """The lines of one side of a quirk's row that are marked, without their sign."""
-    row, sign = note_code.ROWS[quirk], "-+"[side]
+    row, sign = code_section.ROWS[quirk], "-+"[side]
     lines = (row.note, row.ours)[side].text(sign).splitlines()
     return [line[2:].strip() for line in lines if line.startswith(sign)]
 
@@ -30,20 +29,22 @@ def differing_lines(quirk, side):
 @pytest.mark.parametrize("quirk", QUIRKS)
 def test_all_that_differs_by_a_quirk_is_marked_in_the_whole_code(quirk, side):
     sign = "-+"[side]
-    part = "layer" if quirk in note_code.LAYER_ROWS else "loop"
-    lines = note_code.whole(part, side, sign).splitlines()
+    part = "layer" if quirk in code_section.LAYER_ROWS else "loop"
+    lines = code_section.whole(part, side, sign).splitlines()
     marked = {line[2:].strip() for line in lines if line.startswith(sign)}
     assert differing_lines(quirk, side)
     assert set(differing_lines(quirk, side)) <= marked
 
 
 def test_the_whole_code_can_be_read_and_marks_only_what_differs():
-    for part in note_code.WHOLE:
+    for part in code_section.WHOLE:
         for side, sign in enumerate("-+"):
-            lines = note_code.whole(part, side, sign).splitlines()
+            lines = code_section.whole(part, side, sign).splitlines()
             differing = {
                 line
-                for quirk in (note_code.LAYER_ROWS if part == "layer" else note_code.LOOP_ROWS)
+                for quirk in (
+                    code_section.LAYER_ROWS if part == "layer" else code_section.LOOP_ROWS
+                )
                 for line in differing_lines(quirk, side)
             }
             assert len(lines) <= 110

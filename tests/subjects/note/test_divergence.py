@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 
 from bnviz.errors import ConfigError
-from bnviz.train.lock_step import (
+from bnviz.subjects.note.divergence import (
     KINDS,
     compare_sides,
     first_apart,
     largest_by_step,
     that_matters,
 )
-from bnviz.train.measurements import Unwanted
+from bnviz.training.tasks import Unwanted
 
 
 def parted(few, first, second, steps=12, **options):

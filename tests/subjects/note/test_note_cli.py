@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bnviz import data
-from bnviz.train.quirk_settings import NONE
+from bnviz.subjects.note.quirk_settings import NONE
 from tests.command_line import bnviz
 
 

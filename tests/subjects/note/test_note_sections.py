@@ -3,39 +3,45 @@
 import json
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.figures import theme
-from bnviz.figures.note_bench import SCALES, effect_by_quirk
-from bnviz.figures.note_log import printed_accuracies, printed_losses
-from bnviz.figures.note_parting import FLOOR, difference_over_steps
-from bnviz.figures.note_riddles import (
+from bnviz.app.registry import jobs, measurements
+from bnviz.charts import theme
+from bnviz.records.momentum_maps import KeptMaps
+from bnviz.records.store import RECORDED_FOLDER, RunWriter, recorded_run, runs_folder
+from bnviz.subjects.note import (
+    ablation_section,
+    code_section,
+    divergence_section,
+    printed_log_section,
+    questions,
+    questions_section,
+)
+from bnviz.subjects.note.ablation_effects import effects
+from bnviz.subjects.note.ablation_figures import SCALES, effect_by_quirk
+from bnviz.subjects.note.divergence import compare_sides, largest_by_step
+from bnviz.subjects.note.divergence_figures import FLOOR, difference_over_steps
+from bnviz.subjects.note.printed_log_figures import printed_accuracies, printed_losses
+from bnviz.subjects.note.questions_figures import (
     accuracy_by_estimator,
     accuracy_by_test_batch,
     channel_curve,
     kept_by_way,
 )
-from bnviz.train import riddles
-from bnviz.train.lock_step import compare_sides, largest_by_step
-from bnviz.train.momentum_map import KeptMaps
-from bnviz.train.note_recorded import recorded_bench, recorded_log
-from bnviz.train.quirk_effects import effects
-from bnviz.train.quirk_settings import LABELS, QUIRKS, on_in, setting_of
-from bnviz.train.store import RECORDED_FOLDER, RunWriter, recorded_run, runs_folder
-from bnviz.train.trainer import Trainer
-from bnviz.ui import note_bench, note_code, note_log, note_parting, note_riddles
-from bnviz.ui.registry import jobs, measurements
+from bnviz.subjects.note.quirk_settings import LABELS, QUIRKS, on_in, setting_of
+from bnviz.subjects.note.recorded import recorded_bench, recorded_log
+from bnviz.training.trainer import Trainer
+from tests.paths import ROOT
 from tests.waiting import until
 
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(Path(__file__).parents[2] / "app.py", default_timeout=60)
+    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
     yield tested
     measurements().end_all()
     measurements.clear()
@@ -82,7 +88,7 @@ def test_the_page_is_never_empty_and_says_what_is_recorded(app):
 def test_the_first_riddle_s_sentence_has_the_figures_of_its_batch(app):
     opened(app)
     app.select_slider(key="riddle_batch").set_value(64).run()
-    frame = riddles.bytes_kept(64)
+    frame = questions.bytes_kept(64)
     card = cards(app)["riddle_memory"]
     assert f"{frame['kept_bytes'].max():,} bytes a test batch of 64" in card["sentence"]
     assert card["title"] == "1 of eight ways to test keeps the batch"
@@ -93,7 +99,7 @@ def test_the_second_and_third_riddle_answer_to_their_sliders(app):
     app.select_slider(key="momentum").set_value(0.9).run()
     assert "at m = 0.9 and" in cards(app)["riddle_channel"]["sentence"]
     app.select_slider(key="riddle_test_batch").set_value(2).run()
-    frame = riddles.accuracy_by_batch_size(recorded_run(), "builtin", 400, (2,))
+    frame = questions.accuracy_by_batch_size(recorded_run(), "builtin", 400, (2,))
     assert (
         f"{frame['train'][0]:.1%} in train mode at test batch 2"
         in (cards(app)["riddle_modes"]["sentence"])
@@ -130,8 +136,8 @@ def test_of_other_batch_sizes_is_said_what_the_run_s_map_says(app, monkeypatch, 
 
 
 def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeypatch):
-    frame = riddles.accuracy_by_batch_size(recorded_run(), "builtin", 400, (4, 32))
-    monkeypatch.setattr("bnviz.ui.note_riddles.by_size", lambda *_run: frame)
+    frame = questions.accuracy_by_batch_size(recorded_run(), "builtin", 400, (4, 32))
+    monkeypatch.setattr("bnviz.subjects.note.questions_section.by_size", lambda *_run: frame)
     opened(app)
     assert app.select_slider(key="riddle_test_batch").options == ["4", "32"]
     app.select_slider(key="riddle_test_batch").set_value(32).run()
@@ -140,17 +146,19 @@ def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeyp
 
 def test_the_switches_can_be_set_together_and_taken_back(app):
     opened(app)
-    toggles = {q: app.toggle(key=note_code.key_of(q)) for q in QUIRKS}
+    toggles = {q: app.toggle(key=code_section.key_of(q)) for q in QUIRKS}
     assert all(t.value for t in toggles.values())
     app.toggle(key="quirk_chained_mean").set_value(False).run()
     assert any("all quirks but mean taken" in m.value for m in app.markdown)
     app.button(key="quirks_none").click().run()
-    assert not any(app.toggle(key=note_code.key_of(q)).value for q in QUIRKS)
+    assert not any(app.toggle(key=code_section.key_of(q)).value for q in QUIRKS)
     assert app.button(key="quirks_none").disabled
     app.button(key="quirks_undo").click().run()
-    assert [q for q in QUIRKS if not app.toggle(key=note_code.key_of(q)).value] == ["chained_mean"]
+    assert [q for q in QUIRKS if not app.toggle(key=code_section.key_of(q)).value] == [
+        "chained_mean"
+    ]
     app.button(key="quirks_undo").click().run()
-    assert all(app.toggle(key=note_code.key_of(q)).value for q in QUIRKS)
+    assert all(app.toggle(key=code_section.key_of(q)).value for q in QUIRKS)
     assert app.button(key="quirks_undo").disabled
 
 
@@ -165,10 +173,10 @@ def test_a_link_sets_switches_and_the_run_has_them(app):
 
 def test_the_bench_is_measured_here_and_found_again(app, monkeypatch):
     little = replace(recorded_bench(), made={}, seeds=(5, 6), steps=100)
-    monkeypatch.setattr("bnviz.train.quirk_bench.run_bench", lambda *_args: little)
+    monkeypatch.setattr("bnviz.subjects.note.ablation.run_bench", lambda *_args: little)
     opened(app, bench_seeds="5,6", bench_steps="100")
     app.button(key="measure_bench").click().run()
-    wait_for(app, note_bench.bench_key("5,6", 100))
+    wait_for(app, ablation_section.bench_key("5,6", 100))
     assert any(c.value.startswith("Measured here: 100 steps") for c in app.caption)
     app.switch_page("pages/home.py").run()
     app.switch_page("pages/note.py").run()
@@ -179,7 +187,7 @@ def test_the_bench_is_measured_here_and_found_again(app, monkeypatch):
 def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(app, monkeypatch):
     little, go_on = replace(recorded_bench(), made={}, seeds=(5, 6), steps=100), threading.Event()
     monkeypatch.setattr(
-        "bnviz.train.quirk_bench.run_bench", lambda *_args: go_on.wait(60) and little
+        "bnviz.subjects.note.ablation.run_bench", lambda *_args: go_on.wait(60) and little
     )
     opened(app, bench_seeds="5, 6", bench_steps="100")
     app.button(key="measure_bench").click().run()
@@ -188,7 +196,7 @@ def test_a_bench_with_other_settings_is_shown_while_it_goes_on_and_found_again(a
     assert any(c.value == "Going on with seeds 5,6 and 100 steps:" for c in app.caption)
     assert app.button(key="cancel_bench_5,6_100")
     go_on.set()
-    wait_for(app, note_bench.bench_key("5,6", 100))
+    wait_for(app, ablation_section.bench_key("5,6", 100))
     assert any(c.value.startswith("Recorded: 600 steps") for c in app.caption)
     app.button(key="bench_5,6_100").click().run()
     app.run()
@@ -229,12 +237,14 @@ def test_the_matrix_has_a_row_a_setting_and_its_means(app):
     assert [name for name in table if name.endswith("_spread")] == ["eval_accuracy_spread"]
     app.toggle(key="bench_spread").set_value(True).run()
     wide = app.dataframe[0].value
-    assert list(wide)[1:] == [n for each in note_bench.COLUMNS for n in (each, f"{each}_spread")]
+    assert list(wide)[1:] == [
+        n for each in ablation_section.COLUMNS for n in (each, f"{each}_spread")
+    ]
     shown = wide[wide["quirk"] == LABELS["all"]].iloc[0]
     assert shown["ms_spread"] == pytest.approx(all_on["ms"].std())
-    for measure in note_bench.MEASURES:
+    for measure in ablation_section.MEASURES:
         app.selectbox(key="bench_measure").set_value(measure).run()
-        assert note_bench.MEASURES[measure] in cards(app)["bench_effect"]["title"]
+        assert ablation_section.MEASURES[measure] in cards(app)["bench_effect"]["title"]
 
 
 def test_the_sentence_under_the_bench_has_each_number_with_its_unit(app):
@@ -275,15 +285,15 @@ def test_a_bench_in_which_train_mode_is_worse_is_said_to_be_so(seeds, said):
     whole = recorded_bench()
     frame = whole.frame[whole.frame["seed"] < seeds].assign(train_accuracy=0.7)
     worse = replace(whole, frame=frame, seeds=whole.seeds[:seeds], batch_size=4)
-    assert said in note_bench.modes_sentence(worse)
+    assert said in ablation_section.modes_sentence(worse)
 
 
 def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, parting, monkeypatch):
-    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *_a, **_o: parting)
+    monkeypatch.setattr("bnviz.subjects.note.divergence.compare_sides", lambda *_a, **_o: parting)
     opened(app, lock_steps="20")
     assert any("Not measured yet: both sides take 20 steps" in m.value for m in app.markdown)
     app.button(key="measure_parting").click().run()
-    wait_for(app, note_parting.parting_key("composite", "builtin", 20, "float32"))
+    wait_for(app, divergence_section.parting_key("composite", "builtin", 20, "float32"))
     assert any("at step 1: parameter" in m.value for m in app.markdown)
     assert any("whose gradient is rounding alone" in m.value for m in app.markdown)
     app.select_slider(key="lock_tolerance").set_value(0.1).run()
@@ -294,19 +304,23 @@ def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, pa
 
 def test_the_switches_are_a_side(app, monkeypatch):
     asked = []
-    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *a, **_o: asked.append(a[:2]))
+    monkeypatch.setattr(
+        "bnviz.subjects.note.divergence.compare_sides", lambda *a, **_o: asked.append(a[:2])
+    )
     opened(app, quirk_keep_graph="false")
     app.selectbox(key="side_a").set_value("switches").run()
     app.run()  # AppTest 1.67: a fragment's first run after a new value still has the old one
     app.button(key="measure_parting").click().run()
     setting = setting_of(on_in("all") - {"keep_graph"})
-    wait_for(app, note_parting.parting_key(f"note:{setting}", "builtin", 100, "float32"))
+    wait_for(app, divergence_section.parting_key(f"note:{setting}", "builtin", 100, "float32"))
     assert asked == [(f"note:{setting}", "builtin")]
 
 
 def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
     asked = []
-    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *a, **_o: asked.append(a[:2]))
+    monkeypatch.setattr(
+        "bnviz.subjects.note.divergence.compare_sides", lambda *a, **_o: asked.append(a[:2])
+    )
     opened(app, quirk_keep_graph="false")
     app.selectbox(key="side_a").set_value("switches").run()
     app.run()
@@ -320,16 +334,16 @@ def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
     app.run()
     app.button(key="measure_parting").click().run()
     now = f"note:{setting_of(on_in('all') - {'keep_graph', 'chained_mean'})}"
-    wait_for(app, note_parting.parting_key(now, kept, 100, "float32"))
+    wait_for(app, divergence_section.parting_key(now, kept, 100, "float32"))
     assert asked == [(now, kept)]
 
 
 @pytest.mark.parametrize(
     ("kind", "function", "slider", "first", "then", "said"),
     [
-        (note_log.LOG, "note_log.replay_log", "log_epochs", 2, 1, "2 epochs"),
+        (printed_log_section.LOG, "printed_log.replay_log", "log_epochs", 2, 1, "2 epochs"),
         (
-            note_parting.PARTING, "lock_step.compare_sides", "lock_steps", 20, 50,
+            divergence_section.PARTING, "divergence.compare_sides", "lock_steps", 20, 50,
             "Hand-written BN and nn.BatchNorm, 20 steps, float32",
         ),
     ],
@@ -339,8 +353,10 @@ def test_a_measurement_with_other_controls_stays_on_the_page(
 ):
     """While it goes on with its progress and Cancel, then with a way back to what it found."""
     go_on = threading.Event()
-    found = recorded_log() if kind == note_log.LOG else parting
-    monkeypatch.setattr(f"bnviz.train.{function}", lambda *_a, **_o: go_on.wait(60) and found)
+    found = recorded_log() if kind == printed_log_section.LOG else parting
+    monkeypatch.setattr(
+        f"bnviz.subjects.note.{function}", lambda *_a, **_o: go_on.wait(60) and found
+    )
     opened(app, **{slider: str(first)})
     app.button(key=f"measure_{kind[1]}").click().run()
     [key] = measurements().keys(*kind)
@@ -369,7 +385,7 @@ def test_what_goes_on_with_other_controls_can_be_cancelled(app, monkeypatch):
         finally:
             heard.append(True)
 
-    monkeypatch.setattr("bnviz.train.note_log.replay_log", replay)
+    monkeypatch.setattr("bnviz.subjects.note.printed_log.replay_log", replay)
     opened(app)
     app.button(key="measure_log").click().run()
     app.select_slider(key="log_epochs").set_value(3).run()
@@ -383,12 +399,12 @@ def test_what_goes_on_with_other_controls_can_be_cancelled(app, monkeypatch):
 
 def test_sides_of_the_switches_come_back_with_their_comparison(app, monkeypatch, parting):
     """Also when the switches are others by then, and in the address."""
-    monkeypatch.setattr("bnviz.train.lock_step.compare_sides", lambda *_a, **_o: parting)
+    monkeypatch.setattr("bnviz.subjects.note.divergence.compare_sides", lambda *_a, **_o: parting)
     opened(app, quirk_keep_graph="false")
     app.selectbox(key="side_a").set_value("switches").run()
     app.run()
     app.button(key="measure_parting").click().run()
-    [key] = measurements().keys(*note_parting.PARTING)
+    [key] = measurements().keys(*divergence_section.PARTING)
     wait_for(app, key)
     app.button(key="quirks_none").click().run()
     app.run()
@@ -424,16 +440,16 @@ def test_a_link_names_settings_that_are_sides(app, side, taken):
 
 def test_two_right_layers_that_do_not_begin_alike_are_said_to(sample):
     parting = compare_sides("note:none", "note:conv_shift_one", 1, dataset=sample)
-    said = note_parting.sentence(parting, None, 1e-3)
+    said = divergence_section.sentence(parting, None, 1e-3)
     assert said.endswith("They do not begin alike: conv1 BN bias, conv2 BN bias.")
 
 
 def test_the_log_is_replayed_here(app, monkeypatch):
     short = replace(recorded_log(), frame=recorded_log().frame[:1], made={}, loops={})
-    monkeypatch.setattr("bnviz.train.note_log.replay_log", lambda *_a: short)
+    monkeypatch.setattr("bnviz.subjects.note.printed_log.replay_log", lambda *_a: short)
     opened(app)
     app.button(key="measure_log").click().run()
-    wait_for(app, note_log.log_key(1))
+    wait_for(app, printed_log_section.log_key(1))
     assert any(c.value.startswith("Measured here: seed 0, batch 4") for c in app.caption)
     assert "In epoch 1 the note prints 0.1944" in cards(app)["log_loss"]["sentence"]
     table = app.dataframe[len(app.dataframe) - 1].value
@@ -445,10 +461,10 @@ def test_a_measurement_that_fails_says_why(app, monkeypatch):
     def fails(*_arguments):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("bnviz.train.note_log.replay_log", fails)
+    monkeypatch.setattr("bnviz.subjects.note.printed_log.replay_log", fails)
     opened(app)
     app.button(key="measure_log").click().run()
-    wait_for(app, note_log.log_key(1))
+    wait_for(app, printed_log_section.log_key(1))
     [error] = app.error
     assert "out of luck" in error.value
     assert "log_loss" in cards(app)
@@ -489,19 +505,19 @@ def figures():
     run = recorded_run()
     frame = effects(recorded_bench().frame)
     labels = {s: LABELS[s] for s in dict.fromkeys(frame["setting"])}
-    averages = riddles.estimator_accuracies(run, "builtin", 400)
+    averages = questions.estimator_accuracies(run, "builtin", 400)
     largest = pd.DataFrame(
         {"step": [1, 2], "kind": "forward", "layer": "a", "tensor": "b", "difference": [0.0, 0.1]}
     )
     series = {name: [1.0, 2.0] for name in ("step", "batch", "replay", "average")}
-    yield kept_by_way(riddles.bytes_kept(16))
-    yield accuracy_by_estimator(averages, note_riddles.estimator_words(averages), "builtin")
+    yield kept_by_way(questions.bytes_kept(16))
+    yield accuracy_by_estimator(averages, questions_section.estimator_words(averages), "builtin")
     yield channel_curve(series, "m = 0.1", "builtin")
-    yield accuracy_by_test_batch(riddles.accuracy_by_batch_size(run, "builtin", 400, (4, 16)), "builtin", 4)  # fmt: skip
+    yield accuracy_by_test_batch(questions.accuracy_by_batch_size(run, "builtin", 400, (4, 16)), "builtin", 4)  # fmt: skip
     yield from (effect_by_quirk(frame, measure, labels) for measure in SCALES)
     yield difference_over_steps(largest, 1e-3, 2)
-    yield printed_losses(note_log.printed_frame(), recorded_log().frame)
-    yield printed_accuracies(note_log.printed_frame(), recorded_log().frame)
+    yield printed_losses(printed_log_section.printed_frame(), recorded_log().frame)
+    yield printed_accuracies(printed_log_section.printed_frame(), recorded_log().frame)
 
 
 def test_every_figure_has_axes_with_units_and_marks_to_see():
@@ -523,6 +539,8 @@ def test_what_is_the_same_bits_is_drawn_at_the_floor(parting):
 def test_the_means_of_the_log_s_sentence_follow_from_its_table():
     """Its way is lower by what the table says, epoch by epoch."""
     gap = 100 * (recorded_log().frame["eval_accuracy"] - recorded_log().frame["note_accuracy"])
-    [_loss, accuracy] = note_log.cards(note_log.printed_frame(), recorded_log())
+    [_loss, accuracy] = printed_log_section.cards(
+        printed_log_section.printed_frame(), recorded_log()
+    )
     assert f"{gap.min():+.1f} to {gap.max():+.1f} points" in accuracy.sentence
     assert accuracy.title == "What the note measures is too low"

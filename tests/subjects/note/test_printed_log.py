@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn import LeNet
-from bnviz.train import note_loop
-from bnviz.train.measurements import Unwanted
-from bnviz.train.note_log import PRINTED, Replay, replay_log
-from bnviz.train.note_recorded import recorded_log
+from bnviz.subjects.note import original_loop
+from bnviz.subjects.note.printed_log import PRINTED, Replay, replay_log
+from bnviz.subjects.note.recorded import recorded_log
+from bnviz.training.tasks import Unwanted
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_epochs_that_the_note_does_not_have_are_refused(epochs):
 
 def test_both_loops_are_timed_in_a_process_of_their_own():
     heard = []
-    found = note_loop.compare_loops(4, lambda *done: heard.append(done), steps=5, rounds=2)
+    found = original_loop.compare_loops(4, lambda *done: heard.append(done), steps=5, rounds=2)
     assert heard == [(1, 2), (2, 2)]
     assert set(found) == {"note_ms", "own_ms", "ratio"}
     assert (found["ratio"] > 1) == (found["note_ms"] > found["own_ms"])
@@ -92,9 +92,9 @@ def test_both_loops_are_timed_in_a_process_of_their_own():
 
 
 def test_a_loop_that_cannot_be_timed_says_why(monkeypatch):
-    monkeypatch.setattr(note_loop, "__name__", "bnviz.train.note_lop")
-    with pytest.raises(RunError, match="note_lop"):
-        note_loop.compare_loops(4, steps=1, rounds=1)
+    monkeypatch.setattr(original_loop, "__name__", "bnviz.subjects.note.original_lop")
+    with pytest.raises(RunError, match="original_lop"):
+        original_loop.compare_loops(4, steps=1, rounds=1)
 
 
 def test_the_recorded_replay_is_near_the_log_and_says_what_is_low_in_it():

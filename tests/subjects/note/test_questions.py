@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from bnviz.errors import ConfigError
-from bnviz.train import riddles
-from bnviz.train.measurements import accuracy_with
-from bnviz.train.note_recorded import STEP, VARIANT, recorded_riddles
-from bnviz.train.riddles import accuracy_by_batch_size, bytes_kept, estimator_accuracies
-from bnviz.train.steps import build_model
-from bnviz.train.store import recorded_run
+from bnviz.records.store import recorded_run
+from bnviz.subjects.note import questions
+from bnviz.subjects.note.questions import accuracy_by_batch_size, bytes_kept, estimator_accuracies
+from bnviz.subjects.note.recorded import STEP, VARIANT, recorded_riddles
+from bnviz.training.checkpoints import accuracy_with
+from bnviz.training.steps import build_model
 
 
 @pytest.mark.parametrize("batch_size", [2, 16, 64])
@@ -30,7 +30,7 @@ def test_what_was_kept_is_freed(sample, monkeypatch):
         models.append(build_model(*arguments))
         return models[-1]
 
-    monkeypatch.setattr(riddles, "build_model", build)
+    monkeypatch.setattr(questions, "build_model", build)
     bytes_kept(16, dataset=sample)
     assert len(models) == 8
     for model in models:

@@ -5,22 +5,22 @@ import pytest
 import torch
 from torch import nn
 
-from bnviz.analysis import causes as reasons
-from bnviz.analysis import outcome, parity, proof, subject
-from bnviz.analysis.cases import cases
-from bnviz.analysis.causes import causes, examine
-from bnviz.analysis.cost import saved_bytes, time_ratio
-from bnviz.analysis.fingerprint import PROPERTIES, WORDS, fingerprint, in_words
-from bnviz.analysis.subject import Subject, find_class
 from bnviz.errors import ConfigError
-from bnviz.nn import (
-    BatchNorm1d,
-    BatchNorm2d,
-    FusedBatchNorm1d,
-    FusedBatchNorm2d,
-    NoteBatchNorm,
+from bnviz.nn import BatchNorm1d, BatchNorm2d, FusedBatchNorm1d, FusedBatchNorm2d, NoteBatchNorm
+from bnviz.subjects.parity import causes as reasons
+from bnviz.subjects.parity import comparison, layer_adapter, parity, parity_report
+from bnviz.subjects.parity.causes import causes, examine
+from bnviz.subjects.parity.cost import saved_bytes, time_ratio
+from bnviz.subjects.parity.fingerprint import PROPERTIES, WORDS, fingerprint, in_words
+from bnviz.subjects.parity.layer_adapter import Subject, find_class
+from bnviz.subjects.parity.parity_cases import cases
+from tests.subjects.parity.wrong_layers import (
+    WRONG,
+    Identity,
+    MomentumTurned,
+    NormalizesUnbiased,
+    Right,
 )
-from tests.analysis.wrong_layers import WRONG, Identity, MomentumTurned, NormalizesUnbiased, Right
 
 OWN = {BatchNorm1d: (2, 3), BatchNorm2d: (4,), FusedBatchNorm1d: (2, 3), FusedBatchNorm2d: (4,)}
 SUBJECTS = {cls: Subject(cls) for cls in OWN}
@@ -162,7 +162,7 @@ def test_words_and_rules_speak_of_properties_that_there_are():
     assert {name for name, _value in WORDS} <= set(PROPERTIES)
     assert {rule.property for rule in reasons.RULES} == set(PROPERTIES)
     for rule in reasons.RULES:
-        assert rule.explains <= set(outcome.PARTS)
+        assert rule.explains <= set(comparison.PARTS)
         rule.sentence.format(own="one", reference="other")
 
 
@@ -190,9 +190,9 @@ def test_the_report_is_one_row_a_case():
         assert row["differs_in"] and row["detail"]
 
 
-@pytest.mark.parametrize("dtype", outcome.TOLERANCE, ids=str)
+@pytest.mark.parametrize("dtype", comparison.TOLERANCE, ids=str)
 def test_tolerances_are_those_of_assert_close(dtype):
-    rtol, atol = outcome.TOLERANCE[dtype]
+    rtol, atol = comparison.TOLERANCE[dtype]
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for value, allowed in ((one, rtol + atol), (zero, atol)):
         # check_dtype=False takes the larger tolerance of both dtypes
@@ -201,13 +201,13 @@ def test_tolerances_are_those_of_assert_close(dtype):
         torch.testing.assert_close(near, low, check_dtype=False)
         with pytest.raises(AssertionError):
             torch.testing.assert_close(far, low, check_dtype=False)
-        assert outcome.distance(near, low)[1] < 1 < outcome.distance(far, low)[1]
+        assert comparison.distance(near, low)[1] < 1 < comparison.distance(far, low)[1]
 
 
 def test_a_nan_on_one_side_is_an_infinite_difference_and_on_both_none():
     nan, one = torch.tensor([float("nan")]), torch.tensor([1.0])
-    assert outcome.distance(nan, one) == (float("inf"), float("inf"))
-    assert outcome.distance(nan, nan) == (0, 0)
+    assert comparison.distance(nan, one) == (float("inf"), float("inf"))
+    assert comparison.distance(nan, nan) == (0, 0)
 
 
 class Draws(Right):
@@ -241,10 +241,10 @@ def test_time_ratio_is_own_over_reference():
 
 
 def test_a_proof_has_all_classes_of_a_variant():
-    assert proof.classes_of("fused") == [FusedBatchNorm1d, FusedBatchNorm2d]
-    assert proof.classes_of("note") == [NoteBatchNorm]
+    assert parity_report.classes_of("fused") == [FusedBatchNorm1d, FusedBatchNorm2d]
+    assert parity_report.classes_of("note") == [NoteBatchNorm]
     told = []
-    found = proof.prove("composite", lambda done, parts: told.append((done, parts)))
+    found = parity_report.prove("composite", lambda done, parts: told.append((done, parts)))
     assert found.passed and found.causes == []
     assert len(found.frame) == len(cases())
     assert set(found.frame["layer"]) == {"BatchNorm1d", "BatchNorm2d"}
@@ -302,8 +302,8 @@ def test_statistics_are_found_under_other_names():
             self.register_buffer("ema_mean", torch.zeros(3))
             self.register_buffer("ema_var", torch.ones(3))
 
-    assert subject.statistics_names(Other()) == ("ema_mean", "ema_var")
-    assert subject.statistics_names(nn.ReLU()) is None
+    assert layer_adapter.statistics_names(Other()) == ("ema_mean", "ema_var")
+    assert layer_adapter.statistics_names(nn.ReLU()) is None
 
 
 class WithoutNames(Right):

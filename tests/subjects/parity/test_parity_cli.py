@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.command_line import bnviz
+from tests.paths import ROOT
 
 RIGHT = "from bnviz.nn import FusedBatchNorm2d as Right\n"
 TURNED = """
@@ -92,7 +92,7 @@ def test_check_of_a_wrong_layer_is_status_1_and_names_the_cause(own_layers):
     command = [sys.executable, "-m", "bnviz", "check", "turned_layers:Turned", "--json"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=own_layers,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)

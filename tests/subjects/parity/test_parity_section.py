@@ -8,15 +8,15 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.analysis.proof import hand_written, prove
-from bnviz.figures import theme
-from bnviz.ui import prove_it
-from bnviz.ui.registry import measurements
+from bnviz.app.registry import measurements
+from bnviz.charts import theme
+from bnviz.subjects.parity import parity_section
+from bnviz.subjects.parity.parity_report import hand_written, prove
 from tests.waiting import until
 
 
 def section():
-    from bnviz.ui.prove_it import prove_it
+    from bnviz.subjects.parity.parity_section import prove_it
 
     prove_it()
 
@@ -35,9 +35,11 @@ def app():
 
 def measure(app, proof, monkeypatch):
     """Press the button; the measurement itself is that of the fixture."""
-    monkeypatch.setattr("bnviz.analysis.proof.prove", lambda variant, progress: proof)
+    monkeypatch.setattr(
+        "bnviz.subjects.parity.parity_report.prove", lambda variant, progress: proof
+    )
     app.button(key="measure_prove_it").click().run()
-    key = prove_it.proof_key(proof.variant)
+    key = parity_section.proof_key(proof.variant)
     until(lambda: not measurements().get(*key).going_on, seconds=30)
     return app.run()
 
@@ -48,11 +50,11 @@ def test_before_measuring_there_is_a_sentence_a_button_and_no_tick(app):
     assert [b.key for b in app.button] == ["measure_prove_it"]
     assert any("Nothing is measured yet" in m.value for m in app.markdown)
     assert not app.metric and not app.dataframe
-    assert prove_it.COMMAND in [c.value for c in app.code]
+    assert parity_section.COMMAND in [c.value for c in app.code]
 
 
 def test_layers_to_choose_are_the_hand_written_ones(app):
-    assert hand_written() == prove_it.LAYERS == ["note", "composite", "fused"]
+    assert hand_written() == parity_section.LAYERS == ["note", "composite", "fused"]
 
 
 def test_a_right_layer_is_green_all_over(app, proofs, monkeypatch):
@@ -82,27 +84,31 @@ def test_the_note_s_layer_is_red_where_it_differs_and_its_causes_are_named(
     assert codes[0] == "shift_start"
     [card] = json.loads(app.get("bidi_component")[0].proto.json)["cards"]
     assert "A cross below the line" in card["sentence"]
-    app.selectbox(key="prove_cases").set_value(prove_it.DIFFERING).run()
+    app.selectbox(key="prove_cases").set_value(parity_section.DIFFERING).run()
     shown = app.dataframe[1].value
     assert set(shown["agrees"]) == {"✗ differs"}
     assert shown["detail"].str.len().min() > 0
 
 
 def test_what_is_not_measured_has_no_tick_and_no_colour(proofs):
-    table = prove_it.filtered(proofs["note"].frame, "options")
+    table = parity_section.filtered(proofs["note"].frame, "options")
     assert {"not measured", "✗ differs"} == set(table["agrees"])
-    assert prove_it._mark_colour("not measured") == ""
+    assert parity_section._mark_colour("not measured") == ""
 
 
 def test_the_filters_part_the_cases(proofs):
     frame = proofs["note"].frame
-    groups = [prove_it.filtered(frame, group) for group in dict.fromkeys(frame["group"])]
-    assert sum(map(len, groups)) == len(frame) == len(prove_it.filtered(frame, prove_it.ALL))
+    groups = [parity_section.filtered(frame, group) for group in dict.fromkeys(frame["group"])]
+    assert (
+        sum(map(len, groups))
+        == len(frame)
+        == len(parity_section.filtered(frame, parity_section.ALL))
+    )
 
 
 @pytest.mark.parametrize("variant", ["fused", "note"])
 def test_the_figure_has_a_mark_a_case_and_the_limit(proofs, variant):
-    card, frame = prove_it.card(proofs[variant]), proofs[variant].frame
+    card, frame = parity_section.card(proofs[variant]), proofs[variant].frame
     *marks, limit = go.Figure(card.figure).data
     assert sum(len(trace.x) for trace in marks) == frame["of_tolerance"].notna().sum()
     assert set(limit.y) == {1}
@@ -119,4 +125,4 @@ def test_the_figure_has_a_mark_a_case_and_the_limit(proofs, variant):
 def test_the_figure_of_cases_that_could_not_be_measured_is_empty_but_for_the_limit():
     nothing = pd.DataFrame({"agrees": pd.array([None], "boolean"), "dtype": ["float32"],
                             "of_tolerance": [float("nan")], "name": ["one"]})  # fmt: skip
-    assert len(prove_it.differences_by_dtype(nothing)["data"]) == 1
+    assert len(parity_section.differences_by_dtype(nothing)["data"]) == 1

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnviz.errors import ConfigError
-from bnviz.ui import demo
-from bnviz.ui.demo import Demo, parse_means
+from bnviz.subjects.running_stats import demo_section
+from bnviz.subjects.running_stats.demo_section import Demo, parse_means
 
 NOTE = Demo(np.tile([1.0, 2, 3, 4, 5], 10), 10, 0.1, 0.0)
 
@@ -36,18 +36,18 @@ def test_the_note_s_demo_ends_each_round_above_three_and_does_not_settle():
     assert last_round[-1] > 3.1
     assert last_round.min() < 3 < last_round.max()
     assert NOTE.average[-1] == pytest.approx(3)
-    curves, _memory = demo.cards(NOTE)
+    curves, _memory = demo_section.cards(NOTE)
     assert "is not at rest" in curves.sentence
     assert f"{NOTE.ema[-1]:.3f}" in curves.sentence
 
 
 def test_an_average_of_equal_batches_comes_to_rest_and_says_so():
-    curves, _memory = demo.cards(Demo(np.full(50, 2.0), 50, 0.5, 0.0))
+    curves, _memory = demo_section.cards(Demo(np.full(50, 2.0), 50, 0.5, 0.0))
     assert "less than a hundredth" in curves.sentence
 
 
 def test_bars_are_the_weights_of_past_batches():
-    _curves, memory = demo.cards(NOTE)
+    _curves, memory = demo_section.cards(NOTE)
     [bars] = memory.figure["data"]
     unit = np.eye(50)
     effect = [Demo(row, 1, 0.1, 0.0).ema[-1] for row in unit][::-1]
@@ -55,7 +55,7 @@ def test_bars_are_the_weights_of_past_batches():
 
 
 def test_the_translator_knows_whose_weight_each_number_is():
-    table = demo.translation(0.1).set_index("where")["value"]
+    table = demo_section.translation(0.1).set_index("where")["value"]
     assert table["PyTorch"] == table["the note's code"] == "0.1"
     assert table["TensorFlow, Keras"] == table["the note's demo"] == "0.9"
     assert table["the BN paper"] == "19 batches"

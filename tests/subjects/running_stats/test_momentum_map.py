@@ -1,7 +1,6 @@
 """Momentum x batch size: the same numbers by training and averaging by hand; kept, cut, gone on with."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -9,11 +8,11 @@ import pytest
 import torch
 
 from bnviz.errors import ConfigError, RunError
-from bnviz.train import momentum_map as maps
-from bnviz.train.measurements import MOMENTA, Unwanted
-from bnviz.train.momentum_map import KeptMaps, momentum_map, noise_of_mean, read_map, write_map
-from bnviz.train.schema import CHANNELS, LAYERS, layer_slice
-from bnviz.train.steps import Images, batches, build_model, build_optimizer, train_step
+from bnviz.records.schema import CHANNELS, LAYERS, layer_slice
+from bnviz.subjects.running_stats import momentum_map as maps
+from bnviz.subjects.running_stats.momentum_map import momentum_map, noise_of_mean
+from bnviz.training.steps import Images, batches, build_model, build_optimizer, train_step
+from bnviz.training.tasks import Unwanted
 
 SIZES = (4, 16)
 
@@ -144,71 +143,3 @@ def test_too_few_images_and_a_training_that_diverges_are_named(config, few):
     wild = config.model_copy(update={"lr": 100.0, "optimizer": "sgd", "activation": "relu"})
     with pytest.raises(RunError, match=r"At batch size 4: The loss became"):
         made(wild, few)
-
-
-def whole_map():
-    rows = [(b, m, 0.5, 0.1, 0.2, 6_000) for b in maps.BATCH_SIZES for m in MOMENTA]
-    return pd.DataFrame(rows, columns=maps.COLUMNS)
-
-
-def test_a_map_is_written_and_read_back(tmp_path):
-    frame = whole_map()
-    frame.loc[0, "mean_error"] = np.nan
-    path = maps.map_path(tmp_path, "builtin", 6_400)
-    write_map(path, frame)
-    assert path == tmp_path / "maps" / "builtin-6400.json"
-    pd.testing.assert_frame_equal(read_map(path), frame)
-    assert len(read_map(tmp_path / "maps" / "none.json")) == 0
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda text: text[:200],
-        lambda text: "",
-        lambda text: "[]",
-        lambda text: text.replace('"momentum"', '"m"'),
-        lambda text: text.replace("0.5", "7"),
-        lambda text: text.replace("0.003", "0.004"),
-        lambda text: json.dumps({"rows": json.loads(text)["rows"][:5]}),
-    ],
-    ids=["cut", "empty", "list", "column", "accuracy", "momentum", "half a row"],
-)
-def test_a_file_that_was_cut_or_changed_is_named_and_not_used(tmp_path, spoil):
-    path = maps.map_path(tmp_path, "builtin", 6_400)
-    write_map(path, whole_map())
-    path.write_text(spoil(path.read_text()))
-    with pytest.raises(RunError, match=r"builtin-6400.json.*Measure it again"):
-        read_map(path)
-    frame, note = KeptMaps().load("run", tmp_path, "builtin", 6_400)
-    assert len(frame) == 0
-    assert "Measure it again" in note
-
-
-def test_what_no_folder_takes_is_kept_in_memory_and_says_so(tmp_path):
-    (tmp_path / "maps").write_text("in the way")
-    kept = KeptMaps()
-    for run_id, folder, reason in (
-        ("one", None, "not stored"),
-        ("two", tmp_path, "cannot be written"),
-        ("three", tmp_path / "gone", "cannot be written"),
-        ("four", maps.RECORDED_FOLDER, "belongs to the package"),
-    ):
-        kept.save(run_id, folder, "builtin", 64, whole_map())
-        frame, note = kept.load(run_id, folder, "builtin", 64)
-        assert len(frame) == len(whole_map())
-        assert reason in note and "until the server ends" in note
-    assert not (maps.RECORDED_FOLDER / "maps" / "builtin-64.json").exists()
-
-
-def test_a_folder_that_takes_it_is_read_by_another_server(tmp_path):
-    KeptMaps().save("one", tmp_path, "builtin", 6_400, whole_map())
-    frame, note = KeptMaps().load("one", tmp_path, "builtin", 6_400)
-    assert (len(frame), note) == (len(whole_map()), "")
-
-
-def test_the_recorded_run_has_its_map():
-    frame = read_map(maps.map_path(maps.RECORDED_FOLDER, "builtin", 16_000))
-    assert sorted(set(frame["batch_size"])) == list(maps.BATCH_SIZES)
-    best = frame.loc[frame.groupby("batch_size")["accuracy"].idxmax(), "momentum"]
-    assert best.is_monotonic_increasing

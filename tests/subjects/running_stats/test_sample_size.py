@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bnviz.errors import ConfigError, RunError
-from bnviz.train.enough import drawn, images_needed
+from bnviz.subjects.running_stats.sample_size import drawn, images_needed
 
 
 def needed(run, dataset, **options):
@@ -29,7 +29,7 @@ def test_sizes_that_the_data_set_has_not_are_left_out_and_both_ends_are_there(sh
 
 def test_a_draw_of_one_batch_is_what_torch_would_normalize_by(short_run, few):
     """With ten images there is one batch, so one pass has its moments, which torch gives too."""
-    from bnviz.train.replays import model_at
+    from bnviz.training.checkpoints import model_at
 
     frame = needed(short_run, few, draws=1)
     moments = {}
@@ -60,7 +60,7 @@ def test_draws_share_no_image_as_long_as_there_are_enough():
 
 
 def test_the_own_statistics_are_tested_as_they_are(short_run, few):
-    from bnviz.train.replays import model_at
+    from bnviz.training.checkpoints import model_at
 
     model = model_at(short_run, "builtin", 20).eval()
     with torch.no_grad():

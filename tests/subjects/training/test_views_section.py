@@ -7,26 +7,28 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from bnviz.app.runs import RunView
+from bnviz.charts import theme
+from bnviz.charts.encoding import encode, encode_figure
 from bnviz.config import RunConfig
-from bnviz.figures import theme
-from bnviz.train.history import History
-from bnviz.train.schema import STAGES, schemas
-from bnviz.train.store import RECORDED_ID, StoredRun, recorded_run
-from bnviz.ui import (
-    activations,
-    backward,
-    estimates,
-    inside,
-    intro,
-    on_image,
-    start_and_eps,
-    views,
+from bnviz.records.history import History
+from bnviz.records.schema import STAGES, schemas
+from bnviz.records.store import RECORDED_ID, StoredRun, recorded_run
+from bnviz.subjects.activations import (
+    channels_section,
+    feature_maps_section,
+    gradients_section,
+    over_time_section,
 )
-from bnviz.ui.live.wire import encode, encode_figure
-from bnviz.ui.runs import RunView
+from bnviz.subjects.activations.stages_section import stages_card
+from bnviz.subjects.home import sections
+from bnviz.subjects.memory.kept_section import memory_card
+from bnviz.subjects.running_stats import estimates_section, start_and_eps_section
+from bnviz.subjects.running_stats.running_section import running_card
+from bnviz.subjects.training import views_section
 
 NOWHERE = Path("nowhere")  # no checkpoints
-FC1 = estimates.Choice("builtin", "fc1", (3, 7), 0.01, 1e-5)
+FC1 = estimates_section.Choice("builtin", "fc1", (3, 7), 0.01, 1e-5)
 
 
 @pytest.fixture
@@ -36,34 +38,36 @@ def recorded():
 
 def all_cards(run):
     return [
-        views.curves_card(run),
-        views.stages_card(run, "conv1", None),
-        views.running_card(run, "conv1", [0, 3], 0.9),
-        views.memory_card(run),
+        views_section.curves_card(run),
+        stages_card(run, "conv1", None),
+        running_card(run, "conv1", [0, 3], 0.9),
+        memory_card(run),
         *(
             card
             for shown_as in ("heatmap", "bands", "ridges")
-            for card in activations.cards(
+            for card in over_time_section.cards(
                 run,
-                activations.Choice("conv2", STAGES, 100, shown_as, variant="builtin", channel=3),
-                inside.try_probe(run, "builtin", 100, "conv2"),
+                over_time_section.Choice(
+                    "conv2", STAGES, 100, shown_as, variant="builtin", channel=3
+                ),
+                channels_section.try_probe(run, "builtin", 100, "conv2"),
             )
         ),
-        estimates.estimates_card(run, FC1, None),
-        *start_and_eps.start_and_eps_cards(run, FC1),
-        *backward.cards(run, "conv2", 100),
+        estimates_section.estimates_card(run, FC1, None),
+        *start_and_eps_section.start_and_eps_cards(run, FC1),
+        *gradients_section.cards(run, "conv2", 100),
     ]
 
 
 def inside_cards(run):
-    chosen = on_image.ImageChoice(0, "random", 16, 0)
+    chosen = feature_maps_section.ImageChoice(0, "random", 16, 0)
     return [
-        *inside.channel_cards(run, "builtin", "conv2", 100, 3),
-        *inside.channel_cards(run, "note", "fc1", None, None),
+        *channels_section.channel_cards(run, "builtin", "conv2", 100, 3),
+        *channels_section.channel_cards(run, "note", "fc1", None, None),
         *(
             card
             for layer in ("conv1", "fc2")
-            for card in on_image.cards(run, "builtin", layer, None, 3, chosen)
+            for card in feature_maps_section.cards(run, "builtin", layer, None, 3, chosen)
         ),
     ]
 
@@ -79,7 +83,7 @@ def axes(card):
 
 
 def test_every_card_has_title_sentence_alternative_and_named_axes(recorded):
-    cards = [*all_cards(recorded), *inside_cards(recorded), intro.card(recorded, "fc1", 400)]
+    cards = [*all_cards(recorded), *inside_cards(recorded), sections.card(recorded, "fc1", 400)]
     for card in cards:
         assert card.title and card.sentence and card.alt
         titles = [a["title"]["text"] for a in axes(card).values() if a.get("title")]
@@ -132,13 +136,13 @@ def test_a_run_that_has_just_begun_has_sentences_instead_of_numbers():
 def test_a_run_without_bn_says_so():
     config = RunConfig(variants="none")
     run = RunView("none", StoredRun("none", NOWHERE, config, History(schemas(("none",))), None))
-    assert "no BN" in views.running_card(run, "conv1", [0], 0.1).sentence
+    assert "no BN" in running_card(run, "conv1", [0], 0.1).sentence
 
 
 def test_the_difference_of_right_layers_is_explained_where_it_shows():
-    assert "rounding" in views.difference_note(RunConfig(variants="composite,builtin"))
-    assert views.difference_note(RunConfig(variants="note,builtin")) == ""
-    assert views.difference_note(RunConfig(dtype="float64")) == ""
+    assert "rounding" in views_section.difference_note(RunConfig(variants="composite,builtin"))
+    assert views_section.difference_note(RunConfig(variants="note,builtin")) == ""
+    assert views_section.difference_note(RunConfig(dtype="float64")) == ""
 
 
 def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
@@ -147,23 +151,23 @@ def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
     history.tables = recorded.history.tables
     history.events = [{"step": 50, "kind": "set", "name": "momentum", "old": 0.1, "new": 0.9}]
     run = RunView("marked", StoredRun("marked", NOWHERE, config, history, recorded.summary))
-    for card in (views.curves_card(run), views.running_card(run, "conv1", [0], 0.1),
-                 views.memory_card(run)):  # fmt: skip
+    for card in (views_section.curves_card(run), running_card(run, "conv1", [0], 0.1),
+                 memory_card(run)):  # fmt: skip
         [marks] = checked(card).layout.shapes
         assert (marks.path, marks.xref, marks.yref) == ("M50,0V1", "x", "paper")
         assert "momentum 0.1 → 0.9" in [a.text for a in checked(card).layout.annotations]
 
 
 def test_the_figure_of_home_answers_to_its_step(recorded):
-    early, late = (intro.card(recorded, "fc1", step) for step in (10, 400))
+    early, late = (sections.card(recorded, "fc1", step) for step in (10, 400))
     assert early.sentence != late.sentence
     assert not np.array_equal(checked(early).data[1].y, checked(late).data[1].y)
 
 
 def over_time(run, **choice):
-    chosen = activations.Choice("conv2", ("input",), 100, variant="builtin", **choice)
-    probe = inside.try_probe(run, "builtin", 100, "conv2")
-    return {card.key: card for card in activations.cards(run, chosen, probe)}
+    chosen = over_time_section.Choice("conv2", ("input",), 100, variant="builtin", **choice)
+    probe = channels_section.try_probe(run, "builtin", 100, "conv2")
+    return {card.key: card for card in over_time_section.cards(run, chosen, probe)}
 
 
 def test_a_followed_channel_is_in_every_figure_over_the_steps(recorded):
@@ -183,9 +187,9 @@ def test_a_followed_channel_is_in_every_figure_over_the_steps(recorded):
 
 
 def test_before_and_after_share_their_axis_when_asked_to(recorded):
-    chosen = activations.Choice("fc1", ("input", "scaled"), 100, variant="builtin")
+    chosen = over_time_section.Choice("fc1", ("input", "scaled"), 100, variant="builtin")
     for one_axis in (True, False):
-        cards = activations.cards(recorded, replace(chosen, one_axis=one_axis), None)
+        cards = over_time_section.cards(recorded, replace(chosen, one_axis=one_axis), None)
         ranges = {tuple(checked(card).layout.yaxis.range) for card in cards[:2]}
         assert len(ranges) == (1 if one_axis else 2)
         stages = checked(cards[2]).layout
@@ -218,7 +222,7 @@ def test_modes_of_one_image_share_one_scale_of_colour(recorded):
 def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
     config = RunConfig(variants="builtin,none")
     run = RunView("two", StoredRun("two", NOWHERE, config, History(schemas(config.variants)), None))
-    verdict = activations._shift_verdict
+    verdict = over_time_section._shift_verdict
     assert "0.5 times" in verdict(run, {"builtin": 0.1, "none": 0.2})
     assert "stiller" in verdict(run, {"builtin": 0.1, "none": 0.2})
     assert "does not hold them still" in verdict(run, {"builtin": 0.3, "none": 0.2})
@@ -229,8 +233,8 @@ def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
 @pytest.mark.parametrize("channels", [(3,), (3, 7)])
 def test_a_preview_is_what_the_slider_would_get_from_python(recorded, channels):
     def card(momentum):
-        chosen = estimates.Choice("builtin", "fc1", channels, momentum, 1e-5)
-        return estimates.estimates_card(recorded, chosen, None)
+        chosen = estimates_section.Choice("builtin", "fc1", channels, momentum, 1e-5)
+        return estimates_section.estimates_card(recorded, chosen, None)
 
     shown = card(0.1)
     assert {"0.05", "0.1", "0.2"} <= shown.previews.keys()

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.figures.panels import Figure, event_marks, figure, scatter, stacked
-from bnviz.figures.theme import DASH, QUANTITIES, axis, colour, hover
+from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked
+from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
+from bnviz.units import MIB
 
-MIB = 2**20
 PANELS = (("kept_bytes", MIB), ("graph_nodes", 1000))
 PROCESS = len(PANELS)  # the panel below them
 

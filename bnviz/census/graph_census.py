@@ -23,11 +23,11 @@ from typing import Any, Self
 import pandas as pd
 from torch import Tensor, nn
 
-from bnviz.analysis.graph import held_bytes, newer_nodes, next_number, storages, walk
-from bnviz.analysis.held import graphs_in, refuse_what_holds_nothing, search
-from bnviz.analysis.kept import NOTHING, Batch, Kept, Spans, kept_by, table_of
-from bnviz.analysis.noting import Noting
+from bnviz.census.batch_footprint import NOTHING, Batch, Kept, Spans, kept_by, table_of
+from bnviz.census.graph import held_bytes, newer_nodes, next_number, storages, walk
+from bnviz.census.tensor_search import graphs_in, refuse_what_holds_nothing, search
 from bnviz.i18n import _
+from bnviz.instrument.layer_tracking import Noting
 from bnviz.nn.state import STATISTICS
 
 PROBED = 8
@@ -38,7 +38,7 @@ class GraphCensus:
     """Counts what `held` keeps alive, one batch at a time.
 
     `held` are modules, tensors, collections of them and other objects, in whose attributes is looked
-    (`bnviz.analysis.held.search`). Of a module also the gradients of its parameters count, if they
+    (`bnviz.census.tensor_search.search`). Of a module also the gradients of its parameters count, if they
     have a graph (`create_graph`).
 
     `update` looks at all tensors that are held, and walks only the nodes that are newer than the

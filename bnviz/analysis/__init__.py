@@ -1,1 +1,0 @@
-"""Numbers before pictures: pure functions from models, images and recorded arrays to results."""

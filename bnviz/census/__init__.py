@@ -1,0 +1,9 @@
+"""What keeps an autograd graph alive, and the tensors that it saved; the one room that reads private parts of torch.
+
+What is meant to be used from outside stands in ``__init__.pyi`` and is loaded when it is first used;
+all else may change.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .card import Card as Card
+from .card import Preview as Preview

@@ -1,0 +1,9 @@
+"""A model on data, in either mode and with any running statistics; the model is given back as it was.
+
+What is meant to be used from outside stands in ``__init__.pyi`` and is loaded when it is first used;
+all else may change.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,48 @@
+"""What commands on a stored run share: its name as an argument, its weights and images."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bnviz import data
+from bnviz.config import whole
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="The folder of a stored run, the id of one, or recorded."),
+]
+
+
+CheckpointOption = Annotated[str | None, typer.Option(help="A step with stored weights; the last.")]
+
+
+def weights_of_run(
+    name: str, variant: str | None, step: str | None, *, any_variant: bool = False
+) -> tuple[Any, data.Dataset, dict[str, Any]]:
+    """The run of that name, its images, and where a document says that its numbers are from."""
+    from bnviz.records.store import find_run
+    from bnviz.training import checkpoints
+
+    stored = find_run(name)
+    if not (any_variant and variant in stored.config.variants):
+        variant = checkpoints.replayable_variant(stored.config, variant)
+    assert variant is not None
+    at = checkpoints.replayable_step(stored, variant, None if step is None else whole("step", step))
+    dataset = data.load(stored.config.dataset)
+    if dataset.is_sample and stored.config.dataset == "fashion-mnist":
+        typer.echo(data.describe(dataset), err=True)
+    return (
+        stored,
+        dataset,
+        {
+            "run": stored.id,
+            "variant": variant,
+            "step": at,
+            "dataset": {
+                "name": dataset.name,
+                "origin": dataset.origin,
+                "train": len(dataset.train_labels),
+                "test": len(dataset.test_labels),
+            },
+        },
+    )

@@ -1,0 +1,1 @@
+"""One folder for each thing that bnviz explains; no subject imports another."""

@@ -1,0 +1,92 @@
+"""Activations before and after BN, as one card."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bnviz.app.runs import RunView
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.histogram import bin_edges, four_stages
+from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
+from bnviz.records.reading import density, layer_range, stage_quantiles, stage_range
+from bnviz.records.schema import STAGES
+
+
+def stages_card(
+    run: RunView,
+    layer: str,
+    step: int | None,
+    *,
+    one_axis: bool = False,
+    followed: tuple[str, Mapping[str, np.ndarray]] | None = None,
+) -> Card:
+    """Activations before and after BN at a probe.
+
+    With `one_axis` the stages up to the layer's output share their bins. `followed` is the name of
+    a channel and its quantiles at LEVELS by stage.
+    """
+    probes = {
+        v: found
+        for v in run.config.variants
+        if (found := stage_quantiles(run.config, run.history, v, layer, step)) is not None
+    }
+    densities, channel = {}, {}
+    for stage in STAGES:
+        edges = bin_edges(
+            *(
+                layer_range(run.config, run.history, layer)
+                if one_axis and stage != "activation"
+                else stage_range(run.config, run.history, layer, stage)
+            )
+        )
+        densities[stage] = {
+            v: (edges, density(stages[stage], edges))
+            for v, (_at, stages) in probes.items()
+            if stage in stages
+        }
+        if followed is not None and stage in followed[1]:
+            channel[stage] = (edges, density(followed[1][stage], edges))
+    return Card(
+        key="stages",
+        title=(
+            _("BN moves every distribution to the same place: {layer}")
+            if any(VARIANTS[v].normalizes for v in run.config.variants)
+            else _("Without BN every distribution goes where it likes: {layer}")
+        ).format(layer=layer),
+        figure=four_stages(
+            densities, run.labels, (followed[0], channel) if followed is not None else None
+        ),
+        sentence=_stages_sentence(run, layer, probes),
+        alt=_("Histograms of the four stages of a BN layer on shared bins"),
+        height=HEIGHT,
+        asked=f"{layer} {step} {one_axis} {followed and followed[0]}",
+    )
+
+
+def _stages_sentence(
+    run: RunView, layer: str, probes: Mapping[str, tuple[int, Mapping[str, np.ndarray]]]
+) -> str:
+    """Mean and deviation before and after BN, of the first variant that normalizes."""
+    if not probes:
+        return _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
+    variant = next((v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes)))
+    at, stages = probes[variant]
+    before, after = stages["input"], stages.get("normalized")
+    if after is None:
+        return _("At step {step:,} the inputs of {layer} have mean {mean:.2f}.").format(
+            step=at, layer=layer, mean=before.mean()
+        )
+    return _(
+        "At step {step:,} the inputs of {layer} have mean {mean:.2f} and standard "
+        "deviation {std:.2f} over all channels; normalized, {mean_n:.2f} and {std_n:.2f} "
+        "({label})."
+    ).format(
+        step=at,
+        layer=layer,
+        mean=before.mean(),
+        std=before.std(),
+        mean_n=after.mean(),
+        std_n=after.std(),
+        label=run.labels[variant],
+    )

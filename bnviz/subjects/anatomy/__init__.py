@@ -1,0 +1,1 @@
+"""What exactly BN computes, cell by cell, forward and backward."""

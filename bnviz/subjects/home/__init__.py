@@ -1,0 +1,1 @@
+"""The first page: one figure that answers to a slider."""

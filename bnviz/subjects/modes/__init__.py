@@ -1,0 +1,1 @@
+"""Train mode against eval mode of the same weights, and what to do where they differ."""

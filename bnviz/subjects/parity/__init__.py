@@ -1,0 +1,1 @@
+"""Layers compared with those of torch: in every case, and by cause where they differ."""

@@ -1,0 +1,1 @@
+"""A run while it trains: its controls, loss and accuracy."""

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bnviz.errors import RunError
 from bnviz.records.momentum_maps import (

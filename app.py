@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
-from starlette.middleware import Middleware
 
-from bnviz.app import router
-from bnviz.app.late_ticks import DropLateTicks
-from bnviz.app.live.assets import middleware, routes
-from bnviz.app.registry import jobs
-from bnviz.app.task_panel import end_measurements
-from bnviz.subjects.memory.sections import lab
+from bnviz import figures
+from bnviz.app import router, routes
+from bnviz.app.live import assets
+from bnviz.subjects.memory.experiment_runner import lab
+from bnviz.training.process import jobs, measurements
 
 
 @asynccontextmanager
@@ -19,9 +17,11 @@ async def stop_training_at_the_end(_app: st.App) -> AsyncIterator[None]:
     """A thread inside torch must not outlive the server, whichever signal ends it."""
     yield
     jobs().stop_all()
-    end_measurements()
+    measurements().end_all()
     lab().end()
 
+
+figures.load()
 
 # Streamlit's AppTest runs this file itself; a server only takes `app` from it.
 if __name__ == "__main__":
@@ -29,7 +29,7 @@ if __name__ == "__main__":
 else:
     app = st.App(
         router.__file__,
-        routes=routes(),
-        middleware=[*middleware(), Middleware(DropLateTicks)],
+        routes=[*assets.routes(), *routes.routes()],
+        middleware=assets.middleware(),
         lifespan=stop_training_at_the_end,
     )

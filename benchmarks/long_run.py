@@ -21,21 +21,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from bnviz.subjects.activations.stages_section import stages_card
+from bnviz.subjects.running_stats.running_section import running_card
 from common import parser, percentile, show
 
-from bnviz.app.runs import RunView
 from bnviz.charts.card import Card, encode_card
 from bnviz.config import RunConfig
 from bnviz.records.history import History
 from bnviz.records.schema import CHANNELS, LAYERS, QUANTILES, RECORDED_STAGES
 from bnviz.records.store import RunWriter, StoredRun
 from bnviz.subjects.activations import over_time_section
-from bnviz.subjects.activations.stages_section import stages_card
-from bnviz.subjects.memory.kept_section import memory_card
+from bnviz.subjects.note.questions_section import memory_card
 from bnviz.subjects.running_stats import estimates_section
-from bnviz.subjects.running_stats.running_section import running_card
 from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
 from bnviz.subjects.training import views_section
+from bnviz.training.run_view import RunView
 
 MIB = 2**20
 STEPS_A_TICK = 10

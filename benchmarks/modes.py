@@ -23,12 +23,13 @@ from browser import LISTEN, chromium, new_page
 from common import parser, percentile, show
 
 from bnviz import data
-from bnviz.app.state import EPSILONS, SLIDER_MOMENTA
+from bnviz.app.state import EPSILONS
 from bnviz.evaluation.batch_context import companies, company, neighbours_of
 from bnviz.evaluation.inference import forward
 from bnviz.evaluation.modes import eval_side, layer_drift, train_side
 from bnviz.nn.state import put_back
 from bnviz.records.store import recorded_run
+from bnviz.selection import SLIDER_MOMENTA
 from bnviz.training.checkpoints import model_at
 from scripts.serving import serving
 

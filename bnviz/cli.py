@@ -12,6 +12,7 @@ import typer
 
 from bnviz import __version__
 from bnviz.data_cli import show_data
+from bnviz.figure_cli import figure
 from bnviz.i18n import _
 from bnviz.subjects.memory.cli import memory
 from bnviz.subjects.modes.cli import modes, recalibrate
@@ -46,6 +47,7 @@ def top(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "data": show_data,
+    "figure": figure,
     "run": run,
     "replay": replay,
     "modes": modes,

@@ -6,19 +6,32 @@ fall back to English. Sentences with numbers are templates with named fields:
 """
 
 import gettext
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
 LOCALE_DIR = Path(__file__).parent / "locale"
 
 _source: Callable[[], str] = lambda: "en"  # noqa: E731
+_chosen: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def set_language_source(source: Callable[[], str]) -> None:
     """Register the function that names the reader's language (the app reads it from the URL)."""
     global _source
     _source = source
+
+
+@contextmanager
+def in_language(language: str) -> Iterator[None]:
+    """Translate into `language` inside this block, whatever the source says (a request names it)."""
+    token = _chosen.set(language)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 @cache
@@ -28,7 +41,7 @@ def _catalogue(language: str) -> gettext.NullTranslations:
 
 def _(message: str) -> str:
     """Translate `message` into the reader's language; English where there is no translation."""
-    return _catalogue(_source()).gettext(message)
+    return _catalogue(_chosen.get() or _source()).gettext(message)
 
 
 def N_(message: str) -> str:

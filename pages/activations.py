@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-from bnviz.app import playback, runs
-from bnviz.app.card_grid import board, plainly
+from bnviz.app import runs
+from bnviz.app.card_grid import board, figure_board, plainly
+from bnviz.app.controls import choice_control, selection, selection_controls, slider_controls
 from bnviz.app.preload import warm_up
+from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.subjects.activations import (
     channels_section,
@@ -13,7 +15,11 @@ from bnviz.subjects.activations import (
     over_time_section,
 )
 
-FIGURES = "activations"  # the key of the fragment that answers to the controls
+GRADIENTS = (
+    "activations/gradient_values",
+    "activations/gradient_depth",
+    "activations/gradient_curves",
+)
 
 warm_up()
 run = runs.choose_run()
@@ -25,68 +31,79 @@ st.caption(
     )
 )
 st.caption(run.origin())
-view = over_time_section.view_control()
-playing = playback.is_playing()
-live = run.live
-every = playback.TICK_S if playing else 1.0 if live else None
+view = choice_control(
+    _("View"),
+    {
+        "over_time": _("Over the steps"),
+        "channels": _("By channel"),
+        "image": _("On an image"),
+        "backward": _("Backward"),
+    },
+    "view",
+    help=_("Step, layer and channels in the sidebar act on every view."),
+)
+watch_run(run, checkpoints=view in ("channels", "image"))
+needs = ("layer",) if view == "backward" else ("layer", "channels", "variant")
+selection_controls(run, needs)
 
 
-def over_time(chosen: over_time_section.Choice) -> None:
+def over_time() -> None:
     """All stages over the steps, and the step on show in numbers."""
     over_time_section.without_bn(run)
-    probe = channels_section.try_probe(run, chosen.variant, chosen.step, chosen.layer)
-    board(over_time_section.cards(run, chosen, probe), key="activations", revision=run.id)
+    stages, shown = over_time_section.over_time_controls()
+    chosen = selection(run).model_copy(update=shown)
+    over_time_section.too_few_channels(chosen)
+    figure_board(
+        run,
+        chosen,
+        [
+            *(
+                ("activations/over_time", {"stage": s})
+                for s in stages
+                if over_time_section.has_stage(run, s)
+            ),
+            "activations/stages",
+            "activations/shift",
+        ],
+        key="activations",
+    )
     over_time_section.shape_table(run, chosen)
 
 
-def channels(chosen: over_time_section.Choice) -> None:
+def channels() -> None:
     """Every channel of the layer at the nearest checkpoint."""
-    where = (run, chosen.variant, chosen.layer, chosen.step)
-    cards = channels_section.channel_cards(*where, chosen.channel)
-    board(cards, key="channels", revision=run.id, on_pick=over_time_section.follow)
-    channels_section.channel_table(*where, on_row=over_time_section.follow)
+    chosen = selection(run)
+    over_time_section.too_few_channels(chosen)
+    where = (run, run.variant(chosen.variant), chosen.layer, chosen.step)
+    with plainly():
+        cards = channels_section.channel_cards(*where, chosen.followed)
+        board(cards, key="channel_cards", revision=run.id, on_pick=over_time_section.follow)
+        channels_section.channel_table(*where, on_row=over_time_section.follow)
 
 
-def image(chosen: over_time_section.Choice) -> None:
+def image() -> None:
     """One image through the layer in both modes."""
-    asked = feature_maps_section.choice(run)
-    feature_maps_section.company(run, chosen.variant, feature_maps_section.batch_of(run, asked))
-    cards = feature_maps_section.cards(
-        run, chosen.variant, chosen.layer, chosen.step, chosen.channel, asked
-    )
-    board(cards, key="image", revision=run.id, on_pick=over_time_section.follow)
+    chosen = selection(run)
+    over_time_section.too_few_channels(chosen)
+    feature_maps_section.controls()
+    asked, variant = feature_maps_section.choice(run), run.variant(chosen.variant)
+    with plainly():
+        feature_maps_section.company(run, variant, feature_maps_section.batch_of(run, asked))
+        cards = feature_maps_section.cards(
+            run, variant, chosen.layer, chosen.step, chosen.followed, asked
+        )
+        board(cards, key="image", revision=run.id, on_pick=over_time_section.follow)
 
 
-def way_back(chosen: over_time_section.Choice) -> None:
+def backward() -> None:
     """Gradients at the layer and of the weights, if the run recorded them."""
     if not run.config.gradients:
         gradients_section.empty(run)
         return
     st.caption(gradients_section.cost(run))
-    board(gradients_section.cards(run, chosen.layer, chosen.step), key="backward", revision=run.id)
+    figure_board(run, selection(run), GRADIENTS, key="backward")
 
 
-VIEWS = {"over_time": over_time, "channels": channels, "image": image, "backward": way_back}
-
-
-@st.fragment(run_every=every, key=FIGURES)
-def figures() -> None:
-    """One tick of the figures, or the answer to a control."""
-    if run.job is not None:
-        run.job.watch()
-    playback.scrubber(run)
-    chosen = over_time_section.choice(run)
-    over_time_section.too_few_channels(chosen)
-    with plainly():
-        VIEWS[view](chosen)
-    if (
-        playback.is_playing() != playing
-        or over_time_section.was_followed()
-        or run.is_left()
-        or run.live != live
-    ):
-        st.rerun()
-
-
-over_time_section.controls(run, view, answers=FIGURES)
-figures()
+with st.sidebar:
+    slider_controls(run, ("step",))
+{"over_time": over_time, "channels": channels, "image": image, "backward": backward}[view]()

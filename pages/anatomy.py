@@ -62,11 +62,9 @@ st.caption(
 st.caption(run.origin())
 
 
-@st.fragment(run_every=5.0 if run.live else None)
+@st.fragment
 def what_stays() -> None:
     """Weights of the run before BN, scaled and shifted; the gradient of its biases."""
-    if run.job is not None:
-        run.job.watch()
     with plainly():
         choice = invariance_section.controls(run)
         found = invariance_section.measured(run, choice)
@@ -74,7 +72,7 @@ def what_stays() -> None:
         board(invariance_section.cards(choice, *found), key="invariance", revision=run.id)
 
 
-if runs.with_statistics(run):
+if run.with_statistics:
     what_stays()
 else:
     train_again_with_bn(

@@ -3,11 +3,14 @@
 import streamlit as st
 
 from bnviz.app import router, runs
-from bnviz.app.card_grid import board
+from bnviz.app.card_grid import figure_board
 from bnviz.app.preload import warm_up
 from bnviz.i18n import _
+from bnviz.records.store import RECORDED_ID
+from bnviz.selection import Selection
 from bnviz.subjects.home import sections
 from bnviz.subjects.training import controls_section
+from bnviz.training.process import find_run_view
 
 st.title(_("See what Batch Normalization does"))
 st.markdown(
@@ -19,11 +22,11 @@ st.markdown(
         "averages, and most trouble with BN begins where the two differ."
     )
 )
-run = runs.view(runs.RECORDED_ID)
+run = find_run_view(RECORDED_ID)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     layer = sections.layer_control()
     step = sections.step_slider(run)
-board([sections.card(run, layer, step)], key="home", revision="home")
+figure_board(run, Selection(layer=layer, step=step), ["home/before_after"], key="home")
 st.caption(run.origin())
 
 st.subheader(_("Now with your own eyes"))
@@ -35,6 +38,6 @@ st.markdown(
 )
 if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"):
     controls_section.start()
-    shown = st.session_state.get(runs.RUN_KEY, runs.RECORDED_ID)
+    shown = st.session_state.get(runs.RUN_KEY, RECORDED_ID)
     st.switch_page(router.page("train"), query_params={runs.RUN_KEY: shown})
 warm_up(_after_s=1.0)

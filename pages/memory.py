@@ -1,21 +1,22 @@
-"""Memory: watch a graph that nobody lets go of, find what holds it, cut it; and what needs no leak."""
+"""Memory: watch a graph that nobody lets go of, find what holds it, release it; and what needs no leak."""
 
 import streamlit as st
 
 from bnviz.app.card_grid import plainly
+from bnviz.app.controls import choice_control, selection_controls
 from bnviz.app.preload import warm_up
-from bnviz.app.sessions import session_id
+from bnviz.app.sessions import is_connected, session_id
 from bnviz.i18n import _
+from bnviz.records.store import RECORDED_ID
 from bnviz.subjects.memory import (
     chain_section,
     memory_experiment_section,
     process_growth_section,
     saved_tensors_section,
 )
-from bnviz.subjects.memory.sections import lab
+from bnviz.subjects.memory.experiment_runner import ask_whether_connected, lab
+from bnviz.training.process import find_run_view
 
-TICK_S = 1.0
-CHAIN_TICK_S = 4.0
 OWN_MODEL = """from bnviz.census import census, watch
 
 with watch(model) as seen:              # notes in which layer each node is made
@@ -35,50 +36,73 @@ st.caption(
         "with gradients on. Take either away and see what stays."
     )
 )
-st.subheader(_("The experiment"))
-ticking = TICK_S if lab().going_on else None
+view = choice_control(
+    _("View"),
+    {
+        "experiment": _("Experiment"),
+        "chain": _("What holds it"),
+        "process": _("Process memory"),
+        "saved": _("Saved for backward"),
+        "own": _("Your own loop"),
+    },
+    "view",
+    help=_("An experiment that is going on goes on in every view of this page."),
+)
+ask_whether_connected(is_connected)
+if (experiment := lab().experiment) is not None:
+    experiment.watch(session_id())
 
 
-@st.fragment(run_every=ticking, key="memory_lab")
+@st.fragment(key="memory_experiment")
 def the_experiment() -> None:
-    """Controls, prediction, measurement, cuts, and what holds it all."""
-    if lab().experiment is not None:
-        lab().experiment.watch(session_id())
+    """Controls, prediction, measurement, and what releases it."""
     memory_experiment_section.controls()
     with plainly():
         config = memory_experiment_section.chosen()
         memory_experiment_section.prediction_metrics(config)
         memory_experiment_section.show(config)
-    if (ticking is not None) != lab().going_on:
-        st.rerun()
 
 
-@st.fragment(run_every=CHAIN_TICK_S if ticking else None, key="memory_chain")
 def what_holds_it() -> None:
-    """The living chain; it changes little from tick to tick, so it is walked less often."""
+    """The living chain, or the one that shapes predict."""
+    selection_controls(find_run_view(RECORDED_ID), ("layer",))
+    memory_experiment_section.state()
     with plainly():
         chain_section.show(memory_experiment_section.chosen())
 
 
-the_experiment()
-st.subheader(_("What keeps it alive"))
-what_holds_it()
-st.subheader(_("Why the process grows more than its tensors"))
-process_growth_section.section()
-st.subheader(_("Without any leak"))
-st.caption(
-    _(
-        "Every training step saves tensors for its backward pass and frees them in it. How many, "
-        "and how high memory climbs meanwhile, depends on how BN is written."
+def process_memory() -> None:
+    """Why the process grows more than its tensors."""
+    process_growth_section.section()
+
+
+def saved_for_backward() -> None:
+    """What needs no leak."""
+    st.caption(
+        _(
+            "Every training step saves tensors for its backward pass and frees them in it. How many, "
+            "and how high memory climbs meanwhile, depends on how BN is written."
+        )
     )
-)
-saved_tensors_section.section()
-st.subheader(_("Your own model"))
-st.markdown(
-    _(
-        "The same census for any module, and for lists of losses and outputs beside it. It reads "
-        "the graph and keeps nothing of it alive. A worked example stands in "
-        "`docs/keeping-a-graph.md`: is my training loop keeping a graph?"
+    saved_tensors_section.section()
+
+
+def your_own_loop() -> None:
+    """The census for any module."""
+    st.markdown(
+        _(
+            "The same census for any module, and for lists of losses and outputs beside it. It reads "
+            "the graph and keeps nothing of it alive. A worked example stands in "
+            "`docs/keeping-a-graph.md`: is my training loop keeping a graph?"
+        )
     )
-)
-st.code(OWN_MODEL, language="python")
+    st.code(OWN_MODEL, language="python")
+
+
+{
+    "experiment": the_experiment,
+    "chain": what_holds_it,
+    "process": process_memory,
+    "saved": saved_for_backward,
+    "own": your_own_loop,
+}[view]()

@@ -1,21 +1,28 @@
-"""Running statistics: the note's demo, replays and the race on the run on show, and two maps more."""
+"""Running statistics: the note's demo, the run on show by several estimators, and three measurements."""
 
 import streamlit as st
 
 from bnviz.app import runs
-from bnviz.app.card_grid import board, plainly
+from bnviz.app.card_grid import board, figure_board, plainly
+from bnviz.app.controls import choice_control, selection, selection_controls, slider_controls
 from bnviz.app.preload import warm_up
 from bnviz.app.rerun_button import train_again_with_bn
-from bnviz.app.state import sliders_here
-from bnviz.app.task_panel import every, found
+from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
-from bnviz.subjects.running_stats import demo_section, estimates_section, momentum_map_section
-from bnviz.subjects.running_stats.estimator_comparison_section import race, race_cards, race_key
-from bnviz.subjects.running_stats.sample_size_section import enough, enough_card, enough_key
-from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
+from bnviz.subjects.running_stats import demo_section
+from bnviz.subjects.running_stats.estimates_section import variance_control
+from bnviz.subjects.running_stats.estimator_comparison_section import comparison_panel
+from bnviz.subjects.running_stats.momentum_map_section import images_control, momentum_map_panel
+from bnviz.subjects.running_stats.sample_size_section import sample_size_panel
 
-# Keys of fragments: the first answers to all controls of the run, the others to the variant.
-FIGURES, IMAGES, MAP = "estimates", "images", "map"
+# View to the sliders and the other controls of the sidebar that its figures need.
+NEEDS = {
+    "run": (("variant", "layer", "channels"), ("momentum",)),
+    "momentum": (("variant", "layer"), ("momentum", "eps")),
+    "images": (("variant",), ()),
+    "map": (("variant",), ()),
+    "start": (("variant", "layer", "channels"), ("momentum", "eps")),
+}
 
 warm_up()
 run = runs.choose_run()
@@ -26,12 +33,25 @@ st.caption(
         "right one, and what does a wrong one cost?"
     )
 )
+view = choice_control(
+    _("View"),
+    {
+        "demo": _("Moving-average demo"),
+        "run": _("On this run"),
+        "momentum": _("Which momentum?"),
+        "images": _("How many images?"),
+        "map": _("Momentum × batch size"),
+        "start": _("Start value and eps"),
+    },
+    "view",
+    default="run",
+    help=_("Each view answers one question; the demo needs no run."),
+)
 
 
 @st.fragment
-def the_demo() -> None:
+def demo() -> None:
     """The note's five lines of code with handles on them."""
-    st.subheader(_("The note's demo, alive"))
     with plainly():
         shown = demo_section.controls()
         demo_section.metrics(shown)
@@ -39,76 +59,63 @@ def the_demo() -> None:
         demo_section.translator(shown)
 
 
-the_demo()
-st.subheader(_("On the run"))
-st.caption(run.origin())
-if not runs.with_statistics(run):
+def on_this_run() -> None:
+    """Batches, the layer's own line, replays and, once measured, the population."""
+    chosen = selection(run).model_copy(update={"unbiased": variance_control(run)})
+    figure_board(run, chosen, ["running_stats/estimates"], key="estimates_board")
+
+
+@st.fragment
+def which_momentum() -> None:
+    """Each estimator in the same weights."""
+    comparison_panel(run, variant)
+    names = ["running_stats/race", "running_stats/errors"]
+    figure_board(run, selection(run), names, key="comparison_board")
+
+
+@st.fragment
+def how_many_images() -> None:
+    """Population statistics from few images."""
+    sample_size_panel(run, variant)
+    figure_board(run, selection(run), ["running_stats/images"], key="images_board")
+
+
+@st.fragment
+def by_batch_size() -> None:
+    """The map of momentum x batch size."""
+    images = images_control()
+    momentum_map_panel(run, variant, images)
+    chosen = selection(run).model_copy(update={"images": images})
+    names = ["running_stats/map", "running_stats/map_errors"]
+    figure_board(run, chosen, names, key="map_board")
+
+
+def start_and_eps() -> None:
+    """What the start value does to the first steps, and eps to each channel."""
+    names = ["running_stats/start", "running_stats/eps_share"]
+    figure_board(run, selection(run), names, key="start_board")
+
+
+VIEWS = {
+    "run": on_this_run,
+    "momentum": which_momentum,
+    "images": how_many_images,
+    "map": by_batch_size,
+    "start": start_and_eps,
+}
+
+if view == "demo":
+    demo()
+elif not run.with_statistics:
     train_again_with_bn(
         run, _("This run has no BN, so there are no running statistics. Choose another run, or:")
     )
-    st.stop()
-estimates_section.controls(run, answers=FIGURES, others=[IMAGES, MAP])
-variant = estimates_section.chosen_variant(run)
-images = st.session_state.get("map_images", momentum_map_section.DEFAULT_IMAGES)
-racing = every(run, race_key(run, variant), live=1.0)
-counting = every(run, enough_key(run, variant), live=5.0)
-mapping = every(run, momentum_map_section.map_key(run, variant, images), live=None)
-
-
-@st.fragment(run_every=racing, key=FIGURES)
-def on_the_run() -> None:
-    """Replays of some channels, sent at once; then the race, whose accuracies take longer."""
-    if run.job is not None:
-        run.job.watch()
-    sliders_here(
-        _("Rebuilds the running statistics of the run from its recorded batches, at once."),
-        _(
-            "Acts on the accuracy at the sliders. It is exact there; training saw the run's own eps."
-        ),
-    )
-    chosen = estimates_section.choice(run)
-    key = race_key(run, chosen.variant)
-    card = estimates_section.estimates_card(run, chosen, found(key))
-    board([card], key="estimates", revision=run.id)
-    with plainly():
-        measured = race(run, chosen)
-        if measured is not None:
-            board(race_cards(run, chosen, measured), key="race", revision=run.id)
-    with plainly():
-        cards = start_and_eps_cards(run, chosen)
-        if cards:
-            board(cards, key="start_and_eps", revision=run.id)
-    if racing != every(run, key, live=1.0):
-        st.rerun()
-
-
-@st.fragment(run_every=counting, key=IMAGES)
-def how_many_images() -> None:
-    """Population statistics from few images."""
-    chosen = estimates_section.chosen_variant(run)
-    with plainly():
-        needed = enough(run, chosen)
-        if needed is not None:
-            board([enough_card(run, chosen, *needed)], key="images", revision=run.id)
-    if counting != every(run, enough_key(run, chosen), live=5.0):
-        st.rerun()
-
-
-@st.fragment(run_every=mapping, key=MAP)
-def by_batch_size() -> None:
-    """The map of momentum x batch size."""
-    chosen, count = estimates_section.chosen_variant(run), momentum_map_section.images_control()
-    with plainly():
-        frame = momentum_map_section.momentum_maps(run, chosen, count)
-        cards = momentum_map_section.map_cards(run, chosen, count, frame)
-        if cards:
-            board(cards, key="map", revision=f"{run.id} {count}")
-    if mapping != every(run, momentum_map_section.map_key(run, chosen, count), live=None):
-        st.rerun()
-
-
-on_the_run()
-st.subheader(_("Population statistics from few images"))
-how_many_images()
-st.subheader(_("Momentum and batch size"))
-by_batch_size()
+else:
+    st.caption(run.origin())
+    watch_run(run, checkpoints=view in ("momentum", "images"))
+    in_sidebar, sliders = NEEDS[view]
+    selection_controls(run, in_sidebar, with_bn=True)
+    with st.sidebar:
+        slider_controls(run, sliders)
+    variant = run.variant(selection(run).variant, with_statistics=True)
+    VIEWS[view]()

@@ -4,9 +4,10 @@ import streamlit as st
 
 from bnviz.app import runs
 from bnviz.app.card_grid import plainly
+from bnviz.app.controls import choice_control
 from bnviz.app.preload import warm_up
 from bnviz.app.state import sliders_here
-from bnviz.app.task_panel import every
+from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.subjects.modes import batch_context_section as neighbours
 from bnviz.subjects.modes import (
@@ -49,27 +50,24 @@ names = {
     "rules": _("Rules"),
     "shift": _("Shift"),
 }
-view = st.segmented_control(
-    _("View"), list(names), default="twin", required=True, key="modes_view", bind="query-params",
-    format_func=lambda name: names[name],
+view = choice_control(
+    _("View"), names, "view",
     help=_(
-        "The sliders and switches act on the eval side of every view; Mend it and Rules begin with "
-        "the statistics that the layers kept."
+        "The sliders and switches act on the eval side of every view; Recalibrate and Mode table begin "
+        "with the statistics that the layers kept."
     ),
 )  # fmt: skip
+watch_run(run, checkpoints=True)
 mode_selection_section.controls(run, answers=FIGURES)
 own = _("The run itself had momentum {m} and eps {eps:g}.").format(
     m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
     eps=run.config.eps,
 )
-ticking = every(run, mending.mend_key(run), live=1.5)
 
 
-@st.fragment(run_every=ticking, key=FIGURES)
+@st.fragment(key=FIGURES)
 def both_modes() -> None:
     """The view on show at the chosen checkpoint; a live run brings new ones."""
-    if run.job is not None:
-        run.job.watch()
     sliders_here(
         _("Rebuilds the running statistics from the recorded batches; acts on the eval side. {own}")
         .format(own=own),
@@ -81,7 +79,7 @@ def both_modes() -> None:
         sides = mode_selection_section.chosen(run)
         if words := mode_selection_section.aside(run, sides):
             st.caption(words)
-        if view == "twin" or sides.variant in runs.with_statistics(run):
+        if view == "twin" or sides.variant in run.with_statistics:
             VIEWS[view](run, sides)
         else:
             st.info(
@@ -90,8 +88,6 @@ def both_modes() -> None:
                     "here. Choose another variant."
                 ).format(label=run.labels[sides.variant])
             )
-    if ticking != every(run, mending.mend_key(run), live=1.5) or run.is_left():
-        st.rerun()
 
 
 both_modes()

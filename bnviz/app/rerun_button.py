@@ -4,11 +4,12 @@ from typing import Any
 
 import streamlit as st
 
-from bnviz.app.registry import jobs
-from bnviz.app.runs import RunView, show
+from bnviz.app.runs import show
 from bnviz.config import RunConfig
 from bnviz.i18n import _
 from bnviz.records.store import runs_folder
+from bnviz.training.process import jobs
+from bnviz.training.run_view import RunView
 
 
 def with_changes(config: RunConfig, **changes: Any) -> RunConfig:

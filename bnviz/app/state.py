@@ -9,14 +9,14 @@ from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from bnviz import i18n
-from bnviz.app.registry import jobs
 from bnviz.app.runs import RUN_KEY, run_ids
 from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, good_fields
 from bnviz.i18n import _
 from bnviz.records.schema import LAYERS
 from bnviz.records.store import RECORDED_ID
+from bnviz.selection import SLIDER_MOMENTA, with_value
+from bnviz.training.process import jobs
 
-SLIDER_MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 EPSILONS = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
@@ -43,14 +43,6 @@ def _language() -> str:
     return st.query_params.get("lang", "en")
 
 
-def with_value(options: tuple[float, ...], value: float | None) -> list[float]:
-    """`options` with `value` at its place, so that a link may carry any allowed value."""
-    return sorted({*options, *([value] if value is not None else [])})
-
-
-_TAKEN = "named_value_taken"
-
-
 def redraw(fragment: str | list[str]) -> None:
     """In a callback: run only the fragments of these keys, which are all that answer to the widget.
 
@@ -64,35 +56,6 @@ def redraw(fragment: str | list[str]) -> None:
         st.rerun(fragment)
 
 
-@st.fragment
-def sliders_apart(
-    momentum_help: str,
-    eps_help: str,
-    *,
-    answers: str,
-    on_change: Callable[[], None] = lambda: None,
-) -> None:
-    """The momentum and eps sliders in a fragment of their own, for the sidebar.
-
-    `answers` is the key of the fragment that shows what they do; it finds their values in
-    `st.session_state`. A named value runs the whole page: a run of chosen fragments after a
-    callback (Streamlit 1.67) does not move a slider that the callback has set.
-    """
-    if st.session_state.pop(_TAKEN, False):
-        st.rerun()
-
-    def moved() -> None:
-        on_change()
-        redraw(answers)
-
-    def taken() -> None:
-        st.session_state[_TAKEN] = True
-        on_change()
-
-    for name, help_text in (("momentum", momentum_help), ("eps", eps_help)):
-        _named_slider(name, help_text, moved, taken)
-
-
 def sliders_here(momentum_help: str, eps_help: str) -> None:
     """The momentum and eps sliders inside the fragment that answers to them.
 
@@ -103,31 +66,34 @@ def sliders_here(momentum_help: str, eps_help: str) -> None:
         places, ("momentum", "eps"), (momentum_help, eps_help), strict=True
     ):
         with place:
-            _named_slider(name, help_text, jobs().give_way, jobs().give_way)
+            _named_slider(name, help_text)
 
 
-def eps_slider(help_text: str) -> None:
-    """The eps slider alone, inside the fragment that answers to it."""
-    _named_slider("eps", help_text, jobs().give_way, jobs().give_way)
+def eps_slider(help_text: str, on_change: Callable[[], None] = lambda: None) -> None:
+    """The eps slider with its named values; `on_change` hears once of each change."""
+    _named_slider("eps", help_text, on_change)
 
 
-def momentum_slider(help_text: str) -> None:
-    """The momentum slider alone, inside the fragment that answers to it."""
-    _named_slider("momentum", help_text, jobs().give_way, jobs().give_way)
+def momentum_slider(help_text: str, on_change: Callable[[], None] = lambda: None) -> None:
+    """The momentum slider with its named values; `on_change` hears once of each change."""
+    _named_slider("momentum", help_text, on_change)
 
 
-def _named_slider(
-    key: str, help_text: str, moved: Callable[[], None], taken: Callable[[], None]
-) -> None:
-    """One slider with its named values as buttons under it; the callbacks hear of either."""
+def _named_slider(key: str, help_text: str, on_change: Callable[[], None] = lambda: None) -> None:
+    """One slider with its named values as buttons under it; whatever trains gives way meanwhile."""
     label, options, default, named = {
         "momentum": (_("momentum m (weight of the new batch)"), SLIDER_MOMENTA, 0.1, NAMED_MOMENTA),
         "eps": (_("eps ε (added to the variance)"), EPSILONS, 1e-5, NAMED_EPS),
     }[key]
 
+    def changed() -> None:
+        jobs().give_way()
+        on_change()
+
     def take(value: float) -> None:
-        st.session_state[key] = value
-        taken()
+        if st.session_state.get(key) != value:
+            st.session_state[key] = value
+            changed()
 
     st.select_slider(
         label,
@@ -137,7 +103,7 @@ def _named_slider(
         bind="query-params",
         format_func=lambda v: f"{v:g}",
         help=help_text,
-        on_change=moved,
+        on_change=changed,
     )
     with st.container(horizontal=True, gap="small"):
         for name, named_value in named:

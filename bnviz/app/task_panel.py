@@ -1,19 +1,18 @@
 """Measurements on a page: begin, watch, cancel, hear why one failed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-from bnviz.app.registry import measurements
-from bnviz.app.runs import RunView
+from bnviz.app.live import live_states
+from bnviz.app.states import state_of_run, state_of_task, task_id
 from bnviz.i18n import _
-from bnviz.training.tasks import Measurement, Progress
+from bnviz.training.process import measurements
+from bnviz.training.run_view import RunView
+from bnviz.training.tasks import Key, Progress
 
-TICK_S = 1.0
 OTHERS_SHOWN = 5
-Key = tuple[str, ...]
-"""Run, kind, variant and options, as `Measurements` has them."""
 
 
 def end_measurements() -> None:
@@ -35,32 +34,19 @@ def going_on(*keys: Key) -> bool:
 
 def asked_for(*prefix: str) -> list[Key]:
     """The keys that begin so of all that was asked for in this process, oldest first."""
-    return measurements().keys(*prefix)
+    return measurements().asked_for(*prefix)
 
 
-def fragment_while_measuring(
-    name: str, keys: Callable[[], Iterable[Key]], body: Callable[[], None]
-) -> None:
-    """`body` as a fragment of that key, which ticks as long as one of `keys` is being measured."""
-    ticks = going_on(*keys())
+def watch_run(run: RunView, *, checkpoints: bool = False) -> None:
+    """How far a run is that goes on; the page is drawn again when its state changes.
 
-    @st.fragment(run_every=TICK_S if ticks else None, key=name)
-    def section() -> None:
-        body()
-        if going_on(*keys()) != ticks:
-            st.rerun()
-
-    section()
-
-
-def every(run: RunView, key: Key, *, live: float | None) -> float | None:
-    """How often the part of the page with that measurement must run by itself, in seconds.
-
-    Each second while it is measured, each `live` seconds while the run trains, else never.
+    With `checkpoints` also when it has stored weights anew.
     """
-    if going_on(key):
-        return TICK_S
-    return live if run.live else None
+    if run.live:
+        query: dict[str, str | list[str]] = {"run": run.id}
+        if checkpoints:
+            query["checkpoints"] = "1"
+        live_states([state_of_run(run.id)], query, key="run_state")
 
 
 def newest_checkpoint(run: RunView, variant: str) -> int | None:
@@ -83,13 +69,11 @@ def watch(key: Key, name: str | None = None) -> bool:
             icon=":material/error:",
         )
     if known.going_on:
-        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
-            st.progress(min(known.share, 1.0), text=progress_text(known), width=420)
-            st.button(
-                _("Cancel"), key=f"cancel_{name or key[1]}", icon=":material/close:",
-                on_click=measurements().cancel, args=key,
-                help=_("Stops before its next part."),
-            )  # fmt: skip
+        live_states([state_of_task(key)], {"task": [task_id(key)]}, key=f"state_{name or key[1]}")
+        st.button(
+            _("Cancel"), key=f"cancel_{name or key[1]}", icon=":material/close:",
+            on_click=measurements().cancel, args=key, help=_("Stops before its next part."),
+        )  # fmt: skip
     return known.going_on
 
 
@@ -110,17 +94,6 @@ def show_others(key: Key, named: Callable[[Key], str], choose: Callable[[Key], N
             key="_".join(other[1:]), icon=":material/history:", on_click=choose, args=(other,),
             help=_("Moves the controls back to these."),
         )  # fmt: skip
-
-
-def progress_text(known: Measurement) -> str:
-    """How many parts are done, and about how long the rest takes."""
-    if known.waiting:
-        return _("Waiting for another measurement")
-    count = _("Measuring: {done} of {parts}").format(done=known.done, parts=known.parts)
-    left = known.seconds_left
-    if left is None:
-        return count
-    return _("{count}, about {seconds:.0f} s left").format(count=count, seconds=left)
 
 
 def start_button(

@@ -1,2 +1,3 @@
 from .card import Card as Card
-from .card import Preview as Preview
+from .registry import FIGURES as FIGURES
+from .registry import figure as figure

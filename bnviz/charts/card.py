@@ -1,10 +1,9 @@
 """A figure with its title and one plain sentence, and the form in which a browser gets it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from bnviz.charts.encoding import Figure, encode, encode_figure
+from bnviz.charts.encoding import Figure, encode_figure
 
 HEIGHT = 430
 """Of a plot in pixels, where a page shows a grid of them."""
@@ -30,19 +29,6 @@ class Card:
     """Whether a click on a point tells the page its `customdata`, or the `meta` of its series."""
     wide: bool = False
     """Whether it takes the whole width of the grid."""
-    follows: str = ""
-    """Key of the slider whose values have previews."""
-    previews: Mapping[str, "Preview"] = field(default_factory=dict)
-    """By words of the slider: drawn as soon as it says them, before Python has heard of it."""
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What a card would show at another value of a slider."""
-
-    traces: Mapping[int, Mapping[str, Any]]
-    """By number of the trace in the figure: the properties that are others."""
-    sentence: str
 
 
 def encode_card(card: Card) -> dict[str, Any]:
@@ -57,12 +43,4 @@ def encode_card(card: Card) -> dict[str, Any]:
         "pickable": card.pickable,
         "wide": card.wide,
         "figure": encode_figure(card.figure),
-        "follows": card.follows,
-        "previews": {
-            words: {
-                "traces": {str(number): encode(new) for number, new in preview.traces.items()},
-                "sentence": preview.sentence,
-            }
-            for words, preview in card.previews.items()
-        },
     }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -115,3 +116,25 @@ def _narrowed(array: np.ndarray) -> np.ndarray:
         if info.min <= low and high <= info.max:
             return array.astype(dtype)
     return array.astype("<f8")
+
+
+def frame_of(figure: Figure) -> pd.DataFrame:
+    """The numbers of a figure, a row a point: columns panel, series, x, y and, for a heatmap, z."""
+    traces = figure["data"] if isinstance(figure, Mapping) else figure.to_plotly_json()["data"]
+    frames = []
+    for trace in traces:
+        where = {
+            "panel": str(trace.get("xaxis") or "x")[1:] or "1",
+            "series": trace.get("name") or "",
+        }
+        if trace.get("z") is not None:
+            z = np.asarray(trace["z"], float)
+            x = np.arange(z.shape[1]) if trace.get("x") is None else np.asarray(trace["x"])
+            y = np.arange(z.shape[0]) if trace.get("y") is None else np.asarray(trace["y"])
+            rows = {"x": np.tile(x, len(y)), "y": np.repeat(y, len(x)), "z": z.ravel()}
+        else:
+            y = np.asarray(trace.get("y") if trace.get("y") is not None else trace.get("x", []))
+            x = np.arange(len(y)) if trace.get("x") is None else np.asarray(trace["x"])
+            rows = {"x": x, "y": y}
+        frames.append(pd.DataFrame({**where, **rows}))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -22,3 +22,10 @@ def diverged(steps: np.ndarray, values: np.ndarray) -> str | None:
         "After step {step:,} the statistics of this run are no numbers: it diverged, and no "
         "average can be taken any further."
     ).format(step=int(steps[numbers][-1]) if numbers.any() else 0)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return _("{seconds:.0f} s").format(seconds=seconds)
+    return _("{minutes:.0f} min").format(minutes=seconds / 60)

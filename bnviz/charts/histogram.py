@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, figure, grid, scatter
+from bnviz.charts.marks import Figure, drawing, grid, scatter
 from bnviz.charts.theme import DASH, STAGE_LABELS, axis, colour, hover
 from bnviz.i18n import _
 
@@ -77,4 +77,4 @@ def four_stages(
         )
         ys.append({**(axis("density") if k % columns == 0 else {}), "rangemode": "tozero"})
         titles.append(_(STAGE_LABELS[stage]))
-    return figure(data, grid(xs, ys, titles, columns), legend_y=1.1)
+    return drawing(data, grid(xs, ys, titles, columns), legend_y=1.1)

@@ -158,7 +158,7 @@ def _value(value: float | None) -> str:
     return _("cumulative") if value is None else f"{value:g}"
 
 
-def figure(data: list[dict[str, Any]], layout: dict[str, Any], legend_y: float = 1.04) -> Figure:
+def drawing(data: list[dict[str, Any]], layout: dict[str, Any], legend_y: float = 1.04) -> Figure:
     """A Figure from plain traces, with the legend above the panels."""
     return {
         "data": data,

@@ -77,6 +77,8 @@ class KeptMaps:
 
     def __init__(self) -> None:
         self._memory: dict[tuple[str, str, int], tuple[pd.DataFrame, str]] = {}
+        self.changes = 0
+        """How often one was kept."""
 
     def load(
         self, run_id: str, folder: Path | None, variant: str, images: int
@@ -95,6 +97,7 @@ class KeptMaps:
         self, run_id: str, folder: Path | None, variant: str, images: int, frame: pd.DataFrame
     ) -> None:
         """Keep a map, finished or not."""
+        self.changes += 1
         try:
             if folder is None:
                 reason = _("This run is not stored")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     pass
 
 ENDS_WITHIN_S = 20.0
+Key = tuple[str, ...]
+"""Run, kind, variant and options of a task."""
 
 
 class Progress(Protocol):
@@ -128,12 +130,18 @@ class Measurements:
     def __init__(self) -> None:
         self._lock, self._turn = threading.Lock(), threading.Semaphore()
         self._all: dict[tuple[str, ...], Measurement] = {}
+        self._begun = 0
+
+    @property
+    def changes(self) -> int:
+        """Larger whenever one has begun or ended."""
+        return self._begun + sum(not each.going_on for each in list(self._all.values()))
 
     def get(self, *key: str) -> Measurement | None:
         """The measurement of that key, or None before it was asked for."""
         return self._all.get(key)
 
-    def keys(self, *prefix: str) -> list[tuple[str, ...]]:
+    def asked_for(self, *prefix: str) -> list[tuple[str, ...]]:
         """The keys that begin so of all that was asked for, oldest first."""
         return [key for key in list(self._all) if key[: len(prefix)] == prefix]
 
@@ -145,6 +153,7 @@ class Measurements:
         with self._lock:
             known = self._all.get(key)
             if known is None or not known.going_on:
+                self._begun += 2  # the one that it replaces had ended
                 self._all[key] = known = Measurement(work, self._turn, known and known.found)
             return known
 

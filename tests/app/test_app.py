@@ -10,11 +10,11 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from bnviz.app import runs
-from bnviz.app.registry import jobs, kept_maps, measurements
 from bnviz.config import PRESETS, RunConfig
 from bnviz.records.momentum_maps import map_path
 from bnviz.records.store import RECORDED_FOLDER, RunWriter, runs_folder
 from bnviz.training.jobs import State
+from bnviz.training.process import jobs, kept_maps, measurements
 from bnviz.training.trainer import Trainer
 from tests.paths import ROOT
 from tests.waiting import until

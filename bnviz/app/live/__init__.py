@@ -8,30 +8,36 @@ and the dark theme. Names that the palette lacks are Streamlit's (``var(--st-tex
 
     figure = go.Figure(go.Scatter(y=losses, line={"color": "var(--note)"}))
     live_figures(
-        [Card("loss", "Both losses fall", figure, sentence="Mean of 20 batches.")],
+        [encode_card(Card("loss", "Both losses fall", figure, sentence="Mean of 20 batches."))],
         key="training",
         revision=run_id,
         palette={"light": {"note": "#0072B2"}, "dark": {"note": "#56B4E9"}},
     )
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import streamlit as st
 
 from bnviz.app.live.assets import PLOTLY_URL
-from bnviz.charts.card import Card, encode_card
 from bnviz.i18n import N_
-
-__all__ = ["TEXTS", "Card", "Preview", "encode_card", "live_figures"]
 
 _FOLDER = Path(__file__).parent
 _component = st.components.v2.component(
     "bnviz_live_figures",
     css=(_FOLDER / "live.css").read_text(encoding="utf-8"),
     js=(_FOLDER / "live.js").read_text(encoding="utf-8"),
+)
+
+_states = st.components.v2.component(
+    "bnviz_live_states",
+    css=(_FOLDER / "states.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "states.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
 )
 
 TEXTS: Mapping[str, str] = MappingProxyType(
@@ -51,21 +57,24 @@ TEXTS: Mapping[str, str] = MappingProxyType(
 
 
 def live_figures(
-    cards: Sequence[Card],
+    cards: Sequence[Mapping[str, Any]],
     *,
     key: str,
     revision: str,
     palette: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     texts: Mapping[str, str] = MappingProxyType({}),
+    follows: Mapping[str, str] = MappingProxyType({}),
     card_width: int = 420,
     on_pick: Callable[[int], None] | None = None,
 ) -> None:
-    """Show `cards` in a grid, updating in place the charts that are already there.
+    """Show `cards` (as `encode_card` makes them) in a grid, updating in place those already there.
 
-    A change of `revision` gives up the reader's zoom and legend choices (a new run, say).
-    `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}``; `texts` replaces entries of
-    `TEXTS`. As many columns as fit at `card_width` pixels, at least one. `on_pick` is called with
-    what a clicked point of a pickable card stands for.
+    A card with an ``address`` (``url``, ``query``, ``etag``, ``again``) asks the server for itself
+    from then on. `follows` has the parameter of an address by the key of a slider: when that slider
+    moves, its cards ask at once. A change of `revision` gives up the reader's zoom and legend choices (a
+    new run, say). `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}``; `texts` replaces
+    entries of `TEXTS`. As many columns as fit at `card_width` pixels, at least one. `on_pick` is
+    called with what a clicked point of a pickable card stands for.
     """
 
     def picked() -> None:
@@ -82,6 +91,25 @@ def live_figures(
             "palette": {theme: dict(colors) for theme, colors in palette.items()},
             "texts": {**TEXTS, **texts},
             "card_width": card_width,
-            "cards": [encode_card(card) for card in cards],
+            "follows": dict(follows),
+            "cards": list(cards),
         },
     )
+
+
+def live_states(
+    states: Sequence[Mapping[str, Any]],
+    query: Mapping[str, str | list[str]],
+    *,
+    key: str,
+    on_change: Callable[[], None] = lambda: None,
+    after_s: float | None = None,
+) -> None:
+    """A line and a bar for each of `states`, which the browser keeps asking for.
+
+    They stand at the address ``states`` with the parameters `query`. When the ``key`` of one is
+    another than the page was drawn with, the script runs again, after `on_change`; and it does so
+    `after_s` seconds from now, if that is given.
+    """
+    data = {"states": list(states), "query": dict(query), "after_s": after_s, "sent": time.time()}
+    _states(key=key, on_changed_change=on_change, data=data)

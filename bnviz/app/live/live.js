@@ -1,9 +1,11 @@
-// Cards with plotly charts that change in place. Python sends titles, sentences and figures;
-// the charts' DOM nodes, and with them zoom, hover and legend choices, stay as long as their
-// keys do. Streamlit calls the default export again with each message and each theme change.
+// Cards with plotly charts that change in place. Python sends titles, sentences and figures, and a
+// card with an address asks the server for what is newer. The charts' DOM nodes, and with them zoom,
+// hover and legend choices, stay as long as their keys do. Streamlit calls the default export again
+// with each message and each theme change.
 
 const DOUBLE_CLICK_MS = 300;
 const ANSWER_MS = 250;
+const LOST_MS = 3000;
 const HANDS = ["keydown", "pointerdown", "pointermove"];
 const mounts = new WeakMap();
 
@@ -31,10 +33,7 @@ class Mount {
     };
     for (const type of HANDS) document.addEventListener(type, this.handed, { capture: true });
     // A slider says its new value at once; Python hears of it, and answers, some time later.
-    this.moved = new MutationObserver(() => {
-      this.cards.forEach((card) => card.follow());
-      if (!this.frame && window.Plotly && this.next()?.asked) this.drawNext();
-    });
+    this.moved = new MutationObserver(() => this.cards.forEach((card) => card.follow()));
     this.moved.observe(document.body, { subtree: true, attributeFilter: ["aria-valuetext"] });
     this.resized = new ResizeObserver((entries) => {
       for (const { target } of entries) this.cards.get(target.dataset.chart)?.resize();
@@ -44,17 +43,19 @@ class Mount {
       (entries) => {
         for (const { target, isIntersecting } of entries) {
           const card = this.cards.get(target.dataset.chart);
-          if (card) card.visible = isIntersecting;
+          card?.see(isIntersecting);
         }
         this.draw();
       },
       { rootMargin: "300px" },
     );
+    this.shown = () => this.cards.forEach((card) => card.see(card.visible));
+    document.addEventListener("visibilitychange", this.shown);
   }
 
   update(message) {
     const theme = readTheme(this.parent.host ?? this.parent, message.palette);
-    const { revision, texts } = message;
+    const { revision, texts, follows } = message;
     this.root.setAttribute("aria-label", texts.group);
     this.root.style.setProperty("--card-width", `${message.card_width}px`);
     const keys = new Set(message.cards.map((card) => card.key));
@@ -66,24 +67,30 @@ class Mount {
       if (this.root.children[index] !== card.node) {
         this.root.insertBefore(card.node, this.root.children[index] ?? null);
       }
-      card.update(content, { theme, revision, texts });
+      card.update(content, { theme, revision, texts, follows });
     });
     loadPlotly(message.plotly).then(
       () => {
         this.adoptStyle();
-        if (!this.frame && this.next()?.asked) this.drawNext(); // an answer does not wait for a frame
-        this.draw();
+        this.answer();
       },
       () => this.cards.forEach((card) => card.fail()),
     );
   }
 
   add(key) {
-    const card = new Card(key, () => this.draw(), (value) => this.pick({ card: key, value }));
+    const card = new Card(key, () => this.answer(), (value) => this.pick({ card: key, value }));
     this.cards.set(key, card);
     this.resized.observe(card.plot);
     this.seen.observe(card.plot);
     return card;
+  }
+
+  // What the reader has just asked for does not wait for a frame.
+  answer() {
+    if (!window.Plotly) return;
+    if (!this.frame && this.next()?.asked) this.drawNext();
+    this.draw();
   }
 
   drop(key, card) {
@@ -143,6 +150,7 @@ class Mount {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.rest);
     for (const type of HANDS) document.removeEventListener(type, this.handed, { capture: true });
+    document.removeEventListener("visibilitychange", this.shown);
     this.frame = -1;
     this.moved.disconnect();
     this.resized.disconnect();
@@ -157,6 +165,7 @@ class Card {
   constructor(key, redraw, pick) {
     this.key = key;
     this.pick = pick;
+    this.redraw = redraw;
     this.visible = true;
     this.asked = true;
     this.drawnAt = 0;
@@ -170,6 +179,7 @@ class Card {
     this.plot = element("div", "plot", { role: "group", "data-chart": key });
     this.stage = element("div", "stage waiting");
     this.sentence = element("figcaption");
+    this.note = element("p", "note", { role: "status" });
     this.node = element("figure", "card", { "aria-labelledby": `title-${key}` });
     this.node.dataset.card = key;
     const header = element("header");
@@ -177,7 +187,7 @@ class Card {
     downloads.append(this.page, this.csv);
     header.append(this.title, downloads);
     this.stage.append(this.plot);
-    this.node.append(header, this.stage, this.sentence);
+    this.node.append(header, this.note, this.stage, this.sentence);
     this.plot.addEventListener("pointermove", ({ target, clientX, clientY }) => {
       this.pointer = { target, clientX, clientY };
     });
@@ -199,59 +209,115 @@ class Card {
     });
   }
 
-  update(content, { theme, revision, texts }) {
-    setText(this.title, content.title);
+  update(content, { theme, revision, texts, follows }) {
+    this.texts = texts;
+    this.theme = theme;
+    this.revision = revision;
+    this.follows = follows;
     setText(this.csv, texts.csv);
     this.csv.title = texts.csv_hint;
-    this.csv.setAttribute("aria-label", `${texts.csv_hint}: ${content.title}`);
     setText(this.page, texts.page);
     this.page.title = texts.page_hint;
-    this.page.setAttribute("aria-label", `${texts.page_hint}: ${content.title}`);
+    this.address = content.address;
+    if (this.address && this.moved()) {
+      this.follow(); // a slider says something newer than this message knows
+      return;
+    }
+    this.show(content);
+    this.wait(this.address?.again);
+  }
+
+  // A figure, or the words that stand for it until there is one.
+  show(content) {
+    setText(this.title, content.title);
+    this.csv.setAttribute("aria-label", `${this.texts.csv_hint}: ${content.title}`);
+    this.page.setAttribute("aria-label", `${this.texts.page_hint}: ${content.title}`);
+    setText(this.note, content.text ?? "");
+    this.node.dataset.state = content.state ?? "ready";
+    this.stage.hidden = !content.figure;
+    if (!content.figure) {
+      this.asked = false;
+      return;
+    }
     this.plot.setAttribute("aria-label", content.alt);
     this.pickable = content.pickable;
     this.plot.classList.toggle("pickable", content.pickable);
     this.node.classList.toggle("wide", content.wide);
     this.stage.style.height = `${content.height}px`;
-    this.texts = texts;
-    const asked = JSON.stringify([content.asked, revision, theme, texts]);
+    setText(this.sentence, content.sentence);
+    const asked = JSON.stringify([content.asked, this.revision, this.theme, this.texts]);
     this.asked ||= asked !== this.answers;
     this.answers = asked;
-    this.theme = theme;
-    this.revision = revision;
-    this.content = content;
-    this.show();
-  }
-
-  // The slider that the card follows has moved.
-  follow() {
-    if (!this.content?.follows || this.said() === this.shownAt) return;
-    this.asked = true;
-    this.show();
-  }
-
-  // What the slider says that the card follows.
-  said() {
-    const { follows } = this.content;
-    const slider = follows && document.querySelector(`.st-key-${follows} [aria-valuetext]`);
-    return slider ? slider.getAttribute("aria-valuetext") : null;
-  }
-
-  // Python's figure, or the preview of it at what the slider says by now.
-  show() {
-    this.shownAt = this.said();
-    const { figure, sentence, previews } = this.content;
-    const preview = previews[this.shownAt];
-    setText(this.sentence, preview?.sentence ?? sentence);
-    const traces = preview?.traces ?? {};
-    const data = figure.data.map((trace, number) => ({ ...trace, ...traces[number] }));
-    const wire = JSON.stringify([this.revision, this.theme, this.texts, data, figure.layout]);
+    const wire = JSON.stringify([this.revision, this.theme, this.texts, content.figure]);
     if (wire === this.wire) {
       this.asked = false;
       return;
     }
     this.wire = wire;
-    this.figure = decode({ data, layout: figure.layout });
+    this.figure = decode(content.figure);
     this.stale = true;
+  }
+
+  // ---- asking the server ------------------------------------------------------------------------
+
+  // Out of sight nothing is asked for, and at once when it comes into sight.
+  see(visible) {
+    this.visible = visible;
+    if (this.overdue && visible && !document.hidden) this.ask();
+  }
+
+  wait(seconds) {
+    clearTimeout(this.timer);
+    if (seconds) this.timer = setTimeout(() => this.ask(), 1000 * seconds);
+  }
+
+  // The parameters of the address that a slider says otherwise by now, before Python has heard of it.
+  moved() {
+    const changes = {};
+    for (const [widget, name] of Object.entries(this.follows ?? {})) {
+      const slider = document.querySelector(`.st-key-${widget} [aria-valuetext]`);
+      const said = slider?.getAttribute("aria-valuetext");
+      const known = this.address.query[name];
+      if (said && known !== undefined && known !== "none" && !Number.isNaN(Number(said))) {
+        if (Number(said) !== Number(known)) changes[name] = said;
+      }
+    }
+    return Object.keys(changes).length ? changes : null;
+  }
+
+  follow() {
+    const changes = this.address && this.moved();
+    if (!changes) return;
+    this.address = { ...this.address, query: { ...this.address.query, ...changes }, etag: "" };
+    this.request?.abort();
+    this.ask();
+  }
+
+  async ask() {
+    clearTimeout(this.timer);
+    this.overdue = !this.visible || document.hidden;
+    if (this.overdue || this.removed) return;
+    const { url, query, etag } = this.address;
+    const request = (this.request = new AbortController());
+    try {
+      const response = await fetch(`${url}?${new URLSearchParams(query)}`, {
+        headers: etag ? { "If-None-Match": etag } : {},
+        signal: request.signal,
+      });
+      if (response.status === 304) {
+        this.wait(Number(response.headers.get("X-Again")));
+        return;
+      }
+      const answer = await response.json();
+      if (request.signal.aborted || this.removed) return;
+      if (!response.ok) throw new Error(answer.error);
+      this.address.etag = response.headers.get("ETag");
+      this.show({ title: this.title.textContent, ...answer.card, ...answer });
+      this.wait(answer.again);
+      this.redraw();
+    } catch (error) {
+      if (error.name !== "AbortError" && !this.removed) this.wait(LOST_MS / 1000);
+    }
   }
 
   ready() {
@@ -305,6 +371,9 @@ class Card {
   // A chart may be taken away in the very turn in which plotly draws it, and what plotly still has
   // to say about it then would find it emptied: that comes before any timer.
   remove() {
+    this.removed = true;
+    clearTimeout(this.timer);
+    this.request?.abort();
     if (this.drawn) setTimeout(() => window.Plotly.purge(this.plot));
     this.node.remove();
   }

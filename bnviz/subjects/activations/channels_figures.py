@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, figure, grid, scatter, stacked
+from bnviz.charts.marks import Figure, drawing, grid, scatter, stacked
 from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
@@ -60,7 +60,7 @@ def small_multiples(
     ]
     rows = -(-len(before) // COLUMNS)
     panels = grid(xs, ys, titles, COLUMNS, (0.04, 0.28 / rows))
-    return figure(data, {**panels, "hovermode": "x"}, legend_y=1.06)
+    return drawing(data, {**panels, "hovermode": "x"}, legend_y=1.06)
 
 
 def _shares(
@@ -117,4 +117,4 @@ def weight_and_bias(
         for variant, both in affine.items()
     ]
     layout = stacked([axis("bn_weight"), axis("bn_bias", zeroline=True)], axis("channel"))
-    return figure(data, layout)
+    return drawing(data, layout)

@@ -4,20 +4,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from bnviz import data
-from bnviz.app.runs import RunView, view
 from bnviz.charts.card import Card
 from bnviz.charts.histogram import bin_edges
-from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import channel_history, density
 from bnviz.records.schema import LAYERS
-from bnviz.records.store import nearest_checkpoint
 from bnviz.subjects.activations.channels_figures import small_multiples, weight_and_bias
+from bnviz.subjects.activations.layer_probes import layer_probe, try_probe
+from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
     from bnviz.subjects.activations.checkpoint_probes import LayerProbe
@@ -26,66 +23,6 @@ SPARK_BINS = 16
 SPARK_POINTS = 40
 MOST_MULTIPLES = 16
 """A layer of more channels has its table only."""
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _probe(run_id: str, variant: str, step: int, layer: str) -> "LayerProbe":
-    from bnviz.subjects.activations.checkpoint_probes import probe_layer
-
-    run = view(run_id)
-    return probe_layer(run.source, variant, step, layer, data.load(run.config.dataset))
-
-
-def layer_probe(run: RunView, variant: str, step: int | None, layer: str) -> "LayerProbe":
-    """The channels of `layer` at the checkpoint nearest to `step`; a repeat is instant.
-
-    Raises RunError while there is no checkpoint.
-    """
-    return _probe(run.id, variant, nearest_checkpoint(run.source.checkpoints(variant), step), layer)
-
-
-def try_probe(run: RunView, variant: str, step: int | None, layer: str) -> "LayerProbe | None":
-    """`layer_probe`, or None where there is none: figures then go without what it adds."""
-    try:
-        return layer_probe(run, variant, step, layer)
-    except BnvizError:
-        return None
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _affine_path(
-    run_id: str, variant: str, layer: str, channel: int, steps: tuple[int, ...]
-) -> pd.DataFrame:
-    from bnviz.subjects.activations.checkpoint_probes import affine_over_steps
-
-    return affine_over_steps(view(run_id).source, variant, layer, channel)
-
-
-def followed_over_steps(
-    run: RunView, variant: str, layer: str, stage: str, channel: int | None
-) -> dict[str, np.ndarray] | None:
-    """Step, mean and std of one channel at a stage over the run.
-
-    Before BN they are those of the batches; after it bias and size of the weight at the
-    checkpoints, which is what BN makes them. None where nothing is known or followed.
-    """
-    if channel is None or not VARIANTS[variant].normalizes:
-        return None
-    if stage == "input":
-        found = channel_history(run.history, variant, layer, [channel])
-        return {name: values if name == "step" else values[:, 0] for name, values in found.items()}
-    if stage != "scaled":
-        return None
-    steps = tuple(run.source.checkpoints(variant))
-    try:
-        path = _affine_path(run.id, variant, layer, channel, steps)
-    except BnvizError:
-        return None
-    return {
-        "step": path["step"].to_numpy(),
-        "mean": path["bias"].to_numpy(),
-        "std": path["weight"].abs().to_numpy(),
-    }
 
 
 # ---- by channel ----------------------------------------------------------------------------------

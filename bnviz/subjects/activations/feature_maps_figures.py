@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, domains, figure, heading, suffix
+from bnviz.charts.marks import Figure, domains, drawing, heading, suffix
 from bnviz.charts.theme import STAGE_LABELS, axis, colour
 from bnviz.i18n import _
 
@@ -94,7 +94,7 @@ def feature_maps(stages: Mapping[str, np.ndarray], limit: float, followed: int |
         layout["annotations"].append(heading(_(STAGE_LABELS[stage]), 0, domain[1]))
         if followed is not None and followed < len(maps):
             layout["shapes"].append(_frame(k, followed, maps.shape, gap))
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def _frame(panel: int, channel: int, shape: tuple[int, ...], gap: int) -> dict[str, Any]:

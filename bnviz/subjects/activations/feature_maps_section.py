@@ -1,7 +1,6 @@
 """One test image through a layer in both modes, with the neighbours that stand beside it."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,13 +8,14 @@ import numpy as np
 import streamlit as st
 
 from bnviz import data
-from bnviz.app.runs import RunView, view
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.store import nearest_checkpoint
 from bnviz.subjects.activations.feature_maps_figures import feature_maps
+from bnviz.training.process import find_run_view
+from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
     from bnviz.subjects.activations.checkpoint_probes import ImageProbe
@@ -36,30 +36,31 @@ class ImageChoice:
     draw: int
 
 
-def controls(changed: Callable[[], None]) -> None:
+def controls() -> None:
     """Image, neighbours and batch size."""
     names = {
         "random": _("random"),
         "same class": _("same class"),
         "another class": _("another class"),
     }
-    st.number_input(
-        _("Test image"), 0, 9999, 0, key="act_image", bind="query-params", width=140,
-        on_change=changed, help=_("Its number in the test set."),
-    )  # fmt: skip
-    st.segmented_control(
-        _("Neighbours in train mode"), list(names), default="random", required=True,
-        key="act_neighbours", bind="query-params", format_func=lambda name: names[name],
-        on_change=changed, help=_("Which test images share its batch."),
-    )  # fmt: skip
-    st.select_slider(
-        _("Batch size"), BATCH_SIZES, value=16, key="act_batch", bind="query-params", width=180,
-        on_change=changed, help=_("The image and its neighbours together."),
-    )  # fmt: skip
-    st.number_input(
-        _("Draw"), 0, 999, 0, key="act_draw", bind="query-params", width=110, on_change=changed,
-        help=_("Another number draws other neighbours."),
-    )  # fmt: skip
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.number_input(
+            _("Test image"), 0, 9999, 0, key="act_image", bind="query-params", width=140,
+            help=_("Its number in the test set."),
+        )  # fmt: skip
+        st.segmented_control(
+            _("Neighbours in train mode"), list(names), default="random", required=True,
+            key="act_neighbours", bind="query-params", format_func=lambda name: names[name],
+            help=_("Which test images share its batch."),
+        )  # fmt: skip
+        st.select_slider(
+            _("Batch size"), BATCH_SIZES, value=16, key="act_batch", bind="query-params", width=180,
+            help=_("The image and its neighbours together."),
+        )  # fmt: skip
+        st.number_input(
+            _("Draw"), 0, 999, 0, key="act_draw", bind="query-params", width=110,
+            help=_("Another number draws other neighbours."),
+        )  # fmt: skip
 
 
 def choice(run: RunView) -> ImageChoice:
@@ -91,7 +92,7 @@ def _probe(
 ) -> "ImageProbe":
     from bnviz.subjects.activations.checkpoint_probes import probe_image
 
-    run = view(run_id)
+    run = find_run_view(run_id)
     images = data.load(run.config.dataset).test_images[list(batch)]
     return probe_image(run.source, variant, step, layer, images)
 

@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, event_marks, figure, grid, scatter, stacked, step_mark
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.marks import Figure, drawing, event_marks, grid, scatter, stacked, step_mark
+from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, SIDE_LABELS, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import N_, _
+from bnviz.records.schema import QUANTILES, SIDES, WEIGHT_LAYERS
+from bnviz.selection import Selection
+from bnviz.subjects.activations import recorded_gradients as recorded
+from bnviz.training.run_view import RunView
 
 BINS_A_DECADE = 6
 # Sizes are read as powers of ten: plotly would write n and µ.
@@ -54,7 +60,7 @@ def gradient_histograms(
     xs = [x, axis("gradient", **x)]
     ys = [axis("density", rangemode="tozero") for _side in shares]
     titles = [_(SIDE_LABELS[side]) for side in shares]
-    return figure(data, grid(xs, ys, titles, 1), legend_y=1.1)
+    return drawing(data, grid(xs, ys, titles, 1), legend_y=1.1)
 
 
 def gradient_norms(
@@ -93,7 +99,7 @@ def gradient_norms(
         **event_marks(events),
     }
     layout["shapes"] += step_mark(0, chosen)
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def norms_by_layer(norms: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -> Figure:
@@ -115,7 +121,7 @@ def norms_by_layer(norms: Mapping[str, pd.DataFrame], labels: Mapping[str, str])
         for variant, frame in norms.items()
     ]
     xaxis = axis("weight_layer", type="category")
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": xaxis,
@@ -138,3 +144,153 @@ def _line(variant: str) -> dict[str, Any]:
 def _positive(values: pd.Series) -> pd.Series:
     """What a log axis can show; the rest is a gap."""
     return values.where(values > 0)
+
+
+MANY_ZEROS = 0.01
+
+
+def _not_yet(run: RunView) -> str:
+    return _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
+
+
+def needs_gradients(run: RunView) -> str:
+    """Why a run shows no gradients."""
+    return "" if run.config.gradients else _("This run did not record its gradients.")
+
+
+@figure(
+    "activations/gradient_values",
+    N_("What BN makes of the gradient on its way back"),
+    needs=("layer", "step"),
+    applies=needs_gradients,
+)
+def gradient_values(run: RunView, chosen: Selection) -> Card:
+    """What BN makes of the gradient on its way back."""
+    layer, step = chosen.layer, chosen.step
+    edges = size_edges(*recorded.gradient_range(run.config, run.history, layer))
+    probes = {
+        v: found
+        for v in run.config.variants
+        if (found := recorded.gradient_quantiles(run.history, v, layer, step)) is not None
+    }
+    shares = {
+        side: {v: recorded.size_shares(q[side], edges) for v, (_at, q) in probes.items()}
+        for side in SIDES
+    }
+    return Card(
+        key="gradient_values",
+        title=_("What BN makes of the gradient on its way down: {layer}").format(layer=layer),
+        figure=gradient_histograms(shares, edges, run.labels),
+        sentence=_values_sentence(run, probes) if probes else _not_yet(run),
+        alt=_("Histograms of gradient sizes above and below a BN layer on shared bins"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )
+
+
+def _values_sentence(run: RunView, probes: dict[str, tuple[int, dict[str, np.ndarray]]]) -> str:
+    """Root mean squares on both sides, and how much of it is nothing."""
+    sizes = "; ".join(
+        _("{label} {above:.2g} from above and {below:.2g} passed down").format(
+            label=run.labels[v], above=_rms(q["output"]), below=_rms(q["input"])
+        )
+        for v, (_at, q) in probes.items()
+    )
+    at = next(iter(probes.values()))[0]
+    sentence = _("Step {step:,}, root mean square of {quantiles} quantiles: {sizes}.").format(
+        step=at, quantiles=QUANTILES, sizes=sizes
+    )
+    zeros = [float((q["output"] == 0).mean()) for _at, q in probes.values()]
+    if max(zeros) > MANY_ZEROS:
+        low, high = (f"{share:.0%}" for share in (min(zeros), max(zeros)))
+        sentence += " " + _(
+            "Values of exactly 0 are not drawn; from above they are {share} (a maximum pooling "
+            "passes a gradient to the pixel that won, ReLU where it is open)."
+        ).format(share=low if low == high else _("{low} to {high}").format(low=low, high=high))
+    return sentence
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values.astype(float)).mean()))
+
+
+@figure(
+    "activations/gradient_depth",
+    N_("Norm of each layer's weight gradient"),
+    needs=("step",),
+    applies=needs_gradients,
+)
+def gradient_depth(run: RunView, chosen: Selection) -> Card:
+    """Norm of each layer's weight gradient."""
+    step = chosen.step
+    norms = {v: recorded.gradient_norms(run.history, v, step) for v in run.config.variants}
+    norms = {v: frame for v, frame in norms.items() if len(frame)}
+    sentence = _not_yet(run)
+    if norms:
+        first, last = WEIGHT_LAYERS[0], WEIGHT_LAYERS[-1]
+        ratios = ", ".join(
+            _("{label} {ratio}").format(ratio=_times(frame["grad_norm"]), label=run.labels[v])
+            for v, frame in norms.items()
+        )
+        sentence = _(
+            "At step {step:,} the weight gradient of {first} is, as a multiple of that of {last}: "
+            "{ratios}."
+        ).format(
+            step=int(next(iter(norms.values()))["step"].iloc[0]),
+            first=first,
+            last=last,
+            ratios=ratios,
+        )
+    return Card(
+        key="gradient_depth",
+        title=_("How much of the gradient reaches the first layer"),
+        figure=norms_by_layer(norms, run.labels),
+        sentence=sentence,
+        alt=_("Norm of each layer's weight gradient at one step, a line a variant, log scale"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )
+
+
+def _times(norms: pd.Series) -> str:
+    """The first layer's norm over the last one's, as a number for a sentence."""
+    return f"{norms.iloc[0] / norms.iloc[-1]:.2g}" if norms.iloc[-1] > 0 else _("unknown")
+
+
+@figure(
+    "activations/gradient_curves",
+    N_("Gradient norm and update size over the steps"),
+    needs=("layer", "step"),
+    applies=needs_gradients,
+)
+def gradient_curves(run: RunView, chosen: Selection) -> Card:
+    """Gradient norm and update size over the steps."""
+    layer, step = chosen.layer, chosen.step
+    curves = {v: recorded.gradient_curves(run.history, v, layer) for v in run.config.variants}
+    curves = {v: frame for v, frame in curves.items() if len(frame)}
+    sentence = _not_yet(run)
+    if curves:
+        moves = ", ".join(
+            _("{label} {move:.2g}%").format(
+                move=100 * frame["update_ratio"].median(), label=run.labels[v]
+            )
+            for v, frame in curves.items()
+        )
+        sentence = _(
+            "How far one step moved the weight of {layer}, as a share of its length, median over "
+            "the run: {moves}."
+        ).format(layer=layer, moves=moves)
+        if run.config.optimizer == "adam":
+            sentence += " " + _(
+                "Adam divides each gradient by its own recent size, so a small gradient alone "
+                "does not make a small update."
+            )
+    return Card(
+        key="gradient_curves",
+        title=_("How hard {layer} is pulled, and how far it moves").format(layer=layer),
+        figure=gradient_norms(curves, run.labels, run.history.events, step),
+        sentence=sentence,
+        alt=_("Norm of a weight's gradient and its update over the weight, over the steps"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )

@@ -9,8 +9,8 @@ import pandas as pd
 from bnviz.charts.marks import (
     Figure,
     domains,
+    drawing,
     event_marks,
-    figure,
     heading,
     scatter,
     stacked,
@@ -72,7 +72,7 @@ def heatmaps_over_steps(
         data += _quantile_lines(k, steps, quantiles)
         if followed and variant in followed:
             data += followed_channel(k, followed[variant], legend=False)
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def _side_by_side(
@@ -184,7 +184,7 @@ def bands_over_steps(
         )
     for follow in (followed or {}).values():
         data += followed_channel(0, follow, legend=True)
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": axis("step"),
@@ -252,7 +252,7 @@ def ridges_over_steps(
             "range": [-0.2, len(rows) - 1 + RIDGE_HEIGHT + 0.1],
         }
         layout["annotations"].append(heading(labels[variant], across[0], 1))
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def _ridge_rows(steps: np.ndarray, chosen: int | None) -> list[int]:
@@ -292,4 +292,4 @@ def drift_over_steps(
         [axis("moved", rangemode="tozero"), axis("to_last", rangemode="tozero")],
         axis("step", rangemode="tozero"),
     )
-    return figure(data, {**layout, **event_marks(events)})
+    return drawing(data, {**layout, **event_marks(events)})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, domains, figure, heading, suffix
+from bnviz.charts.marks import Figure, domains, drawing, heading, suffix
 from bnviz.charts.theme import GROUP_COLOURS, axis, colour, hover
 from bnviz.i18n import _
 
@@ -100,7 +100,7 @@ def shared_means(values: np.ndarray, shared: np.ndarray, name: str) -> Figure:
                     }
                 )
         shapes.append(_borders(panel, owners[:, part]))
-    return figure(data, {**_layout(values.shape, [""]), "shapes": shapes})
+    return drawing(data, {**_layout(values.shape, [""]), "shapes": shapes})
 
 
 def channel_numbers(rows: Mapping[str, np.ndarray], ndim: int) -> Figure:
@@ -122,7 +122,7 @@ def channel_numbers(rows: Mapping[str, np.ndarray], ndim: int) -> Figure:
         }
         for c in range(values.shape[1])
     ]
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": _categories("feature" if ndim == 2 else "channel"),
@@ -152,7 +152,7 @@ def signed(parts: Mapping[str, np.ndarray]) -> Figure:
                     "hovertemplate": "%{y}, %{x}: %{z:.6g}",
                 }
             )
-    return figure(data, _layout(shape, list(parts)))
+    return drawing(data, _layout(shape, list(parts)))
 
 
 def change_over_scale(
@@ -188,7 +188,7 @@ def change_over_scale(
         "type": "line", "x0": chosen, "x1": chosen, "y0": 0, "y1": 1, "yref": "paper",
         "line": {"color": colour("event"), "width": 1.5},
     }  # fmt: skip
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": axis("weight_scale", type="log", **power),
@@ -214,7 +214,7 @@ def weight_and_bias_gradients(
             "hovertemplate": hover("weight_layer", "gradient_rms"),
         }
 
-    return figure(
+    return drawing(
         [
             marks(_("of the weights"), weights, "builtin", "circle"),
             marks(_("of the bias"), biases, "wrong", "diamond"),

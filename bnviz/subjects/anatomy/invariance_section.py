@@ -7,7 +7,6 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.app.runs import RunView, view
 from bnviz.app.state import layer_control
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
@@ -16,6 +15,8 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.anatomy.cells_figures import change_over_scale, weight_and_bias_gradients
 from bnviz.training.checkpoints import replayable_step
+from bnviz.training.process import find_run_view
+from bnviz.training.run_view import RunView
 
 IMAGES = 128
 SCALES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -73,7 +74,7 @@ def _rescaled(run_id: str, variant: str, step: int, layer: str, shift: float) ->
     from bnviz.subjects.anatomy.invariance import rescaled
     from bnviz.training.checkpoints import model_at
 
-    run = view(run_id)
+    run = find_run_view(run_id)
     images = torch.tensor(data.load(run.config.dataset).test_images[:IMAGES])
     return rescaled(model_at(run.source, variant, step), layer, images, SCALES, shift)
 
@@ -85,7 +86,7 @@ def _gradients(run_id: str, variant: str, step: int) -> pd.DataFrame:
     from bnviz.subjects.anatomy.invariance import bias_gradients
     from bnviz.training.checkpoints import model_at
 
-    run = view(run_id)
+    run = find_run_view(run_id)
     loaded = data.load(run.config.dataset)
     images, labels = (
         torch.tensor(part[:IMAGES]) for part in (loaded.test_images, loaded.test_labels)

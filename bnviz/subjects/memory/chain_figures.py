@@ -1,12 +1,28 @@
 """The autograd graph behind a running statistic, a row a layer."""
 
+from typing import TYPE_CHECKING
+
+from bnviz.charts.card import Card
+from bnviz.charts.formatting import size_words
+from bnviz.charts.registry import NotReady, figure
+from bnviz.i18n import N_
+from bnviz.selection import Selection
+from bnviz.subjects.memory.experiment_figures import moment_of_experiment
+from bnviz.subjects.memory.experiment_runner import lab
+from bnviz.subjects.memory.memory_experiment_figures import bytes_by_batch
+from bnviz.training.run_view import RunView
+
+if TYPE_CHECKING:
+    from bnviz.census.chain import Chain
+    from bnviz.subjects.memory.memory_experiment import Experiment
+
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 from bnviz.units import KIB
@@ -38,7 +54,7 @@ def graph_behind(
             autorange="reversed", zeroline=False,
         ),
     }  # fmt: skip
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def _placed(nodes: pd.DataFrame, rows: Sequence[str]) -> pd.DataFrame:
@@ -113,3 +129,124 @@ def _before(placed: pd.DataFrame, older: Sequence[int]) -> dict[str, Any]:
                                             "color": colour("wrong"), "opacity": 1},
         "name": _("to the batch before"), "hovertemplate": _("the same statistic, one batch earlier") + "<extra></extra>",
     }  # fmt: skip
+
+
+def chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) -> Card:
+    """The graph behind a statistic, of a batch or of shapes alone."""
+    from bnviz.subjects.memory.experiment_config import layer_names
+
+    rows = layer_names()
+    used = [name for name in rows if name in set(found.nodes["layer"])]
+    nodes = found.nodes.assign(layer=found.nodes["layer"].map(rows))
+    held, count = int(nodes["bytes"].sum()), len(nodes)
+    where = _("batch {n} of the chain").format(n=batch) if batch is not None else _("a test batch")
+    if count:
+        most = nodes.iloc[int(nodes["bytes"].to_numpy().argmax())]
+        words = _(
+            "From {statistic} of {layer} (diamond) {n} nodes of {where} are reached, and the {held} "
+            "that they saved; the largest is {operation} in {at}, {size}. The triangle leads on to "
+            "the same statistic one batch before."
+        ).format(
+            statistic=statistic, layer=layer, n=count, where=where, held=size_words(held),
+            operation=most["operation"], at=most["layer"], size=size_words(int(most["bytes"])),
+        )  # fmt: skip
+    else:
+        words = _("Nothing of {where} hangs behind {statistic} of {layer}.").format(
+            where=where, statistic=statistic, layer=layer
+        )
+    return Card(
+        key="chain",
+        title=_("What {statistic} of {layer} keeps alive").format(statistic=statistic, layer=layer),
+        figure=graph_behind(
+            nodes, found.edges, found.older, [rows[name] for name in used], statistic
+        ),
+        sentence=words,
+        alt=_("The autograd graph from a running statistic to what the operations saved"),
+        height=HEIGHT,
+        asked=f"{layer} {statistic} {batch}",
+        wide=True,
+    )
+
+
+def batches_card(batches: pd.DataFrame, chosen: int) -> Card:
+    """The newest batches of a chain, the chosen one marked."""
+    newest = batches.tail(SHOWN_BATCHES)
+    total, holding = int(batches["bytes"].sum()), int((batches["bytes"] > HOLDING).sum())
+    return Card(
+        key="chain_batches",
+        title=(
+            _("What each batch of the chain keeps: click one to open it above")
+            if holding
+            else _("What each batch left: no activations are held")
+        ),
+        figure=bytes_by_batch(newest, chosen),
+        sentence=_(
+            "{n:,} batches are alive, {holding:,} of them with their activations, {total} in all; "
+            "shown are the newest {shown:,}. The least of them keeps {least:,} bytes."
+        ).format(
+            least=int(newest["bytes"].min()),
+            n=len(batches),
+            holding=holding,
+            total=size_words(total),
+            shown=len(newest),
+        ),
+        alt=_("Bytes that each batch of the chain keeps"),
+        height=240,
+        asked=str(chosen),
+        pickable=True,
+        wide=True,
+    )
+
+
+SHOWN_BATCHES = 120
+
+
+HOLDING = 1000
+"""Bytes from which on a batch is said to hold its activations; a training step leaves 128."""
+
+
+HEIGHT = 620
+
+
+def chosen_batch(batches: pd.DataFrame, start: int | None) -> int:
+    """The batch whose first node is `start`, else the newest that holds something."""
+    places = batches["batch"][batches["start"] == start]
+    if len(places):
+        return int(places.iloc[0])
+    holding = batches["batch"][batches["bytes"] > HOLDING]
+    return int(holding.iloc[-1]) if len(holding) else len(batches) - 1
+
+
+def living_batches() -> "tuple[Experiment, pd.DataFrame]":
+    """The experiment that goes on and the batches of its chain. Raises NotReady where none is alive."""
+    shown = lab().experiment
+    batches = pd.DataFrame() if shown is None else shown.chain_batches()
+    if shown is None or batches.empty or not lab().going_on:
+        raise NotReady("asked", _("No chain is alive now."))
+    return shown, batches
+
+
+@figure(
+    "memory/chain",
+    N_("What a running statistic keeps alive"),
+    needs=("layer", "statistic", "batch"),
+    moment=moment_of_experiment,
+)
+def chain(_run: RunView, chosen: Selection) -> Card:
+    """The graph from a running statistic to what a past batch of the experiment has saved."""
+    shown, batches = living_batches()
+    batch = chosen_batch(batches, chosen.batch)
+    found = shown.chain(chosen.layer, chosen.statistic, batch)
+    return chain_card(found, chosen.layer, chosen.statistic, batch)
+
+
+@figure(
+    "memory/chain_batches",
+    N_("What each batch of the chain keeps"),
+    needs=("batch",),
+    moment=moment_of_experiment,
+)
+def chain_batches(_run: RunView, chosen: Selection) -> Card:
+    """The newest batches of the chain, each with the bytes that it keeps."""
+    _shown, batches = living_batches()
+    return batches_card(batches, chosen_batch(batches, chosen.batch))

@@ -2,75 +2,46 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
-from bnviz.app.card_grid import board
-from bnviz.charts.card import Card
-from bnviz.charts.formatting import size_words
+from bnviz.app.card_grid import board, figure_board
+from bnviz.app.controls import choice_control, selection
 from bnviz.i18n import _
-from bnviz.records.schema import LAYERS
-from bnviz.subjects.memory.chain_figures import graph_behind
-from bnviz.subjects.memory.memory_experiment_figures import bytes_by_batch
+from bnviz.records.store import RECORDED_ID
+from bnviz.selection import Selection
+from bnviz.subjects.memory.chain_figures import chain_card, chosen_batch
+from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment_section import on_show
-from bnviz.subjects.memory.sections import lab
+from bnviz.training.process import find_run_view
 
 if TYPE_CHECKING:
-    from bnviz.census.chain import Chain
     from bnviz.subjects.memory.experiment_config import LeakConfig
     from bnviz.subjects.memory.memory_experiment import Experiment
 
-SHOWN_BATCHES = 120
-HOLDING = 1000
-"""Bytes from which on a batch is said to hold its activations; a training step leaves 128."""
 CHOSEN = "mem_chain_batch"
-HEIGHT = 620
-
-
-def controls() -> tuple[str, str]:
-    """The layer and which of its running statistics."""
-    with st.container(horizontal=True, gap="medium"):
-        layer = st.segmented_control(
-            _("BN layer"), list(LAYERS), default="conv2", required=True, key="mem_chain_layer",
-            bind="query-params", help=_("The deeper it stands, the more hangs behind its statistics."),
-        )  # fmt: skip
-        statistic = st.segmented_control(
-            _("Statistic"), ["running_mean", "running_var"], default="running_mean",
-            required=True, key="mem_chain_statistic", bind="query-params",
-            help=_("The variance also holds what was centred to compute it."),
-        )  # fmt: skip
-    return str(layer), str(statistic)
 
 
 def show(config: "LeakConfig") -> None:
     """The graph of one batch, what each batch holds, and the sums by layer and operation."""
-    layer, statistic = controls()
+    names = {"running_mean": "running_mean", "running_var": "running_var"}
+    statistic = choice_control(
+        _("Statistic"), names, "statistic",
+        help=_("The variance also holds what was centred to compute it."),
+    )  # fmt: skip
+    chosen = selection(find_run_view(RECORDED_ID)).model_copy(
+        update={"statistic": statistic, "batch": st.session_state.get(CHOSEN)}
+    )
     experiment = on_show(config)
-    batches = pd.DataFrame() if experiment is None else experiment.chain_batches()
-    if experiment is None or batches.empty or not lab().going_on:
-        st.caption(
-            (
-                _("The experiment that is going on keeps no chain. Drawn is")
-                if lab().going_on
-                else _("No chain is alive now. Drawn is")
-            )
-            + " "
-            + _(
-                "the one that a test batch of {n} images makes with graph kept, in train mode and with "
-                "gradients on, worked out from shapes alone."
-            ).format(n=config.batch_size)
-        )
-        from bnviz.subjects.memory.experiment_config import chain_of_shapes
-
-        found = chain_of_shapes(config.batch_size, layer, statistic)
-        batch = None
-        board([_chain_card(found, layer, statistic, None)], key="chain_board", revision="shapes")
+    batch = None
+    if experiment is None or not experiment.note_keeps or not lab().going_on:
+        _chain_of_shapes(config, chosen)
     else:
-        batch = _chosen_batch(batches)
-        found = experiment.chain(layer, statistic, batch)
-        cards = [_chain_card(found, layer, statistic, batch), _batches_card(batches, batch)]
-        board(cards, key="chain_board", revision=str(id(experiment)), on_pick=_choose)
-        if st.session_state.get(CHOSEN) is not None:
+        figure_board(
+            find_run_view(RECORDED_ID), chosen, ["memory/chain", "memory/chain_batches"],
+            key="chain_board", on_pick=_choose,
+        )  # fmt: skip
+        batch = chosen_batch(experiment.chain_batches(), chosen.batch)
+        if chosen.batch is not None:
             st.button(
                 _("Back to the newest batch"), key="mem_newest", icon=":material/last_page:",
                 on_click=_choose, args=(None,), help=_("Follows the chain as it grows."),
@@ -78,83 +49,29 @@ def show(config: "LeakConfig") -> None:
     _table(experiment, batch)
 
 
-def _chosen_batch(batches: pd.DataFrame) -> int:
-    """The batch that was clicked, else the newest that holds something."""
-    places = batches["batch"][batches["start"] == st.session_state.get(CHOSEN)]
-    if len(places):
-        return int(places.iloc[0])
-    st.session_state[CHOSEN] = None  # its chain was cut, or is that of another experiment
-    holding = batches["batch"][batches["bytes"] > HOLDING]
-    return int(holding.iloc[-1]) if len(holding) else len(batches) - 1
+def _chain_of_shapes(config: "LeakConfig", chosen: Selection) -> None:
+    """The chain that one test batch would make, where none is alive."""
+    from bnviz.subjects.memory.experiment_config import chain_of_shapes
+
+    if lab().going_on:
+        text = _(
+            "The experiment that is going on keeps no chain. Drawn is the one that a test batch of "
+            "{n} images makes with graph kept, in train mode and with gradients on, worked out from "
+            "shapes alone."
+        )
+    else:
+        text = _(
+            "No chain is alive now. Drawn is the one that a test batch of {n} images makes with graph "
+            "kept, in train mode and with gradients on, worked out from shapes alone."
+        )
+    st.caption(text.format(n=config.batch_size))
+    found = chain_of_shapes(config.batch_size, chosen.layer, chosen.statistic)
+    card = chain_card(found, chosen.layer, chosen.statistic, None)
+    board([card], key="chain_board", revision="shapes")
 
 
 def _choose(start: int | None) -> None:
     st.session_state[CHOSEN] = start
-
-
-def _chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) -> Card:
-    from bnviz.subjects.memory.experiment_config import layer_names
-
-    rows = layer_names()
-    used = [name for name in rows if name in set(found.nodes["layer"])]
-    nodes = found.nodes.assign(layer=found.nodes["layer"].map(rows))
-    held, count = int(nodes["bytes"].sum()), len(nodes)
-    where = _("batch {n} of the chain").format(n=batch) if batch is not None else _("a test batch")
-    if count:
-        most = nodes.iloc[int(nodes["bytes"].to_numpy().argmax())]
-        words = _(
-            "From {statistic} of {layer} (diamond) {n} nodes of {where} are reached, and the {held} "
-            "that they saved; the largest is {operation} in {at}, {size}. The triangle leads on to "
-            "the same statistic one batch before."
-        ).format(
-            statistic=statistic, layer=layer, n=count, where=where, held=size_words(held),
-            operation=most["operation"], at=most["layer"], size=size_words(int(most["bytes"])),
-        )  # fmt: skip
-    else:
-        words = _("Nothing of {where} hangs behind {statistic} of {layer}.").format(
-            where=where, statistic=statistic, layer=layer
-        )
-    return Card(
-        key="chain",
-        title=_("What {statistic} of {layer} keeps alive").format(statistic=statistic, layer=layer),
-        figure=graph_behind(
-            nodes, found.edges, found.older, [rows[name] for name in used], statistic
-        ),
-        sentence=words,
-        alt=_("The autograd graph from a running statistic to what the operations saved"),
-        height=HEIGHT,
-        asked=f"{layer} {statistic} {batch}",
-        wide=True,
-    )
-
-
-def _batches_card(batches: pd.DataFrame, chosen: int) -> Card:
-    newest = batches.tail(SHOWN_BATCHES)
-    total, holding = int(batches["bytes"].sum()), int((batches["bytes"] > HOLDING).sum())
-    return Card(
-        key="chain_batches",
-        title=(
-            _("What each batch of the chain keeps: click one to open it above")
-            if holding
-            else _("What each batch left: no activations are held")
-        ),
-        figure=bytes_by_batch(newest, chosen),
-        sentence=_(
-            "{n:,} batches are alive, {holding:,} of them with their activations, {total} in all; "
-            "shown are the newest {shown:,}. The least of them keeps {least:,} bytes."
-        ).format(
-            least=int(newest["bytes"].min()),
-            n=len(batches),
-            holding=holding,
-            total=size_words(total),
-            shown=len(newest),
-        ),
-        alt=_("Bytes that each batch of the chain keeps"),
-        height=240,
-        asked=str(chosen),
-        pickable=True,
-        wide=True,
-    )
 
 
 def _table(experiment: "Experiment | None", batch: int | None) -> None:

@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from bnviz.errors import RunError
 from bnviz.i18n import _
-from bnviz.subjects.memory.experiment_config import LeakConfig, check
-from bnviz.subjects.memory.memory_experiment import Experiment
-from bnviz.training.steps import leave_one_core_free
 from bnviz.training.tasks import Measurement, Progress
+
+if TYPE_CHECKING:
+    from bnviz.subjects.memory.experiment_config import LeakConfig
+    from bnviz.subjects.memory.memory_experiment import Experiment
 
 
 class Lab:
@@ -28,11 +31,15 @@ class Lab:
         """Whether an experiment holds memory now."""
         return self.experiment is not None and not self.experiment.ended
 
-    def start(self, config: LeakConfig) -> Experiment:
+    def start(self, config: "LeakConfig") -> "Experiment":
         """Begin in a thread of its own.
 
         Raises ConfigError as `check`, RunError while another experiment is going on.
         """
+        from bnviz.subjects.memory.experiment_config import check
+        from bnviz.subjects.memory.memory_experiment import Experiment
+        from bnviz.training.steps import leave_one_core_free
+
         check(config)
         with self._lock:
             if self.experiment is not None and not self.experiment.ended:
@@ -48,7 +55,7 @@ class Lab:
                 )
             experiment = Experiment(config, hold=True, connected=self._connected)
 
-            def work(progress: Progress) -> Experiment:
+            def work(progress: Progress) -> "Experiment":
                 leave_one_core_free()
                 return experiment.run(progress)
 
@@ -62,3 +69,18 @@ class Lab:
             self.measurement.end()
             if not self.experiment.ended:  # its thread was ended before it could begin
                 self.experiment.close()
+
+
+_connected: Callable[[str], bool] = lambda viewer: True  # noqa: E731
+
+
+def ask_whether_connected(connected: Callable[[str], bool]) -> None:
+    """Register the function that says of a viewer whether its page is still open."""
+    global _connected
+    _connected = connected
+
+
+@cache
+def lab() -> Lab:
+    """The memory experiment: one in a process, whoever looks."""
+    return Lab(lambda viewer: _connected(viewer))

@@ -7,15 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from bnviz.app.state import redraw
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.errors import BnvizError
 from bnviz.i18n import N_, _
+from bnviz.subjects.memory.experiment_figures import cut_name
+from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment_figures import freed_by_cut
-from bnviz.subjects.memory.sections import lab
 
-FRAGMENTS = ["memory_lab", "memory_chain"]
 """Keys of the parts of the page that answer to the experiment and its controls."""
 REFUSED = "mem_refused"
 CONTROLS = ("mem_keep", "mem_grad", "mem_mode", "mem_batch", "mem_share", "mem_steps", "mem_budget")
@@ -41,13 +40,6 @@ CUT_WORDS = {
         "nothing of the chain is freed: it is the running statistics that hold it, not the outputs."
     ),
 }
-
-
-def cut_name(name: str) -> str:
-    """What a cut is called on the page."""
-    from bnviz.subjects.memory.interventions import CUTS
-
-    return _(CUTS[name]) if name in CUTS else _("as before")
 
 
 def cut_buttons() -> None:
@@ -101,7 +93,6 @@ def _try_cut(name: str) -> None:
     with refusing():
         if experiment is not None:
             experiment.cut(name)
-    redraw(FRAGMENTS)
 
 
 def _event_words(event: dict[str, Any]) -> str:

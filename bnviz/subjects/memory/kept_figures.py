@@ -5,9 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
+from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import N_, _
+from bnviz.records.reading import memory_curves, process_curve
+from bnviz.selection import Selection
+from bnviz.training.run_view import RunView
 from bnviz.units import MIB
 
 PANELS = (("kept_bytes", MIB), ("graph_nodes", 1000))
@@ -55,7 +60,7 @@ def memory_over_steps(
     marks = event_marks(events)
     if top > 0.5 * limit_mib:
         marks["shapes"].append(_limit(limit_mib))
-    return figure(data, {**layout, **marks})
+    return drawing(data, {**layout, **marks})
 
 
 def _process(process: pd.DataFrame) -> list[dict[str, Any]]:
@@ -88,3 +93,32 @@ def _limit(limit_mib: float) -> dict[str, Any]:
         "y1": limit_mib,
         "line": {"color": colour("wrong"), "width": 1.5, "dash": "dash"},
     }
+
+
+@figure("memory/kept", N_("What the running statistics keep alive"))
+def kept(run: RunView, _chosen: Selection) -> Card:
+    """What running statistics keep alive, and the process."""
+    found = {v: memory_curves(run.history, v) for v in run.config.variants}
+    parts = [
+        _("{label} keeps {bytes:,.1f} MiB and {nodes:,} graph nodes alive").format(
+            label=run.labels[v],
+            bytes=frame["kept_bytes"].iloc[-1] / MIB,
+            nodes=int(frame["graph_nodes"].iloc[-1]),
+        )
+        for v, frame in found.items()
+        if len(frame)
+    ]
+    return Card(
+        key="kept",
+        title=_("What the running statistics keep alive"),
+        figure=memory_over_steps(
+            found,
+            process_curve(run.history),
+            run.labels,
+            run.history.events,
+            run.config.memory_limit_mib,
+        ),
+        sentence="; ".join(parts) + "." if parts else _("The first count comes after ten steps."),
+        alt=_("Tensor bytes kept, graph nodes and process memory over the steps"),
+        height=HEIGHT,
+    )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter, stacked
+from bnviz.charts.marks import Figure, drawing, scatter, stacked
 from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 from bnviz.units import MIB
@@ -55,7 +55,7 @@ def kept_over_steps(
         data.append(
             _budget(budget_mib, max(f["step"].max() for f in (measured, predicted) if len(f)))
         )
-    return figure(data, {**layout, **_marks(cuts)})
+    return drawing(data, {**layout, **_marks(cuts)})
 
 
 def _top(measured: pd.DataFrame, predicted: pd.DataFrame, labels: Mapping[str, str]) -> float:
@@ -143,7 +143,7 @@ def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) ->
     ]  # fmt: skip
     layout = {"barmode": "stack", "xaxis": axis("cut", type="category"),
               "yaxis": axis("kept_bytes", rangemode="tozero")}  # fmt: skip
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
@@ -162,6 +162,6 @@ def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
         "showlegend": False,
     }
     top = max(0.01, 1.1 * float(batches["bytes"].max()) / MIB)
-    return figure(
+    return drawing(
         [bar], {"xaxis": axis("chain_batch"), "yaxis": axis("kept_batch", range=[0, top])}
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.marks import Figure, drawing, scatter
 from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 from bnviz.units import KIB
@@ -40,6 +40,6 @@ def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:
         )
     sizes = sorted(set(frame["batch_size"]))
     x = axis("batch_size_log", type="log", tickvals=sizes, ticktext=[str(n) for n in sizes])
-    return figure(
+    return drawing(
         data, {"xaxis": x, "yaxis": axis("growth", type="log", dtick=1, tickformat=",~g")}
     )

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import Key, found, fragment_while_measuring, start_button, watch
+from bnviz.app.task_panel import found, start_button, watch
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.i18n import N_, _
@@ -17,7 +17,7 @@ from bnviz.subjects.memory.process_growth import (
     shell_command,
 )
 from bnviz.subjects.memory.process_growth_figures import growth_over_batch_sizes
-from bnviz.training.tasks import Progress
+from bnviz.training.tasks import Key, Progress
 
 KEY: Key = ("memory", "process_growth")
 SPOKEN_OF = 64
@@ -30,13 +30,14 @@ ALT = N_("Growth a step of tensors and of process memory over batch sizes, both 
 
 def section() -> None:
     """What was recorded or measured here, how it comes about, and how to check it."""
-    fragment_while_measuring("process_growth", lambda: [KEY], _section)
+    _section()
     st.markdown(_("To check it by yourself, compare `rss_per_step` of the two:"))
     commands = [shell_command("train", SPOKEN_OF, threshold=on) for on in (False, True)]
     for command in commands:
         st.code(command, language="bash", wrap_lines=True)
 
 
+@st.fragment
 def _section() -> None:
     measured: pd.DataFrame | None = found(KEY)
     explain()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.marks import Figure, drawing, scatter
 from bnviz.charts.theme import DASH, QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
 from bnviz.units import MIB
@@ -78,7 +78,7 @@ def bytes_by_layer(frame: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         "xaxis": axis("bn_kind", type="category", showgrid=False),
         "yaxis": axis("saved_bytes", rangemode="tozero"),
     }
-    return figure(bars, layout)
+    return drawing(bars, layout)
 
 
 def _shade(block: str, variant: str) -> str:
@@ -97,7 +97,7 @@ def memory_over_a_step(curves: Mapping[str, pd.DataFrame], labels: Mapping[str, 
         "yaxis": axis("taken_bytes", rangemode="tozero"),
         "shapes": [_border(at) for at in (1, 2)],
     }
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def _line(curve: pd.DataFrame, variant: str, label: str) -> dict[str, Any]:

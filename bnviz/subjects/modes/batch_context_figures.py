@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
@@ -41,7 +41,7 @@ def logits_by_class(
         "name": _("eval mode"),
         "hovertemplate": "%{y}: %{x:.2f}",
     }
-    return figure(
+    return drawing(
         [*boxes, diamonds],
         {
             "xaxis": axis("logit", zeroline=True),
@@ -55,7 +55,7 @@ def predictions(
 ) -> Figure:
     """A bar a predicted class; `counts` has the companies by class, `truth` is the right name."""
     names = [class_names[k] for k in counts.index]
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",
@@ -83,7 +83,7 @@ def accuracy_by_batch(accuracy: Mapping[int, float], evaluated: float, chosen: i
     """Accuracy in train mode by batch size (0 to 1), eval mode's as a line, the chosen size marked."""
     sizes = list(accuracy)
     values = 100 * np.array(list(accuracy.values()), np.float32)
-    return figure(
+    return drawing(
         [
             {
                 "type": "scatter",

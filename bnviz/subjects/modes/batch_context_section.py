@@ -10,7 +10,6 @@ import streamlit as st
 
 from bnviz import data
 from bnviz.app.card_grid import board
-from bnviz.app.runs import RunView
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
 from bnviz.i18n import N_, _
@@ -29,6 +28,7 @@ from bnviz.subjects.modes.mode_selection_section import (
     order_of,
     test_images,
 )
+from bnviz.training.run_view import RunView
 
 COUNT = 200
 HEIGHT = 400

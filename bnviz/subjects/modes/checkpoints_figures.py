@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter, step_mark
+from bnviz.charts.marks import Figure, drawing, scatter, step_mark
 from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
@@ -47,7 +47,7 @@ def modes_over_checkpoints(
                 hovertemplate=_("step %{x}: test() moved the running statistics"),
             )
         )
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": axis("step", rangemode="tozero"),
@@ -64,7 +64,7 @@ def pairs_over_checkpoints(frame: pd.DataFrame, total: int) -> Figure:
         "only_train": (_("only train mode right"), "wrong", "dash"),
         "none": (_("neither right"), "batch", "dot"),
     }
-    return figure(
+    return drawing(
         [
             scatter(
                 0,

@@ -6,13 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.runs import RunView
 from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.records.running_view import width_for
 from bnviz.records.store import nearest_checkpoint
 from bnviz.subjects.modes.checkpoints_figures import modes_over_checkpoints, pairs_over_checkpoints
 from bnviz.subjects.modes.mode_selection_section import MENDED, OWN, Sides, frame_of
+from bnviz.training.run_view import RunView
 
 HEIGHT = 400
 CHECKPOINTS = 12

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.marks import Figure, drawing, scatter
 from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
 
 def modes_over_strength(frame: pd.DataFrame) -> Figure:
     """Accuracy of both modes; `frame` is of `bnviz.subjects.modes.corruptions.modes_under_shift`."""
-    return figure(
+    return drawing(
         [
             scatter(
                 0,
@@ -35,7 +35,7 @@ def modes_over_strength(frame: pd.DataFrame) -> Figure:
 
 def modes_by_kind(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Two bars a kind of change; `frame` has columns train and eval (0 to 1)."""
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",

@@ -5,7 +5,6 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.runs import RunView
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
 from bnviz.i18n import N_, _
@@ -18,6 +17,7 @@ from bnviz.subjects.modes.mode_selection_section import (
     order_of,
     test_images,
 )
+from bnviz.training.run_view import RunView
 
 HEIGHT = 400
 EXAMPLES = 8

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 
 def drift_chain(chain: pd.Series, layer: str) -> Figure:
     """A bar a layer in the order of the network; `layer` is on show. A click tells its number."""
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",
@@ -39,7 +39,7 @@ def drift_chain(chain: pd.Series, layer: str) -> Figure:
 
 def channels_apart(rows: pd.DataFrame) -> Figure:
     """A bar a channel, the largest first; `rows` are of `bnviz.evaluation.modes.layer_drift`."""
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",
@@ -69,7 +69,7 @@ def statistics_apart(rows: pd.DataFrame) -> Figure:
     varies = rows[(rows["batch_var"] > 0) & (rows["running_var"] > 0)]
     shift = (varies["running_mean"] - varies["batch_mean"]) / np.sqrt(varies["batch_var"])
     drift = varies["drift"].to_numpy()
-    return figure(
+    return drawing(
         [
             {
                 "type": "scatter",

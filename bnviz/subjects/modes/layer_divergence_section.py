@@ -5,7 +5,6 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.runs import RunView
 from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.records.schema import LAYERS
@@ -21,6 +20,7 @@ from bnviz.subjects.modes.mode_selection_section import (
     order_of,
     test_images,
 )
+from bnviz.training.run_view import RunView
 
 HEIGHT = 400
 MOST = 16

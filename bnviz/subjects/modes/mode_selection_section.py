@@ -10,13 +10,14 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.app.runs import RunView, view
 from bnviz.app.state import redraw
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.recorded_statistics import replayed_statistics
 from bnviz.records.schema import LAYERS
+from bnviz.training.process import find_run_view
+from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
     from bnviz.subjects.modes.recalibration import Kept, Mended
@@ -279,7 +280,7 @@ def _mended_statistics(sides: Sides) -> Any:
     """The statistics that the token of `sides` stands for. Raises RunError when they are gone."""
     from bnviz.subjects.modes.recalibration import kept_statistics
 
-    run = view(sides.run)
+    run = find_run_view(sides.run)
     for each in kept_of(run, sides.variant):
         if each.name == sides.token and run.source.folder is not None:
             return kept_statistics(run.source, run.source.folder, each)
@@ -318,7 +319,7 @@ def eval_options(sides: Sides) -> dict[str, Any]:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _replayed(run_id: str, variant: str, momentum: float, step: int) -> Any:
     """Statistics at a momentum: another eps need not replay the run again."""
-    run = view(run_id)
+    run = find_run_view(run_id)
     return replayed_statistics(run.config, run.history, variant, momentum, step)
 
 
@@ -331,7 +332,7 @@ def model_of(sides: Sides) -> Any:
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
-    return model_at(view(sides.run).source, sides.variant, sides.step)
+    return model_at(find_run_view(sides.run).source, sides.variant, sides.step)
 
 
 def order_of(sides: Sides) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
@@ -48,7 +48,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
             }
         )
     label = axis("probability_of_truth")["title"]["text"]
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": {
@@ -107,7 +107,7 @@ def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figu
             ("eval", _("eval mode"), "builtin"),
         )
     ]
-    return figure(
+    return drawing(
         data,
         {
             "barmode": "group",

@@ -9,13 +9,13 @@ import streamlit as st
 
 from bnviz import data
 from bnviz.app.card_grid import board
-from bnviz.app.runs import RunView
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.modes.mode_selection_section import Sides, eval_words, frame_of, test_images
 from bnviz.subjects.modes.predictions_figures import accuracy_by_class, probability_of_truth
+from bnviz.training.run_view import RunView
 
 ROWS = 60
 

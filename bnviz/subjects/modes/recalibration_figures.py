@@ -1,13 +1,13 @@
 """Eval mode before and after its statistics were replaced."""
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
 
 def before_and_after(before: float, after: float, variant: str) -> Figure:
     """Two bars: accuracy in eval mode (0 to 1) with the layers' own statistics and with the mended."""
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",

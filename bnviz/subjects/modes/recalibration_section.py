@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.registry import measurements
-from bnviz.app.runs import RunView
-from bnviz.app.task_panel import Key, watch
+from bnviz.app.task_panel import watch
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
 from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
 from bnviz.subjects.modes.mode_selection_section import Sides, kept_of, mended_of, set_mended
 from bnviz.subjects.modes.recalibration_figures import before_and_after
-from bnviz.training.tasks import Progress
+from bnviz.training.process import measurements
+from bnviz.training.run_view import RunView
+from bnviz.training.tasks import Key, Progress
 
 if TYPE_CHECKING:
     from bnviz.subjects.modes.recalibration import Mended

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import _
 
@@ -13,7 +13,7 @@ def accuracy_after(before: float, after: Mapping[str, float]) -> Figure:
     """Accuracy (0 to 1) before, and by what was done after."""
     names = [_("before"), *after]
     values = 100 * np.array([before, *after.values()], np.float32)
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",

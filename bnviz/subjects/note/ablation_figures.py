@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure
+from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
 from bnviz.units import MIB
@@ -63,4 +63,4 @@ def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, st
             categoryorder="array", categoryarray=list(labels.values()),
         ),
     }  # fmt: skip
-    return figure(data, layout)
+    return drawing(data, layout)

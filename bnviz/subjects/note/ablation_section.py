@@ -8,10 +8,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.app.task_panel import (
-    Key,
-    asked_for,
     found,
-    fragment_while_measuring,
     show_others,
     start_button,
     watch,
@@ -23,7 +20,7 @@ from bnviz.errors import BnvizError
 from bnviz.i18n import N_, _
 from bnviz.subjects.note.ablation_figures import SCALES, effect_by_quirk
 from bnviz.subjects.note.quirk_settings import LABELS, NONE, TOGETHER
-from bnviz.training.tasks import Progress
+from bnviz.training.tasks import Key, Progress
 from bnviz.units import MIB
 
 if TYPE_CHECKING:
@@ -65,12 +62,9 @@ def bench_key(seeds: str, steps: int) -> Key:
     return (*BENCH, seeds.replace(" ", ""), str(steps))
 
 
+@st.fragment
 def bench_section() -> None:
     """Controls, what is measured or recorded, matrix, figure and sentences."""
-    fragment_while_measuring("bench_section", lambda: asked_for(*BENCH), _section)
-
-
-def _section() -> None:
     seeds, steps = _controls()
     try:
         bench = measured(seeds, steps) or _recorded()

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter, step_mark
+from bnviz.charts.marks import Figure, drawing, scatter, step_mark
 from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import N_, _
 
@@ -42,7 +42,7 @@ def difference_over_steps(frame: pd.DataFrame, tolerance: float, first: int | No
             line={"color": colour("truth"), "dash": "longdash", "width": 1.4},
         )
     )  # fmt: skip
-    return figure(
+    return drawing(
         data,
         {
             "xaxis": axis("step"),

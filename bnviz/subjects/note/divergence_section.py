@@ -7,10 +7,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.app.task_panel import (
-    Key,
-    asked_for,
     found,
-    fragment_while_measuring,
     show_others,
     start_button,
     watch,
@@ -30,7 +27,7 @@ from bnviz.subjects.note.quirk_settings import (
     side_parts,
     side_words,
 )
-from bnviz.training.tasks import Progress
+from bnviz.training.tasks import Key, Progress
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.divergence import Parting
@@ -83,12 +80,9 @@ def _chosen() -> Key:
     )
 
 
+@st.fragment
 def parting_section() -> None:
     """Controls, the measurement, where the sides part and how far."""
-    fragment_while_measuring("parting_section", lambda: asked_for(*PARTING), _section)
-
-
-def _section() -> None:
     tolerance, matters = _controls()
     parting = measured(*_chosen()[2:])
     if parting is not None:

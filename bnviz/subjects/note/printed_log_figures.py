@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, grid, scatter
+from bnviz.charts.marks import Figure, drawing, grid, scatter
 from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
@@ -61,7 +61,7 @@ def printed_losses(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:
         [axis("printed_loss", rangemode="tozero"), axis("loss", rangemode="tozero")],
         [_("as printed"), _("as it should be")], columns=1,
     )  # fmt: skip
-    return figure([note, same, right], layout, legend_y=1.12)
+    return drawing([note, same, right], layout, legend_y=1.12)
 
 
 def printed_accuracies(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:
@@ -77,4 +77,4 @@ def printed_accuracies(printed: pd.DataFrame, replay: pd.DataFrame) -> Figure:
             for column, name, dash, symbol in sides
         ),
     ]  # fmt: skip
-    return figure(data, {"xaxis": axis("epoch", **EPOCHS), "yaxis": axis("accuracy")})
+    return drawing(data, {"xaxis": axis("epoch", **EPOCHS), "yaxis": axis("accuracy")})

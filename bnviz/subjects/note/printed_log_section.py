@@ -7,10 +7,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.app.task_panel import (
-    Key,
-    asked_for,
     found,
-    fragment_while_measuring,
     show_others,
     start_button,
     watch,
@@ -18,7 +15,7 @@ from bnviz.app.task_panel import (
 from bnviz.charts.card import Card
 from bnviz.i18n import _
 from bnviz.subjects.note.printed_log_figures import printed_accuracies, printed_losses
-from bnviz.training.tasks import Progress
+from bnviz.training.tasks import Key, Progress
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.printed_log import Replay
@@ -32,12 +29,9 @@ def log_key(epochs: int) -> Key:
     return (*LOG, str(epochs))
 
 
+@st.fragment
 def log_section() -> None:
     """Controls, the replay, both figures and the table."""
-    fragment_while_measuring("log_section", lambda: asked_for(*LOG), _section)
-
-
-def _section() -> None:
     epochs = st.select_slider(
         _("Epochs to replay here"), EPOCHS, value=1, key="log_epochs", bind="query-params",
         width=280, help=_("15,000 steps at batch 4 each: about a minute an epoch."),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.marks import Figure, drawing, scatter
 from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
 from bnviz.i18n import _
 from bnviz.units import MIB
@@ -24,7 +24,7 @@ def kept_by_way(frame: pd.DataFrame) -> Figure:
     """What a test batch keeps in each way; `frame` is what `bytes_kept` returns."""
     size = frame["kept_bytes"].to_numpy() / MIB
     shades = [colour("note") if value else colour("batch") for value in size]
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",
@@ -49,7 +49,7 @@ def kept_by_way(frame: pd.DataFrame) -> Figure:
 def accuracy_by_estimator(frame: pd.DataFrame, labels: Mapping[str, str], variant: str) -> Figure:
     """Accuracy in eval mode by the statistics used; `frame` is that of `estimator_accuracies`."""
     special = {"none": colour("average"), "population": colour("truth")}
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",
@@ -93,7 +93,7 @@ def channel_curve(series: Mapping[str, np.ndarray], label: str, variant: str) ->
             {"mode": "lines", "line": {"color": colour(variant), "dash": DASH[variant], "width": 2.2}},
         ),
     }  # fmt: skip
-    return figure(
+    return drawing(
         [
             scatter(
                 0, series["step"], series[name], name=words, uid=name,
@@ -130,4 +130,4 @@ def accuracy_by_test_batch(frame: pd.DataFrame, variant: str, chosen: int) -> Fi
             }
         ],
     }  # fmt: skip
-    return figure(data, layout)
+    return drawing(data, layout)

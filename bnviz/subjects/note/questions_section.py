@@ -8,8 +8,6 @@ import streamlit as st
 
 from bnviz.app import router
 from bnviz.app.card_grid import board, plainly
-from bnviz.app.registry import jobs, kept_maps
-from bnviz.app.runs import RunView, view, with_statistics
 from bnviz.app.state import momentum_slider
 from bnviz.app.task_panel import newest_checkpoint
 from bnviz.charts.card import Card
@@ -28,6 +26,8 @@ from bnviz.subjects.note.questions_figures import (
     kept_by_way,
     way,
 )
+from bnviz.training.process import find_run_view, jobs, kept_maps
+from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.recorded import RecordedRiddles
@@ -38,7 +38,6 @@ PRINTED_BATCH = 4
 TEST_SET = 10_000
 POINTS = 500
 HEIGHT = 330
-LIVE_S = 5.0
 
 
 def memory_riddle() -> None:
@@ -101,10 +100,8 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
 def on_the_run(run: RunView) -> None:
     """The other two riddles, on the run on show."""
 
-    @st.fragment(run_every=LIVE_S if run.live else None, key="riddles_on_run")
+    @st.fragment(key="riddles_on_run")
     def riddles() -> None:
-        if run.job is not None:
-            run.job.watch()
         variant = run.default_variant
         with plainly():
             step = _newest(run, variant)
@@ -116,8 +113,6 @@ def on_the_run(run: RunView) -> None:
                         **recorded.made
                     )
                 )
-        if run.is_left():
-            st.rerun()
 
     riddles()
 
@@ -178,7 +173,7 @@ def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
     from bnviz.subjects.note.questions import estimator_accuracies
 
     jobs().give_way(2.0)
-    return estimator_accuracies(view(run_id).source, variant, step)
+    return estimator_accuracies(find_run_view(run_id).source, variant, step)
 
 
 def _recorded(run_id: str, variant: str, step: int) -> "RecordedRiddles | None":
@@ -306,7 +301,7 @@ def by_size(run_id: str, variant: str, step: int) -> pd.DataFrame:
     from bnviz.subjects.note.questions import accuracy_by_batch_size
 
     jobs().give_way(2.0)
-    return accuracy_by_batch_size(view(run_id).source, variant, step)
+    return accuracy_by_batch_size(find_run_view(run_id).source, variant, step)
 
 
 def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size: int) -> Card:
@@ -340,7 +335,7 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
 
 def able(run: RunView) -> bool:
     """Whether the run has BN, which the riddles on the run ask for."""
-    return bool(with_statistics(run))
+    return bool(run.with_statistics)
 
 
 def _link(name: str, label: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.marks import Figure, drawing, scatter
 from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
 
@@ -47,7 +47,7 @@ def differences_by_dtype(frame: pd.DataFrame) -> Figure:
             name=_("all that is allowed"), hoverinfo="skip",
         )
     )  # fmt: skip
-    return figure(data, {"xaxis": _dtype_axis(dtypes), "yaxis": _share_axis()})
+    return drawing(data, {"xaxis": _dtype_axis(dtypes), "yaxis": _share_axis()})
 
 
 def _places(of: np.ndarray, dtypes: list[str]) -> np.ndarray:

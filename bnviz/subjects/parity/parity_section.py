@@ -6,13 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import Key, found, fragment_while_measuring, start_button, watch
+from bnviz.app.task_panel import found, start_button, watch
 from bnviz.charts.card import Card
 from bnviz.charts.theme import PALETTE
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.parity.parity_figures import differences_by_dtype
-from bnviz.training.tasks import Progress
+from bnviz.training.tasks import Key, Progress
 from bnviz.units import MIB
 
 if TYPE_CHECKING:
@@ -33,15 +33,14 @@ def proof_key(variant: str) -> Key:
 
 def prove_it() -> None:
     """The whole section: choose a layer, measure it, and see what came of it."""
-    fragment_while_measuring(
-        "prove_it", lambda: [proof_key(st.session_state.get("prove_variant", DEFAULT))], _section
-    )
+    _section()
     st.markdown(
         _("A layer of your own is held against torch's, and each difference named, on the command line:")
     )  # fmt: skip
     st.code(COMMAND, language="bash")
 
 
+@st.fragment
 def _section() -> None:
     variant = st.segmented_control(
         _("Layer to prove"), LAYERS, default=DEFAULT, required=True, key="prove_variant",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, figure, scatter
+from bnviz.charts.marks import Figure, drawing, scatter
 from bnviz.charts.theme import axis, colour, hover
 from bnviz.i18n import _
 
@@ -42,12 +42,12 @@ def demo_curves(values: np.ndarray, ema: np.ndarray, average: np.ndarray) -> Fig
             hovertemplate=hover("batch", "mean"),
         ),
     ]
-    return figure(data, {"xaxis": axis("batch"), "yaxis": axis("mean")})
+    return drawing(data, {"xaxis": axis("batch"), "yaxis": axis("mean")})
 
 
 def memory_of_an_average(weights: np.ndarray) -> Figure:
     """What each past batch weighs in the present value, newest first; `weights` sum to 1 at most."""
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked, suffix
+from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked, suffix
 from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.i18n import _
 
@@ -57,7 +57,7 @@ def estimates_over_steps(
     )
     marks = event_marks(events)
     marks["annotations"] += _channel_names(channels, variant)
-    return figure(data, {**layout, **marks})
+    return drawing(data, {**layout, **marks})
 
 
 REPLAYED = ("ema", "corrected")
@@ -227,7 +227,7 @@ def accuracy_over_momentum(
             if momentum
         ),
     ]
-    return figure(data, {"xaxis": axis("momentum", type="log"), "yaxis": axis("accuracy")})
+    return drawing(data, {"xaxis": axis("momentum", type="log"), "yaxis": axis("accuracy")})
 
 
 def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: str) -> Figure:
@@ -264,7 +264,7 @@ def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: s
     )
     for panel in range(2):
         layout[f"xaxis{suffix(panel)}"]["autorange"] = True
-    return figure(data, layout)
+    return drawing(data, layout)
 
 
 def first_steps(
@@ -300,12 +300,12 @@ def first_steps(
             started.items(), (("replay", "solid"), ("average", "dash")), strict=True
         )
     ]
-    return figure(data, {"xaxis": axis("step"), "yaxis": axis("var", rangemode="tozero")})
+    return drawing(data, {"xaxis": axis("step"), "yaxis": axis("var", rangemode="tozero")})
 
 
 def share_of_eps(shares: np.ndarray, variant: str) -> Figure:
     """How much of var + eps is eps, channel by channel; `shares` (channels,) from 0 to 1."""
-    return figure(
+    return drawing(
         [
             {
                 "type": "bar",

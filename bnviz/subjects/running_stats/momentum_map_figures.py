@@ -5,9 +5,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, figure, grid, suffix
+from bnviz.charts.applies import needs_bn
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.marks import Figure, drawing, grid, suffix
+from bnviz.charts.registry import NotReady, figure
 from bnviz.charts.theme import QUANTITIES, axis, colour
-from bnviz.i18n import _
+from bnviz.i18n import N_, _
+from bnviz.records.momentum_maps import COMPARED_MOMENTA, best_by_batch_size, growing_best
+from bnviz.selection import Selection
+from bnviz.training.process import kept_maps
+from bnviz.training.run_view import RunView
 
 
 def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
@@ -35,7 +42,7 @@ def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
     }
     layout = {"xaxis": _categories("momentum_tried"), "yaxis": _categories("batch_size")}
     heat = _heatmap(0, 100 * table, "accuracy", variant, None)
-    return figure([heat, marks], layout)
+    return drawing([heat, marks], layout)
 
 
 def error_maps(frame: pd.DataFrame) -> Figure:
@@ -51,7 +58,7 @@ def error_maps(frame: pd.DataFrame) -> Figure:
     x, y = _categories("momentum_tried"), _categories("batch_size")
     titles = [QUANTITIES[name].axis() for name in tables]
     layout = grid([x, {**x, "matches": "x"}], [y, y], titles, 1)
-    return figure(data, {**layout, "margin": {"l": 48, "r": 10, "t": 26, "b": 40}})
+    return drawing(data, {**layout, "margin": {"l": 48, "r": 10, "t": 26, "b": 40}})
 
 
 def _categories(quantity: str) -> dict[str, Any]:
@@ -89,3 +96,98 @@ def _heatmap(
         f"{_(what.label)} %{{z:{what.format}}}{what.after()}<extra></extra>",
         **scale,
     }
+
+
+@figure(
+    "running_stats/map",
+    N_("Best momentum by batch size"),
+    needs=("variant", "images"),
+    applies=needs_bn,
+)
+def momentum_map_accuracy(run: RunView, chosen: Selection) -> Card:
+    """Best momentum by batch size."""
+    variant, images, frame = _map_of(run, chosen)
+    best = best_by_batch_size(frame)
+    parts = [
+        _("{m:g} at batch {batch} ({accuracy:.1%})").format(
+            m=row["momentum"], batch=int(row["batch_size"]), accuracy=row["accuracy"]
+        )
+        for _index, row in best.iterrows()
+    ]
+    own = frame[frame["momentum"] == 0.1]
+    lost = 100 * (best["accuracy"].to_numpy() - own["accuracy"].to_numpy())
+    title = (
+        _("The larger the batch, the larger the best momentum: {low:g} to {high:g}")
+        if growing_best(frame) is not None
+        else _("The best momentum by batch size: {low:g} to {high:g}")
+    )
+    return Card(
+        key="map",
+        title=title.format(low=best["momentum"].min(), high=best["momentum"].max()),
+        figure=accuracy_map(frame, variant),
+        sentence=_(
+            "{label}, {images:,} images at each batch size, eval mode: the best momentum is "
+            "{parts}. PyTorch's 0.1 costs up to {lost:.1f} points against it."
+        ).format(label=run.labels[variant], images=images, parts=", ".join(parts), lost=lost.max()),
+        alt=_("Accuracy in eval mode by batch size and momentum"),
+        height=HEIGHT - 60,
+        asked=f"{variant} {images}",
+    )
+
+
+@figure(
+    "running_stats/map_errors",
+    N_("Error of the running mean by momentum and batch size"),
+    needs=("variant", "images"),
+    applies=needs_bn,
+)
+def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
+    """Error of the running mean by momentum and batch size."""
+    variant, images, frame = _map_of(run, chosen)
+    nearest = best_by_batch_size(frame, "mean_error", -1)
+    smallest, largest = frame["batch_size"].min(), frame["batch_size"].max()
+    low, high = COMPARED_MOMENTA[0], COMPARED_MOMENTA[-1]
+    at = frame.set_index(["batch_size", "momentum"])
+    lags = at["mean_error"].xs(low, level="momentum") > 2 * at["noise"].xs(low, level="momentum")
+    return Card(
+        key="map_errors",
+        title=(
+            _("A small momentum lags behind, a large one trembles")
+            if lags.all()
+            else _("How far the running mean is off, and how much of that is chance")
+        ),
+        figure=error_maps(frame),
+        sentence=_(
+            "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of which "
+            "chance is {still:.1g} σ: the rest is lag and what is left of the start value. At m = {high:g} it is off by {off:.2g} σ, "
+            "chance alone {noise:.2g} σ. Nearest to the population: {nearest}."
+        ).format(
+            smallest=smallest,
+            low=low,
+            high=high,
+            lag=at.loc[(smallest, low), "mean_error"],
+            still=at.loc[(smallest, low), "noise"],
+            off=at.loc[(smallest, high), "mean_error"],
+            noise=at.loc[(smallest, high), "noise"],
+            nearest=", ".join(
+                _("m = {m:g} at batch {batch}").format(
+                    m=row["momentum"], batch=int(row["batch_size"])
+                )
+                for _index, row in nearest[
+                    nearest["batch_size"].isin([smallest, largest])
+                ].iterrows()
+            ),
+        ),
+        alt=_("Error of the running mean and its part by chance, by batch size and momentum"),
+        height=HEIGHT - 60,
+        asked=f"{variant} {images}",
+    )
+
+
+def _map_of(run: RunView, chosen: Selection) -> tuple[str, int, pd.DataFrame]:
+    """Variant, images and the map as far as it is there. Raises NotReady before its first row."""
+    variant = str(run.settled(chosen).variant)
+    frame, _note = kept_maps().load(run.id, run.source.folder, variant, chosen.images)
+    if not len(frame):
+        raise NotReady("asked", _("Not measured yet."))
+    return variant, chosen.images, frame

@@ -5,9 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked
+from bnviz.charts.applies import needs_bn
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.formatting import diverged
+from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
+from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+from bnviz.selection import Selection
+from bnviz.training.run_view import RunView, running_view
 
 Series = Mapping[tuple[str, int], Mapping[str, np.ndarray]]
 
@@ -35,7 +42,7 @@ def running_statistics(
         [axis("mean"), axis("var", rangemode="tozero")],
         axis("step", rangemode="tozero"),
     )
-    return figure(data, {**layout, **event_marks(events)})
+    return drawing(data, {**layout, **event_marks(events)})
 
 
 def _traces(
@@ -83,3 +90,51 @@ def _style(source: str, variant: str) -> dict[str, Any]:
         "replay": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},
     }[source]
     return {"mode": "lines", "line": line}
+
+
+@figure(
+    "running_stats/running",
+    N_("Running statistics and the batches they average"),
+    needs=("layer", "channels", "momentum"),
+    applies=needs_bn,
+)
+def running(run: RunView, chosen: Selection) -> Card:
+    """Running statistics of some channels: batches, the layer's own line, a replay."""
+    layer, momentum = chosen.layer, chosen.momentum
+    channels = chosen.channels_of(layer)
+    series: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    for variant in run.config.variants:
+        view = running_view(run, variant, layer, channels, (momentum,))
+        found = view.series(momentum)
+        if VARIANTS[variant].normalizes and view.rows:
+            series |= {(variant, c): of for c, of in zip(channels, found, strict=True)}
+    sentence = _("Batch statistics come with the first ten steps.")
+    if series:
+        (variant, channel), values = list(series.items())[-1]
+        sentence = diverged(values["step"], values["running_mean"] + values["replay_mean"]) or _(
+            "{label}, channel {channel}: the last batch means spread by ±{spread:.3f}; the running "
+            "mean is {own:.3f}, at momentum {m:g} from the first step it would be {replay:.3f}."
+        ).format(
+            label=run.labels[variant],
+            channel=channel,
+            spread=float(np.std(values["recent_mean"])),
+            own=values["running_mean"][-1],
+            m=momentum,
+            replay=values["replay_mean"][-1],
+        )
+    return Card(
+        key="running",
+        title=_("Running statistics follow the batches: {layer}, channel {channels}").format(
+            layer=layer, channels=", ".join(map(str, channels))
+        ),
+        figure=running_statistics(
+            series,
+            run.labels,
+            _("replay at m = {m:g}").format(m=momentum),
+            run.history.events,
+        ),
+        sentence=sentence,
+        alt=_("Running mean and variance of channels over the steps with each batch's values"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )

@@ -4,15 +4,17 @@ from typing import Any
 
 import streamlit as st
 
-from bnviz.app.registry import jobs
-from bnviz.app.runs import RUN_KEY, RunView, show
-from bnviz.app.state import config_from_controls, sliders_apart, take_preset
+from bnviz.app.controls import slider_controls
+from bnviz.app.runs import RUN_KEY, show
+from bnviz.app.state import config_from_controls, take_preset
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.store import RECORDED_ID, runs_folder
 from bnviz.training.jobs import Job, State
+from bnviz.training.process import jobs
+from bnviz.training.run_view import RunView
 
 STEP_SIZES = (1, 25, 100)
 # Median share of the time on the machine of docs/benchmarks.md ("What watching costs").
@@ -43,33 +45,15 @@ def state_name(state: State) -> str:
     }[state]
 
 
-def sidebar(run: RunView, *, answers: str) -> None:
-    """Sliders that act on the run on show, and the set-up of the next run.
-
-    `answers` is the key of the fragment with the figures that the sliders change.
-    """
+def sidebar(run: RunView) -> None:
+    """Sliders that act on the run on show, and the set-up of the next run."""
 
     def apply() -> None:
         if run.job is not None and not run.job.ended:
-            run.job.set(
-                momentum=st.session_state["momentum"],
-                eps=st.session_state["eps"],
-            )
+            run.job.set(momentum=st.session_state["momentum"], eps=st.session_state["eps"])
 
     with st.sidebar:
-        sliders_apart(
-            _(
-                "PyTorch's convention: running = (1 − m)·running + m·batch. While a run trains, a "
-                "move acts on its layers from the next step; the dotted replay line always shows "
-                "this value from the first step on."
-            ),
-            _(
-                "Keeps the division by the standard deviation safe. While a run trains, a move "
-                "acts from the next step."
-            ),
-            answers=answers,
-            on_change=apply,
-        )
+        slider_controls(run, ("step", "momentum", "eps"), on_change=apply)
         if run.live and run.job is not None:
             _live_lr(run.job)
         st.caption(
@@ -278,31 +262,12 @@ def messages(run: RunView) -> None:
         )  # fmt: skip
 
 
-def progress(run: RunView) -> None:
-    """Progress bar with steps, time left, speed and the price of watching."""
-    job = run.job
-    if job is None:
-        return
-    if not job.total_steps:
-        st.progress(0.0, text=_("Getting the images and torch ready …"))
-        return
-    left = job.seconds_left
-    text = _("step {done:,} of {total:,}").format(done=job.steps_done, total=job.total_steps)
-    if job.state is State.RUNNING and left is not None:
-        text += " · " + _("{left} left").format(left=duration(left))
-        text += " · " + _("{rate:,.0f} images/s for each variant").format(
-            rate=job.steps_per_second * run.config.batch_size
-        )
-    if job.ended and job.summary:
-        text += " · " + _("took {time}").format(time=duration(job.summary["seconds"]))
-    text += " · " + _("watching takes {share:.1%} of the time").format(share=job.observing_share)
-    if job.config.gradients:
-        text += " " + _("({share:.1%} for gradients)").format(share=job.gradients_share)
-    st.progress(job.progress, text=text)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return _("{seconds:.0f} s").format(seconds=seconds)
-    return _("{minutes:.0f} min").format(minutes=seconds / 60)
+def difference_note(config: RunConfig) -> str:
+    """Why two right layers part all the same, for runs that show two of them."""
+    right = [v for v in config.variants if VARIANTS[v].agrees]
+    if len(right) < 2 or config.dtype != "float32":
+        return ""
+    return _(
+        "These layers agree to rounding. Where rounding makes a maximum pooling take another pixel, "
+        "the gradient flows elsewhere, and in float32 their curves part: it is no fault of either."
+    )

@@ -5,9 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.charts.marks import Figure, event_marks, figure, scatter, stacked
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
+from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import N_, _
+from bnviz.records.reading import accuracy_curves, loss_curve
+from bnviz.selection import Selection
+from bnviz.training.run_view import RunView
 
 LOSS, ACCURACY = 0, 1  # the panels
 
@@ -31,7 +36,7 @@ def loss_and_accuracy(
         [axis("loss", rangemode="tozero"), axis("accuracy", range=[0, 100], dtick=25)],
         axis("step", rangemode="tozero"),
     )
-    return figure(data, {**layout, **event_marks(events)})
+    return drawing(data, {**layout, **event_marks(events)})
 
 
 def _band(variant: str, frame: pd.DataFrame, label: str) -> list[dict[str, Any]]:
@@ -93,3 +98,43 @@ def _modes(variant: str, rows: pd.DataFrame, label: str) -> list[dict[str, Any]]
             )
         )
     return traces
+
+
+@figure("training/curves", N_("Loss and accuracy, train mode and eval mode"))
+def curves(run: RunView, _chosen: Selection) -> Card:
+    """Loss and accuracy in both modes."""
+    accuracy = accuracy_curves(run.config, run.history)
+    losses = {v: loss_curve(run.history, v) for v in run.config.variants}
+    parts = []
+    for variant, label in run.labels.items():
+        rows = accuracy[accuracy["variant"] == variant]
+        evaluated, trained = (rows[rows["mode"] == mode].tail(1) for mode in ("eval", "train"))
+        if len(evaluated) and len(trained):
+            last = evaluated.iloc[0]
+            parts.append(
+                _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
+                    label=label, eval=last["accuracy"], train=trained["accuracy"].iloc[0]
+                )
+            )
+    sentence = (
+        "; ".join(parts)
+        + " "
+        + _("on {n:,} test images at step {step:,}.").format(
+            n=int(last["images"]), step=int(last["step"])
+        )
+        if parts
+        else _("The first evaluation comes after 20 steps.")
+    )
+    tests = [e for e in run.history.events if e["kind"] == "note_test"]
+    if tests:
+        sentence += " " + _("The note prints train_loss {loss:.6f}, acc {accuracy:.6f}.").format(
+            **{name: tests[-1][name] for name in ("loss", "accuracy")}
+        )
+    return Card(
+        key="curves",
+        title=_("Loss falls, accuracy rises: eval mode ● against train mode ○"),
+        figure=loss_and_accuracy(losses, accuracy, run.labels, run.history.events),
+        sentence=sentence,
+        alt=_("Training loss and test accuracy over the steps, one colour a variant"),
+        height=HEIGHT,
+    )

@@ -8,8 +8,6 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.app.registry import jobs
-from bnviz.app.runs import RunView
 from bnviz.charts import theme
 from bnviz.charts.encoding import encode_figure
 from bnviz.config import RunConfig
@@ -19,6 +17,8 @@ from bnviz.records.store import StoredRun
 from bnviz.subjects.activations import gradients_section
 from bnviz.subjects.activations.recorded_gradients import gradient_curves, gradient_norms
 from bnviz.subjects.training import controls_section
+from bnviz.training.process import jobs
+from bnviz.training.run_view import RunView
 from bnviz.training.trainer import Trainer
 from tests.paths import ROOT
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from bnviz.app.code_snippets import lines_of
-from bnviz.app.registry import jobs
 from bnviz.charts import theme
 from bnviz.charts.encoding import encode_figure
 from bnviz.config import RunConfig
@@ -28,6 +27,7 @@ from bnviz.subjects.anatomy import (
 from bnviz.subjects.anatomy import batchnorm_steps as numbers
 from bnviz.subjects.anatomy.cells_figures import bands, height_of, number, shared_means, table
 from bnviz.subjects.anatomy.table_editor_section import UNDOABLE, Edited, parse, to_frame
+from bnviz.training.process import jobs
 from tests.paths import ROOT
 
 SHAPES = [(4, 4), (2, 1), (3, 4, 2, 2), (4, 4, 4, 4), (1, 3, 4, 1)]

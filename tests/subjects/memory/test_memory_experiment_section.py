@@ -17,13 +17,13 @@ from bnviz.subjects.memory.experiment_config import (
     expected,
     layer_names,
 )
+from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment import Experiment
 from bnviz.subjects.memory.memory_experiment_figures import (
     bytes_by_batch,
     freed_by_cut,
     kept_over_steps,
 )
-from bnviz.subjects.memory.sections import lab
 from tests.paths import ROOT
 from tests.waiting import until
 

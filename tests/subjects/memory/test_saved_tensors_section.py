@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.app.registry import measurements
 from bnviz.charts import theme
 from bnviz.errors import BnvizError
 from bnviz.nn.variants import VARIANTS
@@ -15,6 +14,7 @@ from bnviz.subjects.memory import process_growth_section, saved_tensors_section
 from bnviz.subjects.memory.process_growth import recorded
 from bnviz.subjects.memory.process_growth_figures import growth_over_batch_sizes
 from bnviz.subjects.memory.saved_tensors_figures import BLOCKS, block_of
+from bnviz.training.process import measurements
 from tests.waiting import until
 
 KNOWN_AXES = {quantity.axis() for quantity in theme.QUANTITIES.values()}

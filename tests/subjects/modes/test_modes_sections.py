@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.app.registry import jobs, measurements
 from bnviz.config import RunConfig
 from bnviz.errors import RunError
 from bnviz.records.store import RunWriter, runs_folder
@@ -28,6 +27,7 @@ from bnviz.subjects.modes.mode_selection_section import Sides
 from bnviz.subjects.modes.predictions_section import gap_of
 from bnviz.subjects.modes.recalibration import Mended, kept
 from bnviz.subjects.modes.recalibration_section import _worth
+from bnviz.training.process import jobs, measurements
 from bnviz.training.trainer import Trainer
 from tests.paths import ROOT
 

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.app.registry import jobs, measurements
 from bnviz.charts import theme
 from bnviz.records.momentum_maps import KeptMaps
 from bnviz.records.store import RECORDED_FOLDER, RunWriter, recorded_run, runs_folder
@@ -34,6 +33,7 @@ from bnviz.subjects.note.questions_figures import (
 )
 from bnviz.subjects.note.quirk_settings import LABELS, QUIRKS, on_in, setting_of
 from bnviz.subjects.note.recorded import recorded_bench, recorded_log
+from bnviz.training.process import jobs, measurements
 from bnviz.training.trainer import Trainer
 from tests.paths import ROOT
 from tests.waiting import until
@@ -359,7 +359,7 @@ def test_a_measurement_with_other_controls_stays_on_the_page(
     )
     opened(app, **{slider: str(first)})
     app.button(key=f"measure_{kind[1]}").click().run()
-    [key] = measurements().keys(*kind)
+    [key] = measurements().asked_for(*kind)
     app.select_slider(key=slider).set_value(then).run()
     app.run()
     assert any(c.value == f"Going on with {said}:" for c in app.caption)
@@ -367,7 +367,7 @@ def test_a_measurement_with_other_controls_stays_on_the_page(
     app.button(key=f"measure_{kind[1]}").click().run()  # which waits for its turn
     assert app.button(key=f"cancel_{other}") and app.button(key=f"cancel_{kind[1]}")
     go_on.set()
-    for asked in measurements().keys(*kind):
+    for asked in measurements().asked_for(*kind):
         wait_for(app, asked)
     app.button(key=other).click().run()
     app.run()
@@ -404,7 +404,7 @@ def test_sides_of_the_switches_come_back_with_their_comparison(app, monkeypatch,
     app.selectbox(key="side_a").set_value("switches").run()
     app.run()
     app.button(key="measure_parting").click().run()
-    [key] = measurements().keys(*divergence_section.PARTING)
+    [key] = measurements().asked_for(*divergence_section.PARTING)
     wait_for(app, key)
     app.button(key="quirks_none").click().run()
     app.run()

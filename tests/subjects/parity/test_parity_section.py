@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from bnviz.app.registry import measurements
 from bnviz.charts import theme
 from bnviz.subjects.parity import parity_section
 from bnviz.subjects.parity.parity_report import hand_written, prove
+from bnviz.training.process import measurements
 from tests.waiting import until
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from bnviz.subjects.activations.stages_section import stages_card
+from bnviz.subjects.running_stats.running_section import running_card
 
-from bnviz.app.runs import RunView
 from bnviz.charts import theme
 from bnviz.charts.encoding import encode, encode_figure
 from bnviz.config import RunConfig
@@ -20,12 +21,11 @@ from bnviz.subjects.activations import (
     gradients_section,
     over_time_section,
 )
-from bnviz.subjects.activations.stages_section import stages_card
 from bnviz.subjects.home import sections
-from bnviz.subjects.memory.kept_section import memory_card
+from bnviz.subjects.note.questions_section import memory_card
 from bnviz.subjects.running_stats import estimates_section, start_and_eps_section
-from bnviz.subjects.running_stats.running_section import running_card
 from bnviz.subjects.training import views_section
+from bnviz.training.run_view import RunView
 
 NOWHERE = Path("nowhere")  # no checkpoints
 FC1 = estimates_section.Choice("builtin", "fc1", (3, 7), 0.01, 1e-5)

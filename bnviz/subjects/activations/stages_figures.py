@@ -1,49 +1,47 @@
-"""Activations before and after BN, as one card."""
+"""Activations before and after BN at a probe."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from bnviz.app.runs import RunView
 from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.histogram import bin_edges, four_stages
-from bnviz.i18n import _
+from bnviz.charts.registry import figure
+from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import density, layer_range, stage_quantiles, stage_range
 from bnviz.records.schema import STAGES
+from bnviz.selection import Selection
+from bnviz.subjects.activations.layer_probes import followed_quantiles
+from bnviz.training.run_view import RunView
 
 
-def stages_card(
-    run: RunView,
-    layer: str,
-    step: int | None,
-    *,
-    one_axis: bool = False,
-    followed: tuple[str, Mapping[str, np.ndarray]] | None = None,
-) -> Card:
-    """Activations before and after BN at a probe.
-
-    With `one_axis` the stages up to the layer's output share their bins. `followed` is the name of
-    a channel and its quantiles at LEVELS by stage.
-    """
+@figure(
+    "activations/stages",
+    N_("The four stages of a BN layer at one step"),
+    needs=("layer", "step", "one_axis", "channels", "variant"),
+)
+def stages(run: RunView, chosen: Selection) -> Card:
+    """Activations before and after BN; with `one_axis` all but the last stage share their bins."""
+    layer, followed = chosen.layer, followed_quantiles(run, chosen)
     probes = {
         v: found
         for v in run.config.variants
-        if (found := stage_quantiles(run.config, run.history, v, layer, step)) is not None
+        if (found := stage_quantiles(run.config, run.history, v, layer, chosen.step)) is not None
     }
     densities, channel = {}, {}
     for stage in STAGES:
         edges = bin_edges(
             *(
                 layer_range(run.config, run.history, layer)
-                if one_axis and stage != "activation"
+                if chosen.one_axis and stage != "activation"
                 else stage_range(run.config, run.history, layer, stage)
             )
         )
         densities[stage] = {
-            v: (edges, density(stages[stage], edges))
-            for v, (_at, stages) in probes.items()
-            if stage in stages
+            v: (edges, density(found[stage], edges))
+            for v, (_at, found) in probes.items()
+            if stage in found
         }
         if followed is not None and stage in followed[1]:
             channel[stage] = (edges, density(followed[1][stage], edges))
@@ -60,7 +58,7 @@ def stages_card(
         sentence=_stages_sentence(run, layer, probes),
         alt=_("Histograms of the four stages of a BN layer on shared bins"),
         height=HEIGHT,
-        asked=f"{layer} {step} {one_axis} {followed and followed[0]}",
+        asked=f"{chosen}",
     )
 
 

@@ -1,45 +1,53 @@
 """The value that running statistics start at, and the eps that is added to them."""
 
+from functools import lru_cache
+
 import numpy as np
-import streamlit as st
 
 from bnviz import data
-from bnviz.app.runs import RunView
+from bnviz.charts.applies import needs_bn
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.config import RunConfig
-from bnviz.i18n import _
+from bnviz.charts.registry import NotReady, figure
+from bnviz.i18n import N_, _
 from bnviz.records import moving_averages
 from bnviz.records.reading import latest_step
 from bnviz.records.recorded_statistics import eps_at, own_statistics, replay_layer
 from bnviz.records.schema import steps_table
-from bnviz.subjects.running_stats.estimates_section import Choice
+from bnviz.selection import Selection
 from bnviz.subjects.running_stats.estimator_comparison_figures import first_steps, share_of_eps
+from bnviz.training.run_view import RunView
 
 FIRST_STEPS = 100
 EPS_MATTERS = 0.01  # share of var + eps
 
 
-def start_and_eps_cards(run: RunView, chosen: Choice) -> list[Card]:
-    """What the start value does to the first steps, and eps to each channel; none without steps."""
-    if not len(run.history[steps_table(chosen.variant)]):
-        return []
-    return [_start_card(run, chosen), _eps_card(run, chosen)]
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _before_training(
-    run_id: str, variant: str, layer: str, start: float, eps: float, _config: RunConfig
-) -> float:
+@lru_cache(maxsize=128)
+def _before_training(run: RunView, variant: str, layer: str, start: float, eps: float) -> float:
     from bnviz.subjects.running_stats.first_steps import before_training
 
-    images = data.load(_config.dataset).test_images
-    return before_training(_config, variant, layer, images, start=start, eps=eps)
+    images = data.load(run.config.dataset).test_images
+    return before_training(run.config, variant, layer, images, start=start, eps=eps)
 
 
-def _start_card(run: RunView, chosen: Choice) -> Card:
+@figure(
+    "running_stats/start",
+    N_("The value that running statistics start at"),
+    needs=("variant", "layer", "channels", "momentum", "eps"),
+    applies=needs_bn,
+)
+def start_value(run: RunView, chosen: Selection) -> Card:
+    """The value that running statistics start at."""
+    chosen = run.settled(chosen)
+    _wait_for_steps(run, chosen)
     # At momentum 1 the running variance is each batch's own, as the layer averages it.
     steps, _means, batch_var = replay_layer(
-        run.config, run.history, chosen.variant, chosen.layer, 1.0, [chosen.channel], FIRST_STEPS
+        run.config,
+        run.history,
+        str(chosen.variant),
+        chosen.layer,
+        1.0,
+        [chosen.channel],
+        FIRST_STEPS,
     )
     started = {
         start: moving_averages.replay(
@@ -65,9 +73,7 @@ def _start_card(run: RunView, chosen: Choice) -> Card:
             eps=chosen.eps,
             layer=chosen.layer,
             **{
-                name: _before_training(
-                    run.id, chosen.variant, chosen.layer, value, chosen.eps, run.config
-                )
+                name: _before_training(run, str(chosen.variant), chosen.layer, value, chosen.eps)
                 for name, value in (("zero", 0.0), ("one", 1.0))
             },
         ),
@@ -77,8 +83,17 @@ def _start_card(run: RunView, chosen: Choice) -> Card:
     )
 
 
-def _eps_card(run: RunView, chosen: Choice) -> Card:
-    _mean, var = own_statistics(run.history, chosen.variant, chosen.layer)
+@figure(
+    "running_stats/eps_share",
+    N_("How much of var + eps is eps"),
+    needs=("variant", "layer", "eps"),
+    applies=needs_bn,
+)
+def eps_share(run: RunView, chosen: Selection) -> Card:
+    """How much of var + eps is eps."""
+    chosen = run.settled(chosen)
+    _wait_for_steps(run, chosen)
+    _mean, var = own_statistics(run.history, str(chosen.variant), chosen.layer)
     shares = chosen.eps / (var.astype(float) + chosen.eps)
     worst = int(shares.argmax())
     return Card(
@@ -88,22 +103,28 @@ def _eps_card(run: RunView, chosen: Choice) -> Card:
             if shares[worst] > EPS_MATTERS
             else _("In {layer}, eps is far below every variance")
         ).format(layer=chosen.layer),
-        figure=share_of_eps(shares, chosen.variant),
+        figure=share_of_eps(shares, str(chosen.variant)),
         sentence=_(
             "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.3g}% of "
             "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
             "{scale:.6g}%. "
             "Training saw ε = {own:g}."
         ).format(
-            label=run.labels[chosen.variant],
+            label=run.labels[str(chosen.variant)],
             eps=chosen.eps,
             channel=worst,
             share=100 * shares[worst],
             var=var[worst],
             scale=100 * np.sqrt(1 - shares[worst]),
-            own=eps_at(run.config, run.history, latest_step(run.history, chosen.variant)),
+            own=eps_at(run.config, run.history, latest_step(run.history, str(chosen.variant))),
         ),
         alt=_("Share of eps in the variance plus eps for each channel of the layer"),
         height=HEIGHT - 60,
         asked=f"{chosen}",
     )
+
+
+def _wait_for_steps(run: RunView, chosen: Selection) -> None:
+    """Raises NotReady before the first step."""
+    if not len(run.history[steps_table(str(chosen.variant))]):
+        raise NotReady("waiting", _("Batch statistics come with the first steps of the run."))

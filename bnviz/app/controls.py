@@ -1,0 +1,103 @@
+"""The controls of the selection that all pages share, in the sidebar: only those that a view uses."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import streamlit as st
+
+from bnviz.app.playback import STEP, step_control
+from bnviz.app.state import eps_slider, momentum_slider
+from bnviz.charts.theme import LAYER_LABELS
+from bnviz.i18n import _
+from bnviz.records.schema import LAYERS
+from bnviz.selection import MOST_CHANNELS, Selection
+from bnviz.training.run_view import RunView
+
+
+def choice_control(
+    label: str, names: Mapping[str, str], key: str, *, default: str | None = None, help: str
+) -> str:
+    """One of `names` (id to words), in the address by its id, which no language changes."""
+    linked = st.query_params.get(key)
+    if st.session_state.get(key) not in names:
+        st.session_state[key] = linked if linked in names else default or next(iter(names))
+    chosen = str(
+        st.segmented_control(
+            label,
+            list(names),
+            required=True,
+            key=key,
+            format_func=lambda name: names[name],
+            help=help,
+        )
+    )
+    st.query_params[key] = chosen
+    return chosen
+
+
+def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = False) -> None:
+    """Variant, layer and channels in the sidebar, each if it is among the fields `needs`."""
+    with st.sidebar:
+        if "variant" in needs:
+            known = run.with_statistics if with_bn else run.config.variants
+            choice_control(
+                _("Variant"), {v: run.labels[v] for v in known}, "variant",
+                default=known[-1] if with_bn else run.default_variant,
+                help=_("Whose weights and statistics the figures of one variant show."),
+            )  # fmt: skip
+        if "layer" in needs:
+            choice_control(
+                _("BN layer"), {layer: layer for layer in LAYERS}, "layer", default="conv2",
+                help=_("From the first convolution to the last hidden layer."),
+            )  # fmt: skip
+        if "channels" in needs:
+            st.multiselect(
+                _("Channels"), range(max(LAYERS.values())), key="channels", bind="query-params",
+                max_selections=MOST_CHANNELS, placeholder=_("the first"),
+                help=_(
+                    "Up to {most}, counted from 0; a layer with fewer channels shows its last. "
+                    "Sentences speak of the first. {layers}."
+                ).format(
+                    most=MOST_CHANNELS, layers="; ".join(_(label) for label in LAYER_LABELS.values())
+                ),
+            )  # fmt: skip
+
+
+@st.fragment
+def slider_controls(
+    run: RunView, needs: Sequence[str], *, on_change: Callable[[], None] = lambda: None
+) -> None:
+    """Step, momentum and eps, each if it is among the fields `needs`.
+
+    Figures answer to these sliders by themselves (`card_grid.SLIDERS`), so nothing but the sliders
+    runs again. `on_change` is called once for each change of momentum or eps.
+    """
+    if "step" in needs:
+        step_control(run)
+    if "momentum" in needs:
+        momentum_slider(
+            _(
+                "PyTorch's convention: running = (1 − m)·running + m·batch. Figures replay the "
+                "recorded batches with this value; while a run trains on the page Train, its layers "
+                "take it from the next step."
+            ),
+            on_change,
+        )
+    if "eps" in needs:
+        eps_slider(
+            _(
+                "Keeps the division by the standard deviation safe. While a run trains on the page "
+                "Train, its layers take it from the next step."
+            ),
+            on_change,
+        )
+
+
+def selection(run: RunView) -> Selection:
+    """What the controls say, those that are not on the page at their defaults."""
+    state = st.session_state
+    fields = {
+        name: state[name]
+        for name in ("variant", "layer", "channels", "momentum", "eps")
+        if state.get(name) is not None
+    }
+    return Selection.parse(run=run.id, step=state.get(STEP), **fields)

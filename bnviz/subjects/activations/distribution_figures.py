@@ -1,0 +1,149 @@
+"""Activations over the steps, and how far distributions move: read, draw, say in one sentence."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bnviz.charts.card import Card
+from bnviz.charts.encoding import Figure
+from bnviz.charts.histogram import bin_edges
+from bnviz.charts.registry import figure
+from bnviz.charts.theme import STAGE_LABELS
+from bnviz.i18n import N_, _
+from bnviz.nn.variants import VARIANTS
+from bnviz.records.reading import density, layer_range, stage_history, stage_moves, stage_range
+from bnviz.records.schema import LEVELS
+from bnviz.selection import Selection
+from bnviz.subjects.activations.distribution_shift import drift
+from bnviz.subjects.activations.layer_probes import followed_over_steps
+from bnviz.subjects.activations.over_time_figures import (
+    BANDS,
+    Side,
+    bands_over_steps,
+    drift_over_steps,
+    heatmaps_over_steps,
+    ridges_over_steps,
+)
+from bnviz.training.run_view import RunView
+
+HEIGHT = 300
+SAME = 0.1
+"""Two shifts within this share of each other are called alike."""
+
+
+@figure(
+    "activations/over_time",
+    N_("Distribution of a stage over the steps"),
+    needs=("layer", "stage", "step", "shown_as", "one_axis", "channels", "variant"),
+)
+def over_time(run: RunView, chosen: Selection) -> Card:
+    """One stage of a layer over the whole run, on bins that all variants share."""
+    stage = chosen.stage
+    one_axis = chosen.one_axis and stage != "activation"
+    low_high = (
+        layer_range(run.config, run.history, chosen.layer)
+        if one_axis
+        else stage_range(run.config, run.history, chosen.layer, stage)
+    )
+    edges = bin_edges(*low_high)
+    found, words = {}, []
+    places = [int(np.abs(LEVELS - level).argmin()) for level in BANDS]
+    for variant in run.config.variants:
+        steps, rows = stage_history(run.config, run.history, variant, chosen.layer, stage)
+        if not len(steps):
+            continue
+        shares = np.array([density(row, edges) for row in rows])
+        found[variant] = (steps, shares, rows[:, places])
+        words.append(
+            _("{label}: from {a0:.2f} … {b0:.2f} to {a1:.2f} … {b1:.2f}").format(
+                label=run.labels[variant],
+                a0=rows[0, places[1]],
+                b0=rows[0, places[-2]],
+                a1=rows[-1, places[1]],
+                b1=rows[-1, places[-2]],
+            )
+        )
+    sentence = _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
+    if words:
+        sentence = _("Where 90% of the values lie, first and last probe. {variants}.").format(
+            variants="; ".join(words)
+        )
+    return Card(
+        key=f"heat_{stage}",
+        title=_("{layer} over the steps, {stage}").format(
+            stage=_(STAGE_LABELS[stage]), layer=chosen.layer
+        ),
+        figure=_over_time_figure(run, chosen, found, edges),
+        sentence=sentence,
+        alt=_("Distribution of a stage of the layer over the steps for each variant"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )
+
+
+def _over_time_figure(
+    run: RunView, chosen: Selection, stages: Mapping[str, Side], edges: np.ndarray
+) -> Figure:
+    if chosen.shown_as == "ridges":
+        return ridges_over_steps(stages, edges, run.labels, chosen.step)
+    draw = bands_over_steps if chosen.shown_as == "bands" else heatmaps_over_steps
+    variant = run.variant(chosen.variant)
+    follow = followed_over_steps(run, variant, chosen.layer, chosen.stage, chosen.followed)
+    return draw(stages, edges, run.labels, chosen.step, {} if follow is None else {variant: follow})
+
+
+@figure("activations/shift", N_("How far the inputs of a layer move"), needs=("layer",))
+def shift(run: RunView, chosen: Selection) -> Card:
+    """Wasserstein distance of the inputs to the probe before, and to the last one."""
+    drifts = {
+        variant: drift(*stage_history(*where), stage_moves(*where))
+        for variant in run.config.variants
+        for where in [(run.config, run.history, variant, chosen.layer, "input")]
+    }
+    relative = {
+        variant: frame["moved"].median() / max(frame["spread"].median(), 1e-12)
+        for variant, frame in drifts.items()
+        if frame["moved"].notna().any()
+    }
+    sentence = _("Two probes are needed to see anything move.")
+    if relative:
+        moves = "; ".join(
+            _("{label} {moved:.3g}, which is {relative:.1%} of their spread").format(
+                label=run.labels[variant],
+                moved=drifts[variant]["moved"].median(),
+                relative=share,
+            )
+            for variant, share in relative.items()
+        )
+        sentence = _(
+            "Wasserstein distance, measured on this run. From one probe to the next the inputs "
+            "moved by (median) {moves}."
+        ).format(moves=moves)
+        sentence += _shift_verdict(run, relative)
+    return Card(
+        key="shift",
+        title=_("How far the inputs of {layer} move").format(layer=chosen.layer),
+        figure=drift_over_steps(drifts, run.labels, run.history.events),
+        sentence=sentence,
+        alt=_("Wasserstein distance of a layer's inputs to the probe before and to the last one"),
+        height=430,
+        asked=f"{chosen}",
+    )
+
+
+def _shift_verdict(run: RunView, relative: Mapping[str, float]) -> str:
+    """What the drift says of BN against none: more, less, or about the same on this run."""
+    right = [v for v in relative if VARIANTS[v].normalizes and VARIANTS[v].agrees]
+    if "none" not in relative or not right:
+        return ""
+    ratio = relative[right[-1]] / max(relative["none"], 1e-12)
+    words = (
+        _("less than without BN: here BN holds them stiller")
+        if ratio < 1 - SAME
+        else _("more than without BN: here BN does not hold them still")
+        if ratio > 1 + SAME
+        else _("about as much as without BN")
+    )
+    return " " + _("With {label} that is {ratio:.2g} times as much of the spread, {words}.").format(
+        label=run.labels[right[-1]], ratio=ratio, words=words
+    )

@@ -1,0 +1,165 @@
+"""Estimators compared in the same weights, as cards."""
+
+from functools import lru_cache
+
+import pandas as pd
+
+from bnviz.charts.applies import needs_bn
+from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.registry import figure
+from bnviz.charts.task_words import not_measured
+from bnviz.evaluation.population import precise_batch
+from bnviz.i18n import N_, _
+from bnviz.records.recorded_statistics import eps_at
+from bnviz.selection import Selection
+from bnviz.subjects.running_stats.estimator_comparison import (
+    EstimatorComparison,
+    errors_over_checkpoints,
+)
+from bnviz.subjects.running_stats.estimator_comparison_figures import (
+    accuracy_over_momentum,
+    errors_over_steps,
+    estimator_label,
+)
+from bnviz.training.checkpoints import accuracy_with
+from bnviz.training.process import jobs, measurements
+from bnviz.training.run_view import RunView
+from bnviz.training.tasks import Key
+
+EVALUATION_S = 0.8
+"""About how long an evaluation on all test images takes."""
+
+
+def comparison_key(run: RunView, variant: str) -> Key:
+    """Its place among the tasks of the process."""
+    return (run.id, "race", variant)
+
+
+def compared(run: RunView, chosen: Selection) -> EstimatorComparison | None:
+    """What was measured of the chosen variant, if anything was."""
+    task = measurements().get(*comparison_key(run, str(chosen.variant)))
+    return task.found if task is not None else None
+
+
+def measured_comparison(run: RunView, chosen: Selection) -> EstimatorComparison:
+    """What was measured. Raises NotReady before that, with how far it is."""
+    found = compared(run, chosen)
+    if found is None:
+        raise not_measured(comparison_key(run, str(chosen.variant)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def accuracy_of(run: RunView, variant: str, step: int, momentum: float, eps: float) -> float:
+    """`accuracy_with` of a run by its id; a repeat is instant. Whatever trains gives way."""
+    jobs().give_way(EVALUATION_S)
+    return accuracy_with(run.source, variant, step, momentum, eps=eps)
+
+
+@figure(
+    "running_stats/race",
+    N_("Accuracy by the momentum of the running statistics"),
+    needs=("variant", "momentum", "eps"),
+    applies=needs_bn,
+)
+def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
+    """Accuracy by the momentum of the running statistics."""
+    chosen = run.settled(chosen)
+    measured = measured_comparison(run, chosen)
+    mine = accuracy_of(run, str(chosen.variant), measured.step, chosen.momentum, chosen.eps)
+    points = {m: a for m, a in measured.accuracy.items() if isinstance(m, float)}
+    curve = pd.DataFrame(sorted(points.items()), columns=["momentum", "accuracy"])
+    best = curve[curve["accuracy"] == curve["accuracy"].max()]
+    named = ", ".join(f"{m:g}" for m in best["momentum"])
+    by_layer, one_pass = (measured.accuracy[how] for how in ("layer_by_layer", "one_pass"))
+    batch = precise_batch(run.config.batch_size)
+    return Card(
+        key="race",
+        title=_("The same weights, other running statistics: best of those tried, m = {m}").format(
+            m=named
+        ),
+        figure=accuracy_over_momentum(
+            curve,
+            {
+                _("population, layer by layer"): by_layer,
+                _("population in one pass of batch {batch}").format(batch=batch): one_pass,
+                _("plain mean of all batches"): measured.accuracy[None],
+            },
+            (chosen.momentum, mine),
+            (run.config.momentum, measured.accuracy["own"]),
+            str(chosen.variant),
+        ),
+        sentence=_(
+            "{label} at step {step:,}, eval mode on the test images: {mine:.1%} at the sliders' "
+            "m = {m:g} and eps {eps:g}; the curve has the run's own eps {own_eps:g}, and {best:.1%} "
+            "at its best; the layers' own statistics come to {own:.1%}. With the statistics of {images:,} "
+            "training images {by_layer:.1%} measured layer by layer and {one_pass:.1%} in one "
+            "pass, where each layer normalizes by its batch of {batch}; {average:.1%} with the "
+            "plain mean of all batches."
+        ).format(
+            label=run.labels[str(chosen.variant)],
+            step=measured.step,
+            mine=mine,
+            m=chosen.momentum,
+            eps=chosen.eps,
+            best=curve["accuracy"].max(),
+            own=measured.accuracy["own"],
+            own_eps=eps_at(run.config, run.history, measured.step),
+            images=measured.images,
+            by_layer=by_layer,
+            one_pass=one_pass,
+            batch=batch,
+            average=measured.accuracy[None],
+        ),
+        alt=_("Accuracy in eval mode over the momentum of the running statistics"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )
+
+
+@figure(
+    "running_stats/errors",
+    N_("Error of each estimator against the population"),
+    needs=("variant", "layer", "momentum"),
+    applies=needs_bn,
+)
+def estimator_errors(run: RunView, chosen: Selection) -> Card:
+    """Error of each estimator against the population."""
+    chosen = run.settled(chosen)
+    measured = measured_comparison(run, chosen)
+    errors = _errors(run, str(chosen.variant), chosen.layer, chosen.momentum, measured.step)
+    last = errors[errors["step"] == errors["step"].max()].set_index("estimator")
+    return Card(
+        key="errors",
+        title=_("How far each is from the truth: {layer}").format(layer=chosen.layer),
+        figure=errors_over_steps(
+            errors,
+            {
+                "own": _("{label}: its own").format(label=run.labels[str(chosen.variant)]),
+                **{n: estimator_label(n, chosen.momentum) for n in ("ema", "corrected", "average")},
+                "one_pass": _("population in one pass"),
+            },
+            str(chosen.variant),
+        ),
+        sentence=_(
+            "At step {step:,} the variance of {layer} is wrong by {ema:.0%} with the EMA at "
+            "m = {m:g} and by {average:.0%} with the plain mean (root mean square over its channels)."
+        ).format(
+            step=int(errors["step"].max()),
+            layer=chosen.layer,
+            m=chosen.momentum,
+            ema=last.loc["ema", "var_error"],
+            average=last.loc["average", "var_error"],
+        ),
+        alt=_("Error of each estimator against the population at each checkpoint"),
+        height=HEIGHT,
+        asked=f"{chosen}",
+    )
+
+
+@lru_cache(maxsize=128)
+def _errors(run: RunView, variant: str, layer: str, momentum: float, _step: int) -> pd.DataFrame:
+    """`errors_over_checkpoints` of what was measured at a step; a repeat is instant."""
+    found = measurements().get(*comparison_key(run, variant))
+    assert found is not None
+    return errors_over_checkpoints(run.source, variant, layer, momentum, found.found)

@@ -4,9 +4,10 @@ import streamlit as st
 
 from bnviz.app import runs
 from bnviz.app.card_grid import board, plainly
+from bnviz.app.controls import choice_control, selection_controls
 from bnviz.app.preload import warm_up
 from bnviz.app.rerun_button import train_again_with_bn
-from bnviz.errors import BnvizError
+from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.subjects.anatomy import (
     backward_section,
@@ -25,45 +26,45 @@ st.caption(
         "forward pass and each way of the gradient back."
     )
 )
-
-
-@st.fragment
-def the_cells() -> None:
-    """Everything that answers to the table: forward, backward, and other ways to normalize."""
-    try:
-        x, done = forward_section.cells_section()
-    except BnvizError as error:
-        st.error(str(error), icon=":material/error:")
-        return
-    if done is not None:
-        st.subheader(_("Backward, step by step"))
-        st.caption(
-            _("Each cell of y brings word of how the loss changes with it. Type other numbers.")
-        )
-        backward_section.backward_section(done)
-    st.subheader(_("The same cells over other axes"))
-    st.caption(
-        _(
-            "What sets these apart is which cells share a mean. Over the wrong axes the channels keep "
-            "their different units; layer, instance and group norm do without the other samples."
-        )
-    )
-    norm_axes_section.schemes_section(x, st.session_state["eps"])
-
-
-the_cells()
-st.subheader(_("What BN does not change"))
-st.caption(
-    _(
-        "BN takes off the mean and divides by the spread, so what scales or shifts its whole input "
-        "is gone behind it: here in the trained weights of the run on show, on {n} test images."
-    ).format(n=invariance_section.IMAGES)
+view = choice_control(
+    _("View"),
+    {
+        "forward": _("Forward"),
+        "backward": _("Backward"),
+        "axes": _("Other axes"),
+        "cancels": _("What BN cancels"),
+        "check": _("Check a layer"),
+    },
+    "view",
+    help=_("The first three act on the same cells."),
 )
-st.caption(run.origin())
 
 
 @st.fragment
-def what_stays() -> None:
+def on_the_cells() -> None:
+    """What answers to the table: forward, backward, or other ways to normalize."""
+    with plainly(st.error):
+        cells = forward_section.cells_section()
+        if view == "forward":
+            forward_section.forward_section(cells)
+        elif view == "backward":
+            st.caption(
+                _("Each cell of y brings word of how the loss changes with it. Type other numbers.")
+            )
+            backward_section.backward_section(cells)
+        else:
+            st.caption(
+                _(
+                    "What sets these apart is which cells share a mean. Over the wrong axes the "
+                    "channels keep their different units; layer, instance and group norm do without "
+                    "the other samples."
+                )
+            )
+            norm_axes_section.schemes_section(cells[0], cells[-1])
+
+
+@st.fragment
+def what_cancels() -> None:
     """Weights of the run before BN, scaled and shifted; the gradient of its biases."""
     with plainly():
         choice = invariance_section.controls(run)
@@ -72,12 +73,24 @@ def what_stays() -> None:
         board(invariance_section.cards(choice, *found), key="invariance", revision=run.id)
 
 
-if run.with_statistics:
-    what_stays()
-else:
-    train_again_with_bn(
-        run, _("This run has no BN, so nothing stands behind its layers. Choose another run, or:")
+def on_the_run() -> None:
+    """What scales or shifts the whole input of BN is gone behind it."""
+    st.caption(
+        _(
+            "BN takes off the mean and divides by the spread, so what scales or shifts its whole input "
+            "is gone behind it: here in the trained weights of a run, on {n} test images."
+        ).format(n=invariance_section.IMAGES)
     )
+    st.caption(run.origin())
+    if not run.with_statistics:
+        train_again_with_bn(
+            run,
+            _("This run has no BN, so nothing stands behind its layers. Choose another run, or:"),
+        )
+        return
+    watch_run(run, checkpoints=True)
+    selection_controls(run, ("variant", "layer"), with_bn=True)
+    what_cancels()
 
-st.subheader(_("Prove it"))
-prove_it()
+
+{"cancels": on_the_run, "check": prove_it}.get(view, on_the_cells)()

@@ -1,10 +1,12 @@
-"""The note: its three riddles, its quirks one by one, where two runs part, and its printed log."""
+"""The note: its three questions, its code, each of its quirks alone, where two runs differ, its log."""
 
 import streamlit as st
 
 from bnviz.app import runs
+from bnviz.app.controls import choice_control
 from bnviz.app.preload import warm_up
 from bnviz.app.rerun_button import train_again_with_bn
+from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.subjects.note import (
     ablation_section,
@@ -23,50 +25,82 @@ st.caption(
         "questions. Here are the answers, each measured by the code that shows it."
     )
 )
-
-st.subheader(_("Three riddles, three answers"))
-questions_section.memory_riddle()
-st.caption(run.origin())
-if questions_section.able(run):
-    questions_section.on_the_run(run)
-else:
-    train_again_with_bn(
-        run, _("This run has no BN, so it cannot answer the other two. Choose another run, or:")
-    )
-
-st.subheader(_("The note's code beside ours"))
-st.caption(
-    _(
-        "Twelve quirks, each with the line that does it and the line that does it right, read from "
-        "the files that run here: − marks what the note does, + what is right. The switches make a "
-        "side of the comparison below, and a run."
-    )
+view = choice_control(
+    _("View"),
+    {
+        "questions": _("Three questions"),
+        "code": _("Code"),
+        "ablation": _("Ablation"),
+        "divergence": _("First divergence"),
+        "log": _("The log"),
+    },
+    "view",
+    help=_("The switches of the code make a side of the first divergence, and a run."),
 )
-code_section.code_section()
+code_section.keep_switches()
 
-st.subheader(_("Bug bench"))
-st.caption(
-    _(
-        "Every quirk alone, those that act in company, all and none: same weights, same batches, "
-        "tests in between as the note makes them."
-    )
-)
-ablation_section.bench_section()
 
-st.subheader(_("Where two runs part"))
-st.caption(
-    _(
-        "Two networks in lock-step on the same batches: the first tensor that differs, and how far "
-        "it goes from there."
-    )
-)
-divergence_section.parting_section()
+def questions() -> None:
+    """What a test batch keeps; and on the run, which average and which mode."""
+    questions_section.memory_riddle()
+    st.caption(run.origin())
+    if questions_section.able(run):
+        watch_run(run, checkpoints=True)
+        questions_section.on_the_run(run)
+    else:
+        train_again_with_bn(
+            run, _("This run has no BN, so it cannot answer the other two. Choose another run, or:")
+        )
 
-st.subheader(_("The printed log"))
-st.caption(
-    _(
-        "The five epochs that the note prints, for nn.BatchNorm at batch 4, beside the same training "
-        "on a CPU."
+
+def code() -> None:
+    """The note's layer and loop beside ours."""
+    st.caption(
+        _(
+            "Twelve quirks, each with the line that does it and the line that does it right, read from "
+            "the files that run here: − marks what the note does, + what is right."
+        )
     )
-)
-printed_log_section.log_section()
+    code_section.code_section()
+
+
+def ablation() -> None:
+    """Every quirk alone."""
+    st.caption(
+        _(
+            "Every quirk alone, combinations, all and none: same weights, same batches, tests in "
+            "between as the note makes them."
+        )
+    )
+    ablation_section.bench_section()
+
+
+def divergence() -> None:
+    """Two networks on the same batches."""
+    st.caption(
+        _(
+            "Two networks in lock-step on the same batches: the first tensor that differs, and how far "
+            "it goes from there."
+        )
+    )
+    divergence_section.parting_section()
+
+
+def log() -> None:
+    """The printed log beside its replay."""
+    st.caption(
+        _(
+            "The five epochs that the note prints, for nn.BatchNorm at batch 4, beside the same "
+            "training on a CPU."
+        )
+    )
+    printed_log_section.log_section()
+
+
+{
+    "questions": questions,
+    "code": code,
+    "ablation": ablation,
+    "divergence": divergence,
+    "log": log,
+}[view]()

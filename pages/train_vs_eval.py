@@ -22,13 +22,13 @@ from bnviz.subjects.modes import recalibration_section as mending
 
 FIGURES = "pair"  # the key of the fragment that answers to the controls
 VIEWS = {
-    "twin": predictions_section.show,
-    "begins": layer_divergence_section.show,
-    "company": neighbours.show,
-    "over_run": checkpoints_section.show,
-    "mend": mending.show,
-    "rules": mode_table_section.show,
-    "shift": corruptions_section.show,
+    "predictions": predictions_section.show,
+    "layers": layer_divergence_section.show,
+    "context": neighbours.show,
+    "checkpoints": checkpoints_section.show,
+    "recalibrate": mending.show,
+    "table": mode_table_section.show,
+    "corruptions": corruptions_section.show,
 }
 
 warm_up()
@@ -42,13 +42,13 @@ st.caption(
 )
 st.caption(run.origin())
 names = {
-    "twin": _("The twin"),
-    "begins": _("Where it begins"),
-    "company": _("Company"),
-    "over_run": _("Over the run"),
-    "mend": _("Mend it"),
-    "rules": _("Rules"),
-    "shift": _("Shift"),
+    "predictions": _("Predictions"),
+    "layers": _("Layer by layer"),
+    "context": _("Batch context"),
+    "checkpoints": _("Over the run"),
+    "recalibrate": _("Recalibrate"),
+    "table": _("Mode table"),
+    "corruptions": _("Changed images"),
 }
 view = choice_control(
     _("View"), names, "view",
@@ -79,7 +79,7 @@ def both_modes() -> None:
         sides = mode_selection_section.chosen(run)
         if words := mode_selection_section.aside(run, sides):
             st.caption(words)
-        if view == "twin" or sides.variant in run.with_statistics:
+        if view == "predictions" or sides.variant in run.with_statistics:
             VIEWS[view](run, sides)
         else:
             st.info(

@@ -18,7 +18,7 @@ from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
 
 CARD_WIDTH = 440  # two columns at 1440 px with the sidebar open, one on a phone
-SLIDERS = {"momentum": "momentum", "eps": "eps", "step": "step"}
+SLIDERS = {"momentum": "momentum", "eps": "eps", "step": "step", "home_step": "step"}
 """Key of a slider to the field of `Selection` that it sets: figures answer to it at once."""
 
 
@@ -67,7 +67,7 @@ def _named_card(name: str, chosen: Selection, changes: Mapping[str, Any]) -> dic
     """The figure as it is now, and the address at which the browser finds it later."""
     entry, language = figure_named(name), st.query_params.get(LANGUAGE, "en")
     query = chosen.to_query(("run", *entry.needs))
-    answer = figure_answers().answer(name, query, language)
+    answer = figure_answers().answer(name, query, language, newest=True)
     empty = {"title": _(entry.title), "figure": None}
     return {
         **(answer.document["card"] or empty),
@@ -101,9 +101,10 @@ def _show(
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def plainly(box: Callable[..., Any] = st.info) -> Iterator[None]:
     """Where something cannot be shown, its reason stands in its place, and the page goes on."""
     try:
         yield
     except BnvizError as error:
-        st.info(str(error), icon=":material/info:")
+        icon = ":material/error:" if box is st.error else ":material/info:"
+        box(str(error), icon=icon)

@@ -17,9 +17,14 @@ def choice_control(
     label: str, names: Mapping[str, str], key: str, *, default: str | None = None, help: str
 ) -> str:
     """One of `names` (id to words), in the address by its id, which no language changes."""
-    linked = st.query_params.get(key)
-    if st.session_state.get(key) not in names:
-        st.session_state[key] = linked if linked in names else default or next(iter(names))
+    value = st.session_state.get(key)
+    if value not in names:
+        linked = st.query_params.get(key)
+        value = linked if linked in names else default or next(iter(names))
+        if linked is not None and linked not in names:
+            said = _("From the link, not taken: {name}: got {value!r}; allowed: {allowed}.")
+            st.warning(said.format(name=key, value=linked, allowed=", ".join(names)))
+    st.session_state[key] = value  # written, so that it outlives a change of the page
     chosen = str(
         st.segmented_control(
             label,

@@ -65,8 +65,10 @@ class Answer:
 @dataclass
 class _Kept:
     answer: Answer
+    asked: tuple[Any, ...]
+    """What had been asked for when it was drawn: what differs now is shown at once."""
     moment: tuple[Any, ...]
-    """What the run was like when it was drawn."""
+    """What the run was like when it was drawn: what differs now is shown in its turn."""
     drawn_at: float
     asked_at: float
     seconds: float
@@ -81,8 +83,10 @@ class FigureAnswers:
         self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._drawing = threading.RLock()
 
-    def answer(self, name: str, query: Mapping[str, str], language: str = "en") -> Answer:
-        """The figure `name` for the parameters of an address.
+    def answer(
+        self, name: str, query: Mapping[str, str], language: str = "en", *, newest: bool = False
+    ) -> Answer:
+        """The figure `name` for the parameters of an address; `newest` does not wait for its turn.
 
         Raises ConfigError for an unknown figure or a parameter that is not allowed, RunError for an
         unknown run.
@@ -96,10 +100,13 @@ class FigureAnswers:
         kept = self._kept.get(key)
         if kept is not None:
             kept.asked_at = now
-            if now - kept.drawn_at < self.interval(now) and kept.moment[0] == id(run.source):
+            fresh = now - kept.drawn_at < self.interval(now) and kept.asked == _asked_for(run)
+            if fresh and not newest:
                 return kept.answer
         # While another figure is drawn, the one of before is better than none.
-        if not self._drawing.acquire(blocking=kept is None or kept.answer.again is None):
+        waits = newest or kept is None or kept.answer.again is None
+        waits = waits or kept.asked != _asked_for(run)  # type: ignore[union-attr]
+        if not self._drawing.acquire(blocking=waits):
             return kept.answer  # type: ignore[union-attr]
         try:
             return self._draw(key, entry, run, chosen, language)
@@ -121,10 +128,10 @@ class FigureAnswers:
         language: str,
     ) -> Answer:
         now, kept, moment = time.monotonic(), self._kept.get(key), _moment(entry, run)
-        if kept is not None and now - kept.drawn_at < SHORTEST_S / 2 and kept.moment == moment:
-            return kept.answer  # drawn while this request waited for its turn
+        asked = _asked_for(run)
         again = self.interval(now) if _goes_on(entry, run) else None
-        if kept is not None and kept.moment == moment and kept.answer.document["state"] == "ready":
+        same = kept is not None and (kept.asked, kept.moment) == (asked, moment)
+        if kept is not None and same and kept.answer.document["state"] == "ready":
             kept.drawn_at = now
             if again == kept.answer.again:
                 return kept.answer
@@ -134,7 +141,7 @@ class FigureAnswers:
         with in_language(language):
             answer = Answer(_document(entry, run, chosen, again))
         _ = answer.body
-        self._kept[key] = _Kept(answer, moment, now, now, time.thread_time() - began)
+        self._kept[key] = _Kept(answer, asked, moment, now, now, time.thread_time() - began)
         self._kept.move_to_end(key)
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
@@ -153,15 +160,19 @@ def _goes_on(entry: FigureEntry, run: RunView) -> bool:
     return bool(entry.moment()) if entry.moment is not None else run.live
 
 
+def _asked_for(run: RunView) -> tuple[Any, ...]:
+    """Changes when a reader has asked for something, or what was asked for has ended."""
+    return (id(run.source), run.live, measurements().changes, kept_maps().changes)
+
+
 def _moment(entry: FigureEntry, run: RunView) -> tuple[Any, ...]:
-    """Changes whenever the figure of the run may change."""
+    """Changes whenever the figure of a run that goes on may change."""
     if entry.moment is not None:
-        return (id(run.source), *entry.moment())
+        return entry.moment()
     job = run.job
-    asked = (id(run.source), measurements().changes, kept_maps().changes)
     if job is None:
-        return asked
-    return (*asked, id(run.history), job.state, job.steps_done, len(run.history.events))
+        return ()
+    return (id(run.history), job.state, job.steps_done, len(run.history.events))
 
 
 def _document(

@@ -1,58 +1,46 @@
 """The pages as Streamlit runs them, without a browser."""
 
-import json
 import math
 import re
 import shutil
 
 import pytest
-from streamlit.testing.v1 import AppTest
 from torch import nn
 
-from bnviz.app import runs
 from bnviz.config import PRESETS, RunConfig
 from bnviz.records.momentum_maps import map_path
 from bnviz.records.store import RECORDED_FOLDER, RunWriter, runs_folder
 from bnviz.training.jobs import State
 from bnviz.training.process import jobs, kept_maps, measurements
 from bnviz.training.trainer import Trainer
-from tests.paths import ROOT
+from tests.screen import cards, go, look_at, new_app
 from tests.waiting import until
 
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    tested = new_app()
     yield tested
     jobs().stop_all()
-    jobs.clear()
-
-
-def go(app, page):
-    app.run()
-    return app.switch_page(f"pages/{page}.py").run()
-
-
-def cards(app):
-    return json.loads(app.get("bidi_component")[0].proto.json)["cards"]
+    jobs.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
         ("home", ["before_after"]),
-        ("train", ["curves", "stages", "running", "memory"]),
-        ("activations", ["heat_input", "heat_scaled", "stages", "drift"]),
-        ("running_stats", ["demo", "memory_of_average"]),
+        ("train", ["curves", "stages", "running", "kept"]),
+        ("activations", ["over_time_input", "over_time_scaled", "stages", "shift"]),
+        ("running_stats", ["estimates"]),
         ("train_vs_eval", ["truth", "by_class"]),
-        ("anatomy", ["cells"]),
+        ("anatomy", ["rescaled", "bias_gradient"]),
         ("note", ["riddle_memory"]),
     ],
 )
 def test_every_page_shows_the_recorded_run_before_any_other(app, name, keys):
-    go(app, name)
+    go(app, name, "cancels" if name == "anatomy" else None)
     assert not app.exception
-    assert [card["key"] for card in cards(app)] == keys
+    assert list(cards(app))[: len(keys)] == keys
     assert any("Recorded run" in c.value for c in app.caption)
 
 
@@ -104,8 +92,7 @@ def test_a_stored_run_is_opened_again_by_its_link(app):
     (job,) = jobs().all()
     job.join(60)
     jobs().forget(job.id)
-    again = AppTest.from_file(ROOT / "app.py", default_timeout=60)
-    again.query_params["run"] = job.id
+    again = new_app(run=job.id)
     go(again, "train")
     assert again.selectbox(key="run").value == job.id
     assert any("Measured on this run: 25 steps" in c.value for c in again.caption)
@@ -164,7 +151,7 @@ def test_a_run_whose_file_was_cut_is_said_once_and_the_recorded_one_shown(app, p
     table = folder / "stages-builtin.arrow"
     table.write_bytes(table.read_bytes()[:100])
     app.query_params["run"] = "broken"
-    go(app, page)
+    go(app, page, "cancels" if page == "anatomy" else None)
     assert not app.exception
     [error] = app.error
     assert "stages-builtin.arrow cannot be read" in error.value and "Delete this run" in error.value
@@ -172,9 +159,8 @@ def test_a_run_whose_file_was_cut_is_said_once_and_the_recorded_one_shown(app, p
 
 
 def shown(app, key):
-    """The card of that key, on whichever board."""
-    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
-    return next((card for cards in boards for card in cards if card["key"] == key), None)
+    """The card of that key, or None."""
+    return cards(app).get(key)
 
 
 def finished(app, label):
@@ -200,52 +186,51 @@ def measured_app(app):
     app.switch_page("pages/running_stats.py").run()
     yield app
     measurements().end_all()
-    measurements.clear()
-    kept_maps.clear()
+    measurements.cache_clear()
+    kept_maps.cache_clear()
 
 
 def test_up_to_three_channels_of_either_variance_are_shown(app):
     go(app, "running_stats")
-    app.segmented_control(key="stats_layer").set_value("fc1").run()
-    app.run()
-    app.multiselect(key="stats_channels").set_value([40, 3]).run()
+    app.segmented_control(key="layer").set_value("fc1")
+    app.multiselect(key="channels").set_value([40, 3]).run()
     card = shown(app, "estimates")
     assert card["title"].endswith("fc1, channel 40, 3")
     assert "the variance of channel 40" in card["sentence"]
     assert "n = 16 values a channel: unbiased is 6.7% more" in card["sentence"]
-    app.run()
-    app.segmented_control(key="stats_variance").set_value("biased").run()
+    app.segmented_control(key="variance").set_value("biased").run()
     for pattern in (r"is ([\d.]+) by the EMA", r"was ([\d.]+) in the last batch"):
         unbiased, biased = (
             float(re.search(pattern, c["sentence"])[1]) for c in (card, shown(app, "estimates"))
         )
         assert unbiased / biased == pytest.approx(16 / 15, rel=0.01)
     app.run()
-    said = app.segmented_control(key="stats_variance").help
+    said = app.segmented_control(key="variance").help
     assert "conv1: n = 9,216" in said
     assert "fc1: n = 16, factor 1.0667" in said
 
 
 def test_channels_that_a_layer_has_not_are_its_last_and_none_is_the_first(app):
     go(app, "running_stats")
-    app.multiselect(key="stats_channels").set_value([119, 50]).run()
+    app.multiselect(key="channels").set_value([119, 50]).run()
     assert shown(app, "estimates")["title"].endswith("conv2, channel 15")
     app.run()
-    app.multiselect(key="stats_channels").set_value([]).run()
+    app.multiselect(key="channels").set_value([]).run()
     assert shown(app, "estimates")["title"].endswith("conv2, channel 0")
 
 
 def test_the_recorded_run_has_its_map_at_once(app):
-    go(app, "running_stats")
+    go(app, "running_stats", "map")
     assert shown(app, "map")["title"].startswith("The larger the batch, the larger the best")
     assert not any(b.label == "Make the map" for b in app.button)
-    app.selectbox(key="map_images").set_value(6_400).run()
-    assert shown(app, "map") is None
+    app.selectbox(key="images").set_value(6_400).run()
+    assert shown(app, "map")["state"] == "asked"
     app.run()
     assert any(b.label == "Make the map" for b in app.button)
 
 
 def test_how_many_images_are_enough_is_measured_on_what_there_is(measured_app):
+    look_at(measured_app, "images")
     finished(measured_app, "Measure how many images")
     card = shown(measured_app, "images")
     assert "of all 6,000" in card["sentence"]
@@ -254,49 +239,33 @@ def test_how_many_images_are_enough_is_measured_on_what_there_is(measured_app):
 
 
 def test_a_map_is_shared_by_tabs_kept_in_the_folder_and_mended_when_cut(measured_app):
-    app = measured_app
-    app.selectbox(key="map_images").set_value(1_600).run()
+    app = look_at(measured_app, "map")
+    app.selectbox(key="images").set_value(1_600).run()
     app.run()
     finished(app, "Make the map")
     said = shown(app, "map")["sentence"]
     assert "1,600 images at each batch size" in said
     (job,) = jobs().all()
     path = map_path(job.folder, "builtin", 1_600)
-    other = AppTest.from_file(ROOT / "app.py", default_timeout=60)
-    other.query_params["run"], other.query_params["map_images"] = job.id, "1,600"
-    go(other, "running_stats")
+    other = new_app(run=job.id, images="1,600")
+    go(other, "running_stats", "map")
     assert shown(other, "map")["sentence"] == said
     path.write_bytes(path.read_bytes()[:300])
+    kept_maps().changes += 1  # the file was changed behind the server's back
     other.run()
-    assert shown(other, "map") is None
+    assert shown(other, "map")["state"] == "asked"
     assert any("cannot be read" in c.value for c in other.caption)
     assert any(b.label == "Make the map" for b in other.button)
 
 
 def test_a_measurement_that_fails_says_why_and_can_be_tried_again(measured_app):
-    app, (job,) = measured_app, jobs().all()
+    app, (job,) = look_at(measured_app, "momentum"), jobs().all()
     weights = sorted((job.folder / "checkpoints").iterdir())
     for path in weights:
         path.write_bytes(b"cut")
     finished(app, "Measure")
     assert any("ended early. The checkpoint" in e.value for e in app.error)
     assert any(b.label == "Measure" for b in app.button)
-
-
-def test_a_late_tick_of_the_browser_does_not_undo_a_start(app, monkeypatch):
-    """It carries the run that was shown before, as if the reader had chosen that one again."""
-    go(app, "train")
-    app.selectbox(key="dataset").set_value("fashion-mnist-sample")
-    app.number_input(key="steps").set_value(1_000_000)
-    app.button(key="start").click().run()
-    (job,) = jobs().all()
-    app.selectbox(key="run").set_value("recorded").run()
-    assert app.selectbox(key="run").value == job.id
-    assert not any("Recorded run" in c.value for c in app.caption)
-    monkeypatch.setattr(runs, "ECHO_S", 0.0)
-    app.selectbox(key="run").set_value("recorded").run()
-    assert app.selectbox(key="run").value == "recorded"
-    assert any("Recorded run" in c.value for c in app.caption)
 
 
 ODD = {
@@ -339,42 +308,45 @@ def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
     for page in ("train", "activations", "running_stats", "train_vs_eval", "anatomy", "note"):
         app.switch_page(f"pages/{page}.py").run()
         assert_shown_plainly(app, page)
-    for page, control, views in (
-        ("activations", "act_view", ("channels", "image", "backward")),
-        ("train_vs_eval", "modes_view", MODES_VIEWS),
+    for page, views in (
+        ("activations", ("channels", "image", "backward")),
+        ("running_stats", ("demo", "momentum", "images", "map", "start")),
+        ("train_vs_eval", MODES_VIEWS),
     ):
         app.query_params["run"] = name
         go(app, page)
-        for view in views:
-            app.segmented_control(key=control).set_value(view).run()
+        for view in views if config.variants != ("none",) or page != "running_stats" else ():
+            look_at(app, view)
             assert_shown_plainly(app, view)
 
 
-MODES_VIEWS = ("begins", "company", "over_run", "mend", "rules", "shift")
+MODES_VIEWS = ("layers", "context", "checkpoints", "recalibrate", "table", "corruptions")
 
 
 def assert_shown_plainly(app, where):
     """No exception, and each figure on the page has data and words that are no nan."""
     assert not app.exception, where
-    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
-    for card in (card for board in boards for card in board):
+    for card in cards(app).values():
+        if card["figure"] is None:
+            assert card["text"], where
+            continue
         said = f"{where} {card['key']}: {card['title']} {card['sentence']}"
         assert not re.search(r"\b(nan|inf|None)\b", said), said
         assert card["figure"]["data"] or "comes after" in said, said
 
 
-@pytest.mark.parametrize(
-    ("page", "link"), [("activations", "act_layer"), ("running_stats", "stats_layer")]
-)
-def test_a_layer_that_does_not_exist_in_a_link_is_the_default(app, page, link):
-    app.query_params[link] = "conv9"
+@pytest.mark.parametrize("page", ["activations", "running_stats"])
+@pytest.mark.parametrize(("name", "default"), [("layer", "conv2"), ("variant", "builtin")])
+def test_what_does_not_exist_in_a_link_is_the_default_and_named(app, page, name, default):
+    app.query_params[name] = "conv9"
     go(app, page)
     assert not app.exception
-    assert app.segmented_control(key=link).value == "conv2"
+    assert app.session_state[name] == default
+    assert any(f"{name}: got 'conv9'; allowed: " in w.value for w in app.warning)
 
 
 def test_the_demo_says_in_words_what_its_numbers_mean(app):
-    go(app, "running_stats")
+    go(app, "running_stats", "demo")
     assert any("after 44 batches 99% of the start value is gone" in c.value for c in app.caption)
 
 

@@ -70,7 +70,8 @@ def _stages_sentence(
         return _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
     variant = next((v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes)))
     at, stages = probes[variant]
-    before, after = stages["input"], stages.get("normalized")
+    found = {name: values.astype(float) for name, values in stages.items()}
+    before, after = found["input"], found.get("normalized")
     if after is None:
         return _("At step {step:,} the inputs of {layer} have mean {mean:.2f}.").format(
             step=at, layer=layer, mean=before.mean()

@@ -1,15 +1,13 @@
 """The backward pass on the cells: a gradient comes in, takes three ways, and torch gives the same."""
 
 import numpy as np
-import streamlit as st
 
-from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import fused
 from bnviz.subjects.anatomy import batchnorm_steps
 from bnviz.subjects.anatomy.batchnorm_steps import Autograd, Backward, Forward
 from bnviz.subjects.anatomy.cells_figures import channel_numbers, height_of, number, signed
-from bnviz.subjects.anatomy.forward_section import VECTOR_PX, Step, show
+from bnviz.subjects.anatomy.forward_section import VECTOR_PX, Cells, Step, show
 from bnviz.subjects.anatomy.table_editor_section import editable
 
 
@@ -27,14 +25,13 @@ def gradient_control(done: Forward) -> np.ndarray:
     return editable("anat_dy", _("Gradient dL/dy that comes in"), shape, examples)
 
 
-@st.fragment
-def backward_section(done: Forward) -> None:
-    """The gradient's table and every step back, or what is wrong with the table."""
-    try:
-        grad = gradient_control(done)
-    except ConfigError as error:
-        st.error(str(error), icon=":material/error:")
-        return
+def backward_section(cells: Cells) -> None:
+    """The gradient's table and every step back.
+
+    Raises ConfigError where there is no forward pass, and for a gradient that is no number.
+    """
+    done = batchnorm_steps.forward(*cells)
+    grad = gradient_control(done)
     back = batchnorm_steps.backward(done, grad)
     torch_says = batchnorm_steps.autograd_gradients(done.x, done.gamma, done.beta, done.eps, grad)
     show(backward_steps(done, grad, back, torch_says), str(done.x.shape))

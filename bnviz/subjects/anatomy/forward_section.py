@@ -12,7 +12,6 @@ from bnviz.app.code_snippets import lines_of
 from bnviz.app.state import eps_slider
 from bnviz.charts.card import Card
 from bnviz.charts.marks import Figure
-from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn import batchnorm, fused
 from bnviz.subjects.anatomy import batchnorm_steps
@@ -292,8 +291,12 @@ _NAMES = {
 }
 
 
-def cells_section() -> tuple[np.ndarray, Forward | None]:
-    """Table, sliders and the forward pass; the cells, and the pass where there is one.
+Cells = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+"""x, and gamma, beta and eps."""
+
+
+def cells_section() -> Cells:
+    """The table of cells, which of them share a mean, and the sliders of gamma, beta and eps.
 
     Raises ConfigError for a table with a cell that is no number.
     """
@@ -303,13 +306,11 @@ def cells_section() -> tuple[np.ndarray, Forward | None]:
         x = cells_control(shape)
     with right:
         board([sharing_card(x)], key="cells", revision=str(shape))
-    gamma, beta, eps = parameter_controls(shape[1])
-    st.subheader(_("Forward, step by step"))
-    try:
-        done = batchnorm_steps.forward(x, gamma, beta, eps)
-    except ConfigError as error:
-        st.error(str(error), icon=":material/error:")
-        return x, None
+    return x, *parameter_controls(shape[1])
+
+
+def forward_section(cells: Cells) -> None:
+    """Each step of the forward pass. Raises ConfigError where there is none."""
+    done = batchnorm_steps.forward(*cells)
     remarks(done)
-    show(forward_steps(done), str(shape))
-    return x, done
+    show(forward_steps(done), str(done.x.shape))

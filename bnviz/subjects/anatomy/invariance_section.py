@@ -7,11 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.app.state import layer_control
+from bnviz.app.controls import selection
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
 from bnviz.i18n import _
-from bnviz.nn.variants import VARIANTS
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.anatomy.cells_figures import change_over_scale, weight_and_bias_gradients
 from bnviz.training.checkpoints import replayable_step
@@ -34,16 +33,10 @@ class Choice:
 
 
 def controls(run: RunView) -> Choice:
-    """Variant, checkpoint, layer, scale and shift. Raises RunError for a run without weights."""
-    variants = [v for v in run.config.variants if VARIANTS[v].normalizes]
+    """Checkpoint, scale and shift, for the variant and layer of the sidebar. Raises RunError for a run without weights."""
+    chosen = selection(run)
+    variant = run.variant(chosen.variant, with_statistics=True)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        if st.session_state.get("anat_variant") not in variants:
-            st.session_state.pop("anat_variant", None)
-        variant = st.segmented_control(
-            _("Variant"), variants, default=variants[-1], required=True, key="anat_variant",
-            bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
-            help=_("Whose trained weights are used."),
-        )  # fmt: skip
         newest = replayable_step(run.source, variant)
         steps = [0, *run.source.checkpoints(variant)]
         if st.session_state.get("anat_step") not in steps:
@@ -53,7 +46,6 @@ def controls(run: RunView) -> Choice:
             format_func=lambda s: _("step {step}").format(step=s) if s else _("newest"),
             help=_("The training step whose weights are used."),
         )  # fmt: skip
-        layer_control("anat_layer", "conv2", lambda: None)
         scale = st.select_slider(
             _("Weights and bias before BN times k"), SCALES, value=10.0, key="anat_scale",
             bind="query-params", width=260, format_func=lambda k: f"{k:g}",
@@ -64,7 +56,7 @@ def controls(run: RunView) -> Choice:
             bind="query-params", width=220,
             help=_("Added to the bias of every channel of the layer before this BN layer."),
         )  # fmt: skip
-    return Choice(variant, step or newest, st.session_state["anat_layer"], scale, shift)
+    return Choice(variant, step or newest, chosen.layer, scale, shift)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

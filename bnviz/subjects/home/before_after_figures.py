@@ -5,7 +5,7 @@ import numpy as np
 from bnviz.charts.card import Card
 from bnviz.charts.histogram import bin_edges, outline
 from bnviz.charts.marks import Figure, drawing, grid
-from bnviz.charts.registry import figure
+from bnviz.charts.registry import NotReady, figure
 from bnviz.charts.theme import axis, colour
 from bnviz.i18n import N_, _
 from bnviz.records.reading import density, stage_quantiles, stage_range
@@ -54,19 +54,33 @@ def before_after(before: Side, after: Side) -> Figure:
 VARIANT = "builtin"
 
 
+def needs_builtin(run: RunView) -> str:
+    """The figure shows nn.BatchNorm."""
+    if VARIANT in run.config.variants:
+        return ""
+    return _("This run has no nn.BatchNorm. Choose another run.")
+
+
 @figure(
     "home/before_after",
     N_("A layer's inputs before BN and after normalizing"),
     needs=("layer", "step"),
+    applies=needs_builtin,
 )
 def before_and_after(run: RunView, chosen: Selection) -> Card:
     """Before and after BN at a step of the recorded run, with the first probe behind."""
     layer = chosen.layer
     steps = run.history[stages_table(VARIANT)].column("step")
+    if not len(steps):
+        raise NotReady(
+            "waiting",
+            _("The first probe comes after {every} steps.").format(every=run.config.stages_every),
+        )
     now, first = (
         stage_quantiles(run.config, run.history, VARIANT, layer, at)
         for at in (chosen.step, int(steps[0]))
     )
+    now = now or first  # a step before the first probe
     assert now is not None and first is not None
     sides = []
     for stage in ("input", "normalized"):

@@ -150,6 +150,16 @@ def key_of(quirk: str) -> str:
     return f"quirk_{quirk}"
 
 
+def keep_switches() -> None:
+    """The switches stay as they are in a view that does not show them."""
+    for key in map(key_of, QUIRKS):
+        linked = st.query_params.get(key)
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+        elif linked in ("true", "false"):
+            st.session_state[key] = linked == "true"
+
+
 def chosen_setting() -> str:
     """The quirks whose switches are on, as a setting."""
     return setting_of(q for q in QUIRKS if st.session_state.get(key_of(q), True))

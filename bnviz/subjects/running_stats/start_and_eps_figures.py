@@ -125,6 +125,16 @@ def eps_share(run: RunView, chosen: Selection) -> Card:
 
 
 def _wait_for_steps(run: RunView, chosen: Selection) -> None:
-    """Raises NotReady before the first step."""
-    if not len(run.history[steps_table(str(chosen.variant))]):
+    """Raises NotReady before the first step, and where the statistics are no numbers."""
+    variant = str(chosen.variant)
+    if not len(run.history[steps_table(variant)]):
         raise NotReady("waiting", _("Batch statistics come with the first steps of the run."))
+    if not all(
+        np.isfinite(own).all() for own in own_statistics(run.history, variant, chosen.layer)
+    ):
+        raise NotReady(
+            "failed",
+            _(
+                "The running statistics of this run are no numbers: it diverged. Choose another run."
+            ),
+        )

@@ -1,6 +1,5 @@
 """Anatomy without a browser: what is typed, what is said about it, odd cells and odd runs."""
 
-import json
 import re
 
 import numpy as np
@@ -9,7 +8,6 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamlit.testing.v1 import AppTest
 
 from bnviz.app.code_snippets import lines_of
 from bnviz.charts import theme
@@ -29,6 +27,7 @@ from bnviz.subjects.anatomy.cells_figures import bands, height_of, number, share
 from bnviz.subjects.anatomy.table_editor_section import UNDOABLE, Edited, parse, to_frame
 from bnviz.training.process import jobs
 from tests.paths import ROOT
+from tests.screen import cards, look_at, new_app
 
 SHAPES = [(4, 4), (2, 1), (3, 4, 2, 2), (4, 4, 4, 4), (1, 3, 4, 1)]
 SIZES = st.integers(1, 4)
@@ -168,14 +167,14 @@ def test_over_the_wrong_axes_the_units_of_the_channels_stay():
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    tested = new_app()
     yield tested
     jobs().stop_all()
-    jobs.clear()
+    jobs.cache_clear()
 
 
-def go_there(app, **link):
-    for name, value in link.items():
+def go_there(app, view="forward", **link):
+    for name, value in {"view": view, **link}.items():
         app.query_params[name] = value
     app.run()
     app.switch_page("pages/anatomy.py").run()
@@ -183,23 +182,20 @@ def go_there(app, **link):
     return app
 
 
-def cards(app):
-    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
-    return {card["key"]: card for cards in boards for card in cards}
-
-
-def test_the_page_shows_every_step_every_scheme_and_the_run(app):
-    shown = cards(go_there(app))
+def test_each_view_shows_its_steps_its_schemes_and_the_run(app):
     forward = [f"step_{name}" for name in ("mean", "centred", "var", "rstd", "x_hat", "y")]
     back = [f"back_{name}" for name in ("parameters", "x_hat", "paths", "closed")]
-    names = [f"scheme_{name}" for name in numbers.SCHEMES]
-    assert list(shown) == ["cells", *forward, *back, *names, "rescaled", "bias_gradient"]
-    own = [code for code in app.get("code") if "python -m bnviz" not in code.value]
-    assert len(own) == len(forward) + len(back)
-    assert len(app.latex) == len(forward) + len(back) + 2, "one step has three lines"
+    assert list(cards(go_there(app))) == ["cells", *forward]
+    assert len(app.get("code")) == len(forward)
+    assert len(app.latex) == len(forward)
+    assert list(cards(look_at(app, "backward"))) == ["cells", *back]
+    assert len(app.get("code")) == len(back)
+    assert len(app.latex) == len(back) + 2, "one step has three lines"
+    assert list(cards(look_at(app, "axes"))) == ["cells", *(f"scheme_{s}" for s in numbers.SCHEMES)]
+    assert list(cards(look_at(app, "cancels"))) == ["rescaled", "bias_gradient"]
 
 
-def test_a_bad_cell_is_one_message_and_the_run_below_stays(app):
+def test_a_bad_cell_is_one_message(app):
     go_there(app)
     bad = app.session_state["edited_cells"]["anat_x"]
     frame = bad.past[-1].copy()
@@ -208,20 +204,19 @@ def test_a_bad_cell_is_one_message_and_the_run_below_stays(app):
     app.run()
     [error] = app.error
     assert "Cell sample 0, feature 0: got 'two'" in error.value
-    assert {"rescaled", "bias_gradient"} == set(cards(app))
+    assert not cards(app)
     app.button(key="anat_x_undo").click().run()
     assert not app.error
     assert "step_y" in cards(app)
 
 
-def test_a_bad_gradient_leaves_the_forward_pass_and_the_schemes(app):
-    go_there(app)
+def test_a_bad_gradient_is_one_message(app):
+    go_there(app, "backward")
     bad = app.session_state["edited_cells"]["anat_dy"]
     bad.put(bad.past[-1].assign(**{"feature 1": None}))
     app.run()
     [error] = app.error
     assert "Cell sample 0, feature 1: got nothing" in error.value
-    assert {"step_y", "scheme_batch"} <= set(cards(app))
     assert "back_closed" not in cards(app)
 
 
@@ -231,8 +226,8 @@ def test_one_value_per_channel_is_explained_and_layer_norm_still_works(app, kind
     [error] = app.error
     assert "Only one value per channel" in error.value
     assert "torch says: “Expected more than 1 value per channel" in error.value
-    shown = cards(app)
-    assert "step_y" not in shown
+    assert "step_y" not in cards(app)
+    shown = cards(look_at(app, "axes"))
     assert "nothing is left" in shown["scheme_batch"]["sentence"]
     assert "nothing is left" not in shown["scheme_sample"]["sentence"]
 
@@ -253,7 +248,7 @@ def test_sliders_and_sizes_are_in_the_link_and_nonsense_is_the_default(app):
 
 
 def test_no_scheme_at_all_is_a_hint(app):
-    go_there(app)
+    go_there(app, "axes")
     app.button_group(key="anat_schemes").set_value([]).run()
     assert any("Choose at least one" in i.value for i in app.info)
 
@@ -285,21 +280,21 @@ def stored(variants):
 
 
 def test_a_run_without_bn_offers_one_with_it(app):
-    go_there(app, run=stored("none"))
+    go_there(app, "cancels", run=stored("none"))
     assert any("no BN" in i.value for i in app.info)
     assert app.button(key="again_builtin")
     assert "rescaled" not in cards(app)
-    assert "step_y" in cards(app)
+    assert "step_y" in cards(look_at(app, "forward"))
 
 
 def test_a_run_without_weights_says_so(app):
-    go_there(app, run=stored("builtin"))
+    go_there(app, "cancels", run=stored("builtin"))
     assert any("No weights of builtin are stored" in i.value for i in app.info)
     assert "rescaled" not in cards(app)
 
 
 def test_the_numbers_of_the_run_answer_to_its_sliders(app):
-    go_there(app)
+    go_there(app, "cancels")
     before = cards(app)["rescaled"]["sentence"]
     app.select_slider(key="anat_scale").set_value(0.001).run()
     after = cards(app)["rescaled"]["sentence"]

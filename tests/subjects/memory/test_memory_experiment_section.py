@@ -1,15 +1,16 @@
 """The memory experiment as its page runs it, without a browser."""
 
-import json
 import re
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from streamlit.testing.v1 import AppTest
 
-from bnviz.subjects.memory import interventions_section, memory_experiment_section
+from bnviz.subjects.memory import (
+    experiment_figures,
+    interventions_section,
+)
 from bnviz.subjects.memory.chain_figures import graph_behind
 from bnviz.subjects.memory.experiment_config import (
     LeakConfig,
@@ -24,23 +25,22 @@ from bnviz.subjects.memory.memory_experiment_figures import (
     freed_by_cut,
     kept_over_steps,
 )
-from tests.paths import ROOT
+from tests.screen import cards, look_at, new_app
 from tests.waiting import until
 
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    tested = new_app()
     tested.run()
     tested.switch_page("pages/memory.py").run()
     yield tested
     lab().end()
-    lab.clear()
+    lab.cache_clear()
 
 
 def card(app, key):
-    boards = [json.loads(b.proto.json)["cards"] for b in app.get("bidi_component")]
-    return next((card for cards in boards for card in cards if card["key"] == key), None)
+    return cards(app).get(key)
 
 
 def metrics(app):
@@ -63,12 +63,12 @@ def test_before_a_run_the_page_predicts_from_shapes_alone(app):
     shown = metrics(app)
     assert shown["Kept by a test batch"] == "1.38 MiB"
     assert shown["Kept by a training step"] == "128 bytes"
-    assert "Not measured with these settings" in card(app, "leak")["sentence"]
-    assert card(app, "leak")["figure"]["data"][0]["name"] == "predicted from shapes"
-    assert "24 nodes of a test batch" in card(app, "chain")["sentence"]
+    assert "Not measured with these settings" in card(app, "experiment")["sentence"]
+    assert card(app, "experiment")["figure"]["data"][0]["name"] == "predicted from shapes"
     assert all(
         app.button(key=f"mem_cut_{name}").disabled for name in interventions_section.CUT_HELP
     )
+    assert "24 nodes of a test batch" in card(look_at(app, "chain"), "chain")["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -97,28 +97,30 @@ def test_prediction_follows_batch_size_and_memory(app):
 
 def test_a_run_is_measured_beside_its_prediction(app):
     experiment = held(app)
-    said = card(app, "leak")["sentence"]
+    said = card(app, "experiment")["sentence"]
     assert re.search(r"At step 12 the note's layer keeps 4\.15 MiB, predicted were 4\.15 MiB", said)
     assert "built-in layer keep 0 bytes" in said
-    names = {trace["name"] for trace in card(app, "leak")["figure"]["data"]}
+    names = {trace["name"] for trace in card(app, "experiment")["figure"]["data"]}
     assert {"Note's BN", "Hand-written BN", "nn.BatchNorm", "process memory gained"} <= names
+    look_at(app, "chain")
     assert "12 batches are alive, 3 of them" in card(app, "chain_batches")["sentence"]
+    look_at(app, "experiment")
     app.button(key="mem_end").click().run()
     lab().measurement.end()
     app.run()
     assert experiment.ended and not app.exception
     assert any("ended after 12 steps. It was ended by hand" in c.value for c in app.caption)
-    assert "keeps 4.15 MiB" in card(app, "leak")["sentence"], "what was measured stays"
+    assert "keeps 4.15 MiB" in card(app, "experiment")["sentence"], "what was measured stays"
     app.number_input(key="mem_steps").set_value(13).run()
     app.run()
-    assert "Not measured with" in card(app, "leak")["sentence"], "it was another experiment"
+    assert "Not measured with" in card(app, "experiment")["sentence"], "it was another experiment"
 
 
 def test_the_figure_has_the_numbers_of_the_experiment():
     experiment = Experiment(
         LeakConfig.parse(dataset="fashion-mnist-sample", device="cpu", steps=12)
     ).run()
-    found = memory_experiment_section.experiment_card(experiment.config, experiment)
+    found = experiment_figures.experiment_card(experiment.config, experiment)
     lines = {(t["name"], t.get("yaxis", "y")): t["y"] for t in found.figure["data"]}
     kept, nodes = (experiment.table.column(name) for name in ("kept_bytes", "graph_nodes"))
     assert lines["Note's BN", "y"] == pytest.approx(kept[:, 0] / 2**20, rel=1e-5)
@@ -136,26 +138,26 @@ def test_the_sentence_says_how_far_the_measurement_is_from_the_prediction():
     ).run()
     kept = experiment.table.column("kept_bytes")
     assert kept[-1, 0] == expected(experiment.config).curve(12, 0.25)[-1]
-    assert "(+0 bytes, 0.00%)" in memory_experiment_section._measured_words(experiment)
+    assert "(+0 bytes, 0.00%)" in experiment_figures._measured_words(experiment)
     doubled = kept.copy()
     doubled[:, 0] *= 2
     experiment.table.column = lambda name, **_: {
         "kept_bytes": doubled, "rss": np.zeros(12, int)
     }[name]  # fmt: skip
     assert re.search(
-        r"\+4,34\d,\d{3} bytes, 100\.00%\)", memory_experiment_section._measured_words(experiment)
+        r"\+4,34\d,\d{3} bytes, 100\.00%\)", experiment_figures._measured_words(experiment)
     )
 
 
 def test_what_the_budget_ends_is_foretold():
     config = LeakConfig.parse(steps=20_000, budget_mib=100)
-    frame = memory_experiment_section.predicted_frame(config)
-    assert frame["step"].iloc[-1] == memory_experiment_section.last_step(config) < 20_000
-    curve = expected(config).curve(memory_experiment_section.last_step(config), config.test_share)
+    frame = experiment_figures.predicted_frame(config)
+    assert frame["step"].iloc[-1] == experiment_figures.last_step(config) < 20_000
+    curve = expected(config).curve(experiment_figures.last_step(config), config.test_share)
     assert curve[-2] <= 100 * 2**20 < curve[-1]
     whole = LeakConfig.parse(steps=1500)
-    assert memory_experiment_section.predicted_frame(whole)["step"].iloc[-1] == 1500
-    assert "after 1,500 steps" in memory_experiment_section._prediction_words(whole)
+    assert experiment_figures.predicted_frame(whole)["step"].iloc[-1] == 1500
+    assert "after 1,500 steps" in experiment_figures._prediction_words(whole)
 
 
 def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
@@ -171,13 +173,14 @@ def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
     )
     still = next(t for t in card(app, "cuts")["figure"]["data"] if t["name"] == "still kept")
     assert still["y"] == pytest.approx([experiment.events[0]["before"] / 2**20, 0])
-    notes = [note["text"] for note in card(app, "leak")["figure"]["layout"]["annotations"]]
+    notes = [note["text"] for note in card(app, "experiment")["figure"]["layout"]["annotations"]]
     assert notes == ["del −0 bytes", "detach() −4.15 MiB"]
     assert experiment.chain_batches().empty
-    drawn = next(t for t in card(app, "leak")["figure"]["data"] if t["name"] == "Note's BN")
+    drawn = next(t for t in card(app, "experiment")["figure"]["data"] if t["name"] == "Note's BN")
     assert (drawn["x"][-2:], drawn["y"][-1]) == ([12, 12], 0), "the line falls where it was cut"
-    assert "Now, at step 12, it keeps 0 bytes" in card(app, "leak")["sentence"]
-    assert app.get("progress")[0].proto.text.startswith("All 12 steps are done; no chain is kept")
+    assert "Now, at step 12, it keeps 0 bytes" in card(app, "experiment")["sentence"]
+    said = experiment_figures.state_of_experiment()["text"]
+    assert said.startswith("All 12 steps are done; no chain is kept")
     app.button(key="mem_cut_eval").click().run()
     assert any("of 0 bytes: there was no chain to cut" in m.value for m in app.markdown)
     app.button(key="mem_cut_undo").click().run()
@@ -187,21 +190,21 @@ def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
 def test_a_chosen_batch_stays_open_until_its_chain_is_cut(app):
     experiment = held(app)
     starts = experiment.chain_batches()["start"].tolist()
+    look_at(app, "chain")
     app.session_state["mem_chain_batch"] = starts[3]
     app.run()
     assert "nodes of batch 3 of the chain" in card(app, "chain")["sentence"]
-    app.session_state["mem_chain_batch"] = starts[0] - 1  # of a chain that is no more
+    app.session_state["mem_chain_batch"] = starts[-1] + 10**6  # of a chain that is no more
     app.run()
     assert "nodes of batch 11 of the chain" in card(app, "chain")["sentence"]
-    assert app.session_state["mem_chain_batch"] is None
 
 
 def test_a_second_visitor_finds_the_experiment_and_cannot_start_another(app):
     experiment = held(app)
-    other = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    other = new_app()
     other.run()
     other.switch_page("pages/memory.py").run()
-    assert "At step 12" in card(other, "leak")["sentence"]
+    assert "At step 12" in card(other, "experiment")["sentence"]
     assert other.button(key="mem_run").disabled
     assert lab().experiment is experiment
 
@@ -233,8 +236,8 @@ def test_a_cut_that_comes_too_late_says_so(app):
 
 def test_the_figures_are_plotly_s():
     config = LeakConfig()
-    predicted = memory_experiment_section.predicted_frame(config)
-    nothing = memory_experiment_section._nothing(config)
+    predicted = experiment_figures.predicted_frame(config)
+    nothing = experiment_figures._nothing(config)
     labels = {variant: variant for variant in config.variants}
     go.Figure(kept_over_steps(nothing, predicted, labels, 1024, [{"step": 3, "text": "x"}]))
     on_device = nothing.reindex(range(3)).fillna(1.0)

@@ -152,7 +152,7 @@ def test_axes_have_names_and_units(tensors, steps):
 def app():
     yield AppTest.from_function(growth_section, default_timeout=60)
     measurements().end_all()
-    measurements.clear()
+    measurements.cache_clear()
 
 
 def wait():

@@ -1,6 +1,5 @@
 """Train vs eval as Streamlit runs it: every view, its controls, what is mended and kept."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -8,7 +7,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from bnviz.config import RunConfig
 from bnviz.errors import RunError
@@ -29,34 +27,29 @@ from bnviz.subjects.modes.recalibration import Mended, kept
 from bnviz.subjects.modes.recalibration_section import _worth
 from bnviz.training.process import jobs, measurements
 from bnviz.training.trainer import Trainer
-from tests.paths import ROOT
+from tests.screen import cards, new_app
 
 VIEWS = {
-    "twin": ["truth", "by_class"],
-    "begins": ["chain", "channels_apart", "statistics_apart"],
-    "company": ["company_logits", "company_predictions", "by_batch"],
-    "over_run": ["modes_over_run", "pairs_over_run"],
-    "mend": None,
-    "rules": ["side_effects"],
-    "shift": ["shift_strength", "shift_kinds"],
+    "predictions": ["truth", "by_class"],
+    "layers": ["chain", "channels_apart", "statistics_apart"],
+    "context": ["company_logits", "company_predictions", "by_batch"],
+    "checkpoints": ["modes_over_run", "pairs_over_run"],
+    "recalibrate": None,
+    "table": ["side_effects"],
+    "corruptions": ["shift_strength", "shift_kinds"],
 }
 
 
 @pytest.fixture
 def app():
-    tested = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    tested = new_app()
     tested.run()
     tested.switch_page("pages/train_vs_eval.py").run()
     yield tested
     jobs().stop_all()
-    jobs.clear()
+    jobs.cache_clear()
     measurements().end_all()
-    measurements.clear()
-
-
-def cards(app):
-    boards = app.get("bidi_component")
-    return {c["key"]: c for board in boards for c in json.loads(board.proto.json)["cards"]}
+    measurements.cache_clear()
 
 
 def settle(app, changed):
@@ -76,7 +69,7 @@ def press_mend(app):
 
 
 def choose(app, view):
-    settle(app, app.segmented_control(key="modes_view").set_value(view))
+    settle(app, app.segmented_control(key="view").set_value(view))
     assert not app.exception
     return cards(app)
 
@@ -86,10 +79,10 @@ def choose(app, view):
 def test_every_view_has_its_figures_for_every_kind_of_variant(app, view, variant):
     settle(app, app.segmented_control(key="twin_variant").set_value(variant))
     found = choose(app, view)
-    if variant == "none" and view != "twin":
+    if variant == "none" and view != "predictions":
         assert not found
         assert any("has no BN" in box.value for box in app.info)
-    elif view == "mend":
+    elif view == "recalibrate":
         assert app.button(key="mend").label.startswith("Mend step")
     else:
         assert list(found) == VIEWS[view]
@@ -114,7 +107,7 @@ def test_the_eval_side_has_a_choice_of_statistics_and_the_note_s_own_are_others(
 
 
 def test_the_three_questions_find_the_row(app):
-    choose(app, "rules")
+    choose(app, "table")
     assert any("It normalizes by **the batch**" in m.value for m in app.markdown)
     settle(app, app.segmented_control(key="rules_frozen").set_value("no_grad()"))
     assert any("Freezing does not stop the statistics" in m.value for m in app.markdown)
@@ -127,7 +120,7 @@ def test_the_three_questions_find_the_row(app):
 
 def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     before = app.metric[1].value
-    choose(app, "mend")
+    choose(app, "recalibrate")
     press_mend(app)
     assert not app.exception
     card = cards(app)["mended"]
@@ -136,13 +129,13 @@ def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     assert any("belongs to the package" in e.value for e in app.error)
     app.run()
     assert app.segmented_control(key="eval_source").value == "mended"
-    choose(app, "twin")
+    choose(app, "predictions")
     mended = app.metric[1].value
     assert mended != before
-    choose(app, "mend")
+    choose(app, "recalibrate")
     settle(app, app.button(key="mend_undo").click())
     app.run()
-    choose(app, "twin")
+    choose(app, "predictions")
     assert app.segmented_control(key="eval_source").value == "replayed"
     assert app.metric[1].value == before
 
@@ -168,11 +161,11 @@ def stored(sample):
 
 
 def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    app = new_app()
     app.query_params["run"] = stored.name
     app.run()
     app.switch_page("pages/train_vs_eval.py").run()
-    choose(app, "mend")
+    choose(app, "recalibrate")
     settle(app, app.segmented_control(key="mend_method").set_value("blended"))
     settle(app, app.slider(key="mend_weight").set_value(0.25))
     press_mend(app)
@@ -182,14 +175,14 @@ def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(st
     assert one.details["weight"] == 0.25
     app.run()
     settle(app, app.selectbox(key="checkpoint").set_value(one.name))
-    choose(app, "twin")
+    choose(app, "predictions")
     assert f"{one.after:.1%}" in app.metric[1].value
     settle(app, app.selectbox(key="checkpoint").set_value(20))
     assert any(
         "mended statistics are those of nn.BatchNorm at step 25" in c.value for c in app.caption
     )
     settle(app, app.selectbox(key="checkpoint").set_value(one.name))
-    choose(app, "mend")
+    choose(app, "recalibrate")
     settle(app, app.button(key=f"mend_drop_{one.name}").click())
     app.run()
     assert not app.exception

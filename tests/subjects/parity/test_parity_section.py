@@ -1,6 +1,5 @@
 """Prove it: nothing is green before it is measured, and what is measured is shown."""
 
-import json
 import re
 
 import pandas as pd
@@ -12,6 +11,7 @@ from bnviz.charts import theme
 from bnviz.subjects.parity import parity_section
 from bnviz.subjects.parity.parity_report import hand_written, prove
 from bnviz.training.process import measurements
+from tests.screen import cards
 from tests.waiting import until
 
 
@@ -30,7 +30,7 @@ def proofs():
 def app():
     yield AppTest.from_function(section, default_timeout=60)
     measurements().end_all()
-    measurements.clear()
+    measurements.cache_clear()
 
 
 def measure(app, proof, monkeypatch):
@@ -67,7 +67,7 @@ def test_a_right_layer_is_green_all_over(app, proofs, monkeypatch):
     fingerprint, cases = (d.value for d in app.dataframe)
     assert set(fingerprint["same"]) == {"✓ same"}
     assert list(cases["agrees"]) == ["✓ agrees"] * 286
-    [card] = json.loads(app.get("bidi_component")[0].proto.json)["cards"]
+    [card] = cards(app).values()
     assert card["title"] == "Every case stays below what rounding is allowed"
     assert "286 of 286 cases agree" in card["sentence"]
 
@@ -82,7 +82,7 @@ def test_the_note_s_layer_is_red_where_it_differs_and_its_causes_are_named(
     codes = [cause.code for cause in proofs["note"].causes]
     assert re.findall(r"- `(\w+)`", "\n".join(listed)) == codes
     assert codes[0] == "shift_start"
-    [card] = json.loads(app.get("bidi_component")[0].proto.json)["cards"]
+    [card] = cards(app).values()
     assert "A cross below the line" in card["sentence"]
     app.selectbox(key="prove_cases").set_value(parity_section.DIFFERING).run()
     shown = app.dataframe[1].value

@@ -1,62 +1,61 @@
-"""Cards over the recorded run: what a reader sees has title, units, a sentence and few points."""
+"""Every registered figure, over the recorded run and runs that make trouble: what a reader sees has
+title, units, a sentence and few points."""
 
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from bnviz.subjects.activations.stages_section import stages_card
-from bnviz.subjects.running_stats.running_section import running_card
 
+from bnviz import figures
 from bnviz.charts import theme
-from bnviz.charts.encoding import encode, encode_figure
+from bnviz.charts.encoding import encode_figure, frame_of
+from bnviz.charts.registry import FIGURES, NotReady, figure_named
 from bnviz.config import RunConfig
 from bnviz.records.history import History
 from bnviz.records.schema import STAGES, schemas
 from bnviz.records.store import RECORDED_ID, StoredRun, recorded_run
-from bnviz.subjects.activations import (
-    channels_section,
-    feature_maps_section,
-    gradients_section,
-    over_time_section,
-)
-from bnviz.subjects.home import sections
-from bnviz.subjects.note.questions_section import memory_card
-from bnviz.subjects.running_stats import estimates_section, start_and_eps_section
-from bnviz.subjects.training import views_section
+from bnviz.selection import Selection
+from bnviz.subjects.activations import channels_section, distribution_figures, feature_maps_section
+from bnviz.subjects.training import controls_section
 from bnviz.training.run_view import RunView
 
 NOWHERE = Path("nowhere")  # no checkpoints
-FC1 = estimates_section.Choice("builtin", "fc1", (3, 7), 0.01, 1e-5)
+figures.load()
+MEASURED_LATER = {"running_stats/race", "running_stats/errors", "running_stats/images"}
+OF_THE_PROCESS = {"memory/experiment", "memory/chain", "memory/chain_batches"}
+ALWAYS = sorted(set(FIGURES) - MEASURED_LATER - OF_THE_PROCESS)
+WAYS = (
+    {"layer": "conv1", "momentum": 0.9, "channels": (0, 3)},
+    {"layer": "fc1", "momentum": 0.01, "channels": (3, 7), "unbiased": False},
+    *({"shown_as": s, "step": 100, "channels": (3,)} for s in ("heatmap", "bands", "ridges")),
+    *({"stage": stage, "step": 100} for stage in STAGES),
+)
+
+
+def drawn(run, name, **fields):
+    """A registered figure of a run."""
+    return figure_named(name).draw(run, Selection.parse(run=run.id, variant="builtin", **fields))
+
+
+def all_cards(run):
+    """Every figure that applies, in every way that changes it."""
+    for name in ALWAYS:
+        entry, seen = figure_named(name), set()
+        if entry.applies(run):
+            continue
+        for way in WAYS:
+            chosen = Selection.parse(run=run.id, variant="builtin", **way)
+            if (key := tuple(chosen.to_query(entry.needs).values())) not in seen:
+                seen.add(key)
+                with suppress(NotReady):
+                    yield entry.draw(run, chosen)
 
 
 @pytest.fixture
 def recorded():
     return RunView(RECORDED_ID, recorded_run())
-
-
-def all_cards(run):
-    return [
-        views_section.curves_card(run),
-        stages_card(run, "conv1", None),
-        running_card(run, "conv1", [0, 3], 0.9),
-        memory_card(run),
-        *(
-            card
-            for shown_as in ("heatmap", "bands", "ridges")
-            for card in over_time_section.cards(
-                run,
-                over_time_section.Choice(
-                    "conv2", STAGES, 100, shown_as, variant="builtin", channel=3
-                ),
-                channels_section.try_probe(run, "builtin", 100, "conv2"),
-            )
-        ),
-        estimates_section.estimates_card(run, FC1, None),
-        *start_and_eps_section.start_and_eps_cards(run, FC1),
-        *gradients_section.cards(run, "conv2", 100),
-    ]
 
 
 def inside_cards(run):
@@ -83,7 +82,7 @@ def axes(card):
 
 
 def test_every_card_has_title_sentence_alternative_and_named_axes(recorded):
-    cards = [*all_cards(recorded), *inside_cards(recorded), sections.card(recorded, "fc1", 400)]
+    cards = [*all_cards(recorded), *inside_cards(recorded)]
     for card in cards:
         assert card.title and card.sentence and card.alt
         titles = [a["title"]["text"] for a in axes(card).values() if a.get("title")]
@@ -128,21 +127,30 @@ def test_figures_stay_small_whatever_the_length_of_the_run():
 def test_a_run_that_has_just_begun_has_sentences_instead_of_numbers():
     config = RunConfig(variants="builtin,none", steps=100)
     run = RunView("new", StoredRun("new", NOWHERE, config, History(schemas(config.variants)), None))
-    for card in all_cards(run):
-        assert card.sentence
-        encode_figure(card.figure)
+    for name in ALWAYS:
+        if figure_named(name).applies(run):
+            continue
+        try:
+            card = drawn(run, name)
+        except NotReady as waiting:
+            assert waiting.text
+        else:
+            assert card.sentence
+            encode_figure(card.figure)
 
 
 def test_a_run_without_bn_says_so():
     config = RunConfig(variants="none")
     run = RunView("none", StoredRun("none", NOWHERE, config, History(schemas(("none",))), None))
-    assert "no BN" in running_card(run, "conv1", [0], 0.1).sentence
+    for name in ALWAYS:
+        if name.startswith("running_stats/"):
+            assert "no BN" in figure_named(name).applies(run), name
 
 
 def test_the_difference_of_right_layers_is_explained_where_it_shows():
-    assert "rounding" in views_section.difference_note(RunConfig(variants="composite,builtin"))
-    assert views_section.difference_note(RunConfig(variants="note,builtin")) == ""
-    assert views_section.difference_note(RunConfig(dtype="float64")) == ""
+    assert "rounding" in controls_section.difference_note(RunConfig(variants="composite,builtin"))
+    assert controls_section.difference_note(RunConfig(variants="note,builtin")) == ""
+    assert controls_section.difference_note(RunConfig(dtype="float64")) == ""
 
 
 def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
@@ -151,53 +159,51 @@ def test_a_change_in_mid_run_is_a_mark_in_every_curve(recorded):
     history.tables = recorded.history.tables
     history.events = [{"step": 50, "kind": "set", "name": "momentum", "old": 0.1, "new": 0.9}]
     run = RunView("marked", StoredRun("marked", NOWHERE, config, history, recorded.summary))
-    for card in (views_section.curves_card(run), running_card(run, "conv1", [0], 0.1),
-                 memory_card(run)):  # fmt: skip
+    for name in ("training/curves", "running_stats/running", "memory/kept"):
+        card = drawn(run, name)
         [marks] = checked(card).layout.shapes
         assert (marks.path, marks.xref, marks.yref) == ("M50,0V1", "x", "paper")
         assert "momentum 0.1 → 0.9" in [a.text for a in checked(card).layout.annotations]
 
 
 def test_the_figure_of_home_answers_to_its_step(recorded):
-    early, late = (sections.card(recorded, "fc1", step) for step in (10, 400))
+    early, late = (drawn(recorded, "home/before_after", layer="fc1", step=at) for at in (10, 400))
     assert early.sentence != late.sentence
     assert not np.array_equal(checked(early).data[1].y, checked(late).data[1].y)
 
 
-def over_time(run, **choice):
-    chosen = over_time_section.Choice("conv2", ("input",), 100, variant="builtin", **choice)
-    probe = channels_section.try_probe(run, "builtin", 100, "conv2")
-    return {card.key: card for card in over_time_section.cards(run, chosen, probe)}
+def over_time(run, **fields):
+    return drawn(run, "activations/over_time", **{"step": 100, **fields})
 
 
 def test_a_followed_channel_is_in_every_figure_over_the_steps(recorded):
     steps = recorded.history["steps-builtin"]
     channel = 6 + 3  # the third of conv2 in a row of all layers
     for shown_as in ("heatmap", "bands"):
-        plain = over_time(recorded, shown_as=shown_as)["heat_input"]
-        found = over_time(recorded, shown_as=shown_as, channel=3)["heat_input"]
-        drawn = checked(found).data[len(checked(plain).data) :]
+        plain = over_time(recorded, shown_as=shown_as)
+        found = over_time(recorded, shown_as=shown_as, channels=(3,))
+        added = checked(found).data[len(checked(plain).data) :]
         names = [trace.name for trace in checked(found).data]
         middle = checked(found).data[names.index("the channel that is followed")]
-        assert len(drawn) == 3
+        assert len(added) == 3
         means = dict(zip(steps.column("step"), steps.column("batch_mean")[:, channel], strict=True))
         assert [float(v) for v in middle.y] == pytest.approx([means[int(s)] for s in middle.x])
-    with_it = checked(over_time(recorded, channel=3)["stages"])
+    with_it = checked(drawn(recorded, "activations/stages", step=100, channels=(3,)))
     assert {"channel 3, nn.BatchNorm"} <= {trace.name for trace in with_it.data}
 
 
 def test_before_and_after_share_their_axis_when_asked_to(recorded):
-    chosen = over_time_section.Choice("fc1", ("input", "scaled"), 100, variant="builtin")
     for one_axis in (True, False):
-        cards = over_time_section.cards(recorded, replace(chosen, one_axis=one_axis), None)
-        ranges = {tuple(checked(card).layout.yaxis.range) for card in cards[:2]}
+        fields = {"layer": "fc1", "one_axis": one_axis}
+        cards = [over_time(recorded, stage=stage, **fields) for stage in ("input", "scaled")]
+        ranges = {tuple(checked(card).layout.yaxis.range) for card in cards}
         assert len(ranges) == (1 if one_axis else 2)
-        stages = checked(cards[2]).layout
+        stages = checked(drawn(recorded, "activations/stages", step=100, **fields)).layout
         assert (stages.xaxis.range == stages.xaxis3.range) == one_axis
 
 
 def test_ridges_hold_the_chosen_step_and_mark_it(recorded):
-    card = over_time(recorded, shown_as="ridges")["heat_input"]
+    card = over_time(recorded, shown_as="ridges")
     steps = [trace.name for trace in checked(card).data]
     assert steps.count("step 100") == len(recorded.config.variants), "once a variant"
     marked = [t for t in checked(card).data if t.line.color == "var(--event)"]
@@ -222,7 +228,7 @@ def test_modes_of_one_image_share_one_scale_of_colour(recorded):
 def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
     config = RunConfig(variants="builtin,none")
     run = RunView("two", StoredRun("two", NOWHERE, config, History(schemas(config.variants)), None))
-    verdict = over_time_section._shift_verdict
+    verdict = distribution_figures._shift_verdict
     assert "0.5 times" in verdict(run, {"builtin": 0.1, "none": 0.2})
     assert "stiller" in verdict(run, {"builtin": 0.1, "none": 0.2})
     assert "does not hold them still" in verdict(run, {"builtin": 0.3, "none": 0.2})
@@ -230,19 +236,28 @@ def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
     assert verdict(run, {"builtin": 0.2}) == ""
 
 
-@pytest.mark.parametrize("channels", [(3,), (3, 7)])
-def test_a_preview_is_what_the_slider_would_get_from_python(recorded, channels):
-    def card(momentum):
-        chosen = estimates_section.Choice("builtin", "fc1", channels, momentum, 1e-5)
-        return estimates_section.estimates_card(recorded, chosen, None)
+def test_what_was_not_measured_says_so(recorded):
+    for name in MEASURED_LATER:
+        with pytest.raises(NotReady, match="Not measured yet") as waiting:
+            drawn(recorded, name)
+        assert waiting.value.state == "asked"
 
-    shown = card(0.1)
-    assert {"0.05", "0.1", "0.2"} <= shown.previews.keys()
-    for words, preview in shown.previews.items():
-        wanted = card(float(words))
-        assert preview.sentence == wanted.sentence
-        for number, (now, new) in enumerate(
-            zip(shown.figure["data"], wanted.figure["data"], strict=True)
-        ):
-            previewed = now | preview.traces.get(number, {})
-            assert encode(previewed) == encode(new)
+
+def test_the_table_of_a_figure_is_its_traces(recorded):
+    """Read back, the numbers are those that are drawn, each with its panel and series."""
+    card = drawn(recorded, "running_stats/running", layer="fc1", channels=(3,))
+    frame = frame_of(card.figure)
+    for trace in checked(card).data:
+        panel = (trace.xaxis or "x")[1:] or "1"
+        mine = frame[(frame["panel"] == panel) & (frame["series"] == (trace.name or ""))]
+        assert set(np.asarray(trace.y, float)) <= set(mine["y"].astype(float)) | {np.nan}
+    heat = drawn(recorded, "activations/over_time", shown_as="heatmap")
+    assert frame_of(heat.figure)["z"].notna().any()
+
+
+def test_every_figure_is_named_by_its_subject_and_says_what_it_needs():
+    for name, entry in FIGURES.items():
+        subject, key = name.split("/")
+        assert entry.draw.__module__.startswith(f"bnviz.subjects.{subject}.")
+        assert set(entry.needs) <= set(Selection.model_fields) - {"run"}, name
+        assert entry.title and key.isidentifier()

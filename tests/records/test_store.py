@@ -10,7 +10,7 @@ import torch
 
 from bnviz.errors import RunError
 from bnviz.nn.state import snapshot
-from bnviz.records import store
+from bnviz.records import run_files, store
 from bnviz.records.schema import steps_table
 from bnviz.training.trainer import Trainer
 
@@ -108,9 +108,9 @@ def test_a_write_that_fails_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(run_files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        store.write_atomically(tmp_path / "summary.json", b"{}")
+        run_files.write_atomically(tmp_path / "summary.json", b"{}")
     assert list(tmp_path.iterdir()) == []
 
 

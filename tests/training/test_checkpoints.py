@@ -241,8 +241,9 @@ def test_a_run_without_weights_is_refused(stored):
 
 
 def test_a_record_that_ends_before_the_weights_is_refused(stored):
+    (stored.folder / "summary.json").unlink()
     table = stored.folder / "steps-builtin.arrow"
-    table.write_bytes(table.read_bytes()[:-5000])
+    table.write_bytes(table.read_bytes()[:2000])
     with pytest.raises(RunError, match=r"builtin ends at step 0.*step 25.*another run"):
         compare_estimators(store.open_run(stored.folder), "builtin", [0.1])
 

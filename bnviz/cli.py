@@ -13,6 +13,7 @@ import typer
 from bnviz import __version__
 from bnviz.data_cli import show_data
 from bnviz.i18n import _
+from bnviz.runs_cli import runs
 from bnviz.subjects.memory.cli import memory
 from bnviz.subjects.modes.cli import modes, recalibrate
 from bnviz.subjects.note.cli import quirks
@@ -47,6 +48,7 @@ def top(
 COMMANDS: dict[str, Callable[..., None]] = {
     "data": show_data,
     "run": run,
+    "runs": runs,
     "replay": replay,
     "modes": modes,
     "recalibrate": recalibrate,

@@ -17,7 +17,7 @@ SOURCES = sorted([*ROOT.glob("bnviz/**/*.py"), *ROOT.glob("pages/*.py"), ROOT / 
 # From the ground up: a room may import those before it, and itself.
 ROOMS = (
     "errors", "i18n", "units", "nn", "data", "config", "instrument", "records", "evaluation", "census",
-    "training", "charts", "command_line", "stored_run_cli", "app", "subjects", "data_cli", "cli", "__main__",
+    "training", "charts", "command_line", "stored_run_cli", "app", "subjects", "data_cli", "runs_cli", "cli", "__main__",
 )  # fmt: skip
 # By the name of a file: which libraries a subject's file must do without.
 NOT_IN_FIGURES = {"torch", "streamlit"}

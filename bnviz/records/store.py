@@ -7,6 +7,7 @@
     <id>/<table>.arrow          the tables of the history, Arrow IPC streams
     <id>/events.json            settings changed in mid-run, variants stopped, tests made
     <id>/checkpoints/<step>-<variant>.safetensors
+    <id>/name.txt               the name that was chosen for it, if one was
     <id>/summary.json           written at the end; a run without it was cut off
 
 JSON files and checkpoints are written under a temporary name and renamed, so none is ever half
@@ -34,8 +35,9 @@ import numpy as np
 import platformdirs
 
 from bnviz.config import RunConfig
-from bnviz.errors import BnvizError, RunError
+from bnviz.errors import BnvizError, ConfigError, RunError
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
 from bnviz.records.history import History, Table, read_table
 from bnviz.records.run_files import (
     CHECKSUMS,
@@ -51,6 +53,8 @@ from bnviz.records.schema import schemas
 
 RECORDED_FOLDER = Path(__file__).parents[1] / "assets" / "recorded"
 RECORDED_ID = "recorded"
+NAME_FILE, NAME_LENGTH = "name.txt", 80
+ID_TIME = "%Y%m%d-%H%M%S"
 
 
 def runs_folder() -> Path:
@@ -125,6 +129,11 @@ class StoredRun:
     config: RunConfig
     history: History
     summary: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, see `run_name`."""
+        return run_name(self.config, self.id, self.folder)
 
     @property
     def verified(self) -> bool:
@@ -271,22 +280,99 @@ def recorded_run() -> StoredRun:
     return open_run(RECORDED_FOLDER)
 
 
-def find_run(name: str) -> StoredRun:
-    """The run in the folder `name`, the one of that id in `runs_folder`, or the recorded one.
+def run_folder(name: str) -> Path:
+    """The folder `name`, that of the run of this id in `runs_folder`, or that of the recorded one.
 
-    Raises RunError when there is none or it cannot be read.
+    Raises RunError when there is no run.
     """
     for folder in (Path(name).expanduser(), runs_folder() / name):
         if (folder / "config.json").is_file():
-            return open_run(folder.resolve())
+            return folder.resolve()
     if name == RECORDED_ID:
-        return recorded_run()
+        return RECORDED_FOLDER
     stored = [RECORDED_ID, *(run.id for run in list_runs(runs_folder()))]
     raise RunError(
         _("run: got {name!r}; allowed: the folder of a stored run, or one of {ids}.").format(
             name=name, ids=", ".join(stored)
         )
     )
+
+
+def find_run(name: str) -> StoredRun:
+    """The run that `run_folder` finds under that name, opened.
+
+    Raises RunError when there is none or it cannot be read.
+    """
+    folder = run_folder(name)
+    return recorded_run() if folder == RECORDED_FOLDER else open_run(folder)
+
+
+def run_name(config: RunConfig, run_id: str, folder: Path | None = None) -> str:
+    """The name that was chosen for a run (`rename_run`), else one made from its settings.
+
+    For example ``Hand-written BN + nn.BatchNorm, batch 16, 12:31``, with the time at which the run
+    began, as its id says it or else the date of its settings on the disk.
+    """
+    if folder is not None and (chosen := _chosen_name(folder)):
+        return chosen
+    if folder == RECORDED_FOLDER:
+        return _("Recorded run")
+    return _("{variants}, batch {batch}, {time:%H:%M}").format(
+        variants=" + ".join(_(VARIANTS[variant].label) for variant in config.variants),
+        batch=config.batch_size,
+        time=_begun(run_id, folder),
+    )
+
+
+def _chosen_name(folder: Path) -> str:
+    try:
+        return read_file(folder, NAME_FILE).decode()
+    except (OSError, ValueError):  # a damaged name is no reason to refuse a run; `damage` says so
+        return ""
+
+
+def _begun(run_id: str, folder: Path | None) -> datetime:
+    try:
+        return datetime.strptime(run_id[: len("20260101-120000")], ID_TIME)
+    except ValueError:
+        file = folder and folder / "config.json"
+        return datetime.fromtimestamp(file.stat().st_mtime) if file else datetime.now()
+
+
+def rename_run(folder: Path, name: str) -> None:
+    """Give a stored run the name that a person chose; it is kept in its folder.
+
+    Raises ConfigError for a name that is empty, longer than NAME_LENGTH or has more than one line,
+    RunError for the recorded run, for what is no run and when it cannot be written.
+    """
+    name = name.strip()
+    if not (0 < len(name) <= NAME_LENGTH and name.isprintable()):
+        raise ConfigError(
+            _("name: got {name!r}; allowed: 1 to {length} characters on one line.").format(
+                name=name, length=NAME_LENGTH
+            )
+        )
+    _check_changeable(folder)
+    try:
+        write_file(folder, NAME_FILE, name.encode())
+    except OSError as error:
+        raise RunError(
+            _("{folder} cannot be renamed ({error}). Free some space.").format(
+                folder=folder, error=error.strerror or error
+            )
+        ) from error
+
+
+def _check_changeable(folder: Path) -> None:
+    """Raises RunError for the recorded run and for what is no run."""
+    if folder == RECORDED_FOLDER:
+        raise RunError(_("The recorded run belongs to the package; choose a run of your own."))
+    if not (folder / "config.json").is_file():
+        raise RunError(
+            _("{folder} is not a stored run, so nothing was done; choose another folder.").format(
+                folder=folder
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -300,6 +386,11 @@ class RunInfo:
     finished: bool
     verified: bool
     """Whether its files have checksums; not of a run that was stored before there were any."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, see `run_name`."""
+        return run_name(self.config, self.id, self.folder)
 
 
 def list_runs(root: Path) -> list[RunInfo]:
@@ -325,10 +416,9 @@ def list_runs(root: Path) -> list[RunInfo]:
 def delete_run(folder: Path) -> None:
     """Delete a stored run: first out of sight by renaming, then from the disk.
 
-    Raises RunError when it is not a run or cannot be deleted.
+    Raises RunError for the recorded run, when it is not a run and when it cannot be deleted.
     """
-    if not (folder / "config.json").is_file():
-        raise RunError(_("{folder} is not a stored run; nothing deleted.").format(folder=folder))
+    _check_changeable(folder)
     hidden = folder.with_name(f".deleted-{folder.name}")
     try:
         folder.rename(hidden)
@@ -350,6 +440,6 @@ def export_run(folder: Path) -> bytes:
 
 def new_run_id(config: RunConfig, root: Path | None, taken: Collection[str] = ()) -> str:
     """A name for a new run that a person can read: date, time, variants."""
-    base = f"{time.strftime('%Y%m%d-%H%M%S')}-{'-'.join(config.variants)}"
+    base = f"{time.strftime(ID_TIME)}-{'-'.join(config.variants)}"
     names = (base if k == 1 else f"{base}-{k}" for k in itertools.count(1))
     return next(n for n in names if n not in taken and not (root and (root / n).exists()))

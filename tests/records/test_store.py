@@ -85,7 +85,7 @@ def test_runs_are_listed_and_deleted(stored):
     assert (info.id, info.finished) == ("one", True)
     store.delete_run(folder)
     assert store.list_runs(folder.parent) == []
-    with pytest.raises(RunError, match="nothing deleted"):
+    with pytest.raises(RunError, match="nothing was done"):
         store.delete_run(folder.parent / "rubbish")
 
 

@@ -68,7 +68,7 @@ class Synthetic:
                 step=probed, kept_bytes=np.zeros(len(probed)), graph_nodes=np.zeros(len(probed))
             )
         self.history["process"].extend(
-            step=probed, rss=np.full(len(probed), 5e8),
+            step=probed, rss=np.full(len(probed), 5e8), own=np.full(len(probed), 3e8),
             device_allocated=np.zeros(len(probed)), device_reserved=np.zeros(len(probed)),
         )  # fmt: skip
         self.steps += count

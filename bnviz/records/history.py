@@ -32,6 +32,13 @@ class Schema:
 
     columns: Mapping[str, tuple[str, tuple[int, ...]]]
     chunk: int = 256
+    added: tuple[str, ...] = ()
+    """Columns, the last ones, that runs of earlier versions have not."""
+
+    def before(self) -> "Schema":
+        """The columns that earlier versions wrote."""
+        columns = {name: kind for name, kind in self.columns.items() if name not in self.added}
+        return Schema(columns, self.chunk)
 
     def arrow(self) -> pa.Schema:
         """The same as an Arrow schema; entries with a shape become flat fixed-size lists."""
@@ -232,22 +239,21 @@ def read_table(
     Raises RunError when the file holds other columns or other bytes than were written, and when a
     table of a `finished` run, or one that had a chunk already, is missing.
     """
-    table = Table(schema)
     try:
         with pa.memory_map(str(path)) as mapped:
             content = mapped.read_buffer()
         if parts is not None:
             end = intact_length(path.name, memoryview(content), parts, finished=finished)
             if not end:
-                return table
+                return Table(schema)
             content = content.slice(0, end)
-        _read_stream(table, pa.ipc.open_stream(content), path)
+        return _read_stream(pa.ipc.open_stream(content), schema, path)
     except FileNotFoundError as error:
         if finished or parts:
             raise _unreadable(path, os.strerror(errno.ENOENT)) from error
     except (pa.ArrowInvalid, OSError, DamagedFile) as error:
         raise _unreadable(path, error) from error
-    return table
+    return Table(schema)
 
 
 def _unreadable(path: Path, reason: object) -> RunError:
@@ -256,17 +262,19 @@ def _unreadable(path: Path, reason: object) -> RunError:
     )
 
 
-def _read_stream(table: Table, reader: Any, path: Path) -> None:
-    """Fill an empty table with the whole chunks of a stream. Raises RunError for other columns."""
-    if reader.schema != table.schema.arrow():
+def _read_stream(reader: Any, schema: Schema, path: Path) -> Table:
+    """The whole chunks of a stream. Raises RunError for other columns."""
+    known = next((s for s in (schema, schema.before()) if s.arrow() == reader.schema), None)
+    if known is None:
         raise RunError(
             _("{path} holds other columns than this version of bnviz writes.").format(path=path)
         )
+    table = Table(known)
     while True:
         try:
             batch = reader.read_next_batch()
         except (StopIteration, pa.ArrowInvalid, OSError):
-            return
+            return table
         table._chunks[-1] = (table._rows, _from_batch(table.schema, batch))
         table._rows += batch.num_rows
         table._chunks.append((table._rows, table._new_chunk()))

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
-from serving import ROOT, serving
+
+from scripts.serving import ROOT, serving
 
 OUT = ROOT / "screenshots"
 PAGES = {

@@ -35,15 +35,7 @@ def weights_of_run(
     if not (any_variant and variant in stored.config.variants):
         variant = checkpoints.replayable_variant(stored.config, variant)
     assert variant is not None
-    at = checkpoints.replayable_step(stored, variant, None if step is None else whole("step", step))
-    if step is None and (newest := stored.checkpoints(variant)[-1]) > at:
-        typer.echo(
-            _(
-                "This run was cut off before the record of step {newest} was stored, so the weights of "
-                "step {step} are taken."
-            ).format(newest=newest, step=at),
-            err=True,
-        )
+    at = _step_of(stored, variant, step)
     dataset = data.load(stored.config.dataset)
     if dataset.is_sample and stored.config.dataset == "fashion-mnist":
         typer.echo(data.describe(dataset), err=True)
@@ -62,3 +54,19 @@ def weights_of_run(
             },
         },
     )
+
+
+def _step_of(stored: Any, variant: str, step: str | None) -> int:
+    """`step`, or the newest with weights that the record covers, said where there are newer ones."""
+    from bnviz.training.checkpoints import replayable_step
+
+    at = replayable_step(stored, variant, None if step is None else whole("step", step))
+    if step is None and (newest := stored.checkpoints(variant)[-1]) > at:
+        typer.echo(
+            _(
+                "This run was cut off before the record of step {newest} was stored, so the weights of "
+                "step {step} are taken."
+            ).format(newest=newest, step=at),
+            err=True,
+        )
+    return at

@@ -93,7 +93,8 @@ def cut_a_chain(page: Page) -> None:
 def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    known = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, known)), None)
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder)) as server,

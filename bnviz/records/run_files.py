@@ -80,21 +80,22 @@ def read_file(folder: Path, name: str) -> bytes:
     Raises OSError, FileNotFoundError among them, and DamagedFile when it is not what was written.
     """
     content = (folder / name).read_bytes()
-    parts, found = checksums(folder), (0, len(content), zlib.crc32(content))
+    parts, found = checksums(folder, name), (0, len(content), zlib.crc32(content))
     # It may have been written more than once, and the last time been stopped before it was renamed.
     if parts is not None and found not in parts.get(name, []):
         raise DamagedFile(name)
     return content
 
 
-def checksums(folder: Path) -> dict[str, list[Part]] | None:
-    """The parts of each file in the order of writing; None of a run without checksums."""
+def checksums(folder: Path, only: str = "") -> dict[str, list[Part]] | None:
+    """The parts of each file, or `only` of one, in the order of writing; None without checksums."""
     try:
         lines = (folder / CHECKSUMS).read_bytes().decode("utf-8", "replace").split("\n")[:-1]
     except FileNotFoundError:
         return None
     found: dict[str, list[Part]] = {}
-    for line in filter(None, map(_LINE.fullmatch, lines)):
+    wanted = (line for line in lines if line.endswith(f" {only}" if only else ""))
+    for line in filter(None, map(_LINE.fullmatch, wanted)):
         crc, start, end, name = line.groups()
         found.setdefault(name, []).append((int(start), int(end), int(crc, 16)))
     return found

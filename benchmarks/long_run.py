@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from bnviz.subjects.activations.stages_section import stages_card
 from bnviz.subjects.running_stats.running_section import running_card
+from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
 from common import parser, percentile, show
 
 from bnviz.charts.card import Card, encode_card
@@ -33,7 +34,6 @@ from bnviz.records.store import RunWriter, StoredRun
 from bnviz.subjects.activations import over_time_section
 from bnviz.subjects.note.questions_section import memory_card
 from bnviz.subjects.running_stats import estimates_section
-from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
 from bnviz.subjects.training import views_section
 from bnviz.training.run_view import RunView
 
@@ -68,7 +68,7 @@ class Synthetic:
                 step=probed, kept_bytes=np.zeros(len(probed)), graph_nodes=np.zeros(len(probed))
             )
         self.history["process"].extend(
-            step=probed, rss=np.full(len(probed), 5e8),
+            step=probed, rss=np.full(len(probed), 5e8), own=np.full(len(probed), 3e8),
             device_allocated=np.zeros(len(probed)), device_reserved=np.zeros(len(probed)),
         )  # fmt: skip
         self.steps += count

@@ -14,6 +14,7 @@ from bnviz import __version__
 from bnviz.data_cli import show_data
 from bnviz.figure_cli import figure
 from bnviz.i18n import _
+from bnviz.runs_cli import runs
 from bnviz.subjects.memory.cli import memory
 from bnviz.subjects.modes.cli import modes, recalibrate
 from bnviz.subjects.note.cli import quirks
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data": show_data,
     "figure": figure,
     "run": run,
+    "runs": runs,
     "replay": replay,
     "modes": modes,
     "recalibrate": recalibrate,

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from bnviz import figures
-from bnviz.charts.card import encode_card
+from bnviz.charts.card import Card, encode_card
 from bnviz.charts.encoding import frame_of
 from bnviz.charts.registry import FIGURES, NotReady, figure_named
 from bnviz.command_line import refuse
-from bnviz.errors import BnvizError, RunError
+from bnviz.errors import BnvizError, ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.records.store import find_run
 from bnviz.selection import Selection, check_names
@@ -41,14 +41,7 @@ def figure(
             typer.echo(f"{entry.name:<34} {_(entry.title)}  [{', '.join(entry.needs)}]")
         return
     try:
-        entry = figure_named(name)
-        query = dict(_pair(text) for text in settings or [])
-        check_names(query, entry.needs)
-        stored = find_run(run)
-        view = RunView(stored.id, stored)
-        if reason := entry.applies(view):
-            raise RunError(reason)
-        card = entry.draw(view, Selection.from_query(query))
+        card = _draw(name, run, settings or [])
     except NotReady as waiting:
         refuse(RunError(waiting.text))
     except BnvizError as error:
@@ -65,10 +58,19 @@ def figure(
         go.Figure(card.figure).update_layout(title=card.title).write_html(html)
 
 
+def _draw(name: str, run: str, settings: list[str]) -> Card:
+    """The figure of a stored run. Raises BnvizError for anything that there is not, and NotReady."""
+    entry, query = figure_named(name), dict(_pair(text) for text in settings)
+    check_names(query, entry.needs)
+    stored = find_run(run)
+    view = RunView(stored.id, stored)
+    if reason := entry.applies(view):
+        raise RunError(reason)
+    return entry.draw(view, Selection.from_query(query))
+
+
 def _pair(text: str) -> tuple[str, str]:
     """``layer=fc1`` as name and value. Raises ConfigError for anything else."""
-    from bnviz.errors import ConfigError
-
     name, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(

@@ -6,6 +6,7 @@ import typer
 
 from bnviz import data
 from bnviz.config import whole
+from bnviz.i18n import _
 
 RunArgument = Annotated[
     str,
@@ -13,13 +14,20 @@ RunArgument = Annotated[
 ]
 
 
-CheckpointOption = Annotated[str | None, typer.Option(help="A step with stored weights; the last.")]
+CheckpointOption = Annotated[
+    str | None, typer.Option(help="A step with stored weights; the last that the record covers.")
+]
 
 
 def weights_of_run(
     name: str, variant: str | None, step: str | None, *, any_variant: bool = False
 ) -> tuple[Any, data.Dataset, dict[str, Any]]:
-    """The run of that name, its images, and where a document says that its numbers are from."""
+    """The run of that name, its images, and where a document says that its numbers are from.
+
+    Without a `step` the newest weights that the record covers are taken; stderr says so where a run
+    that was cut off has newer ones. Raises RunError and ConfigError as `find_run` and
+    `replayable_step` do.
+    """
     from bnviz.records.store import find_run
     from bnviz.training import checkpoints
 
@@ -27,7 +35,7 @@ def weights_of_run(
     if not (any_variant and variant in stored.config.variants):
         variant = checkpoints.replayable_variant(stored.config, variant)
     assert variant is not None
-    at = checkpoints.replayable_step(stored, variant, None if step is None else whole("step", step))
+    at = _step_of(stored, variant, step)
     dataset = data.load(stored.config.dataset)
     if dataset.is_sample and stored.config.dataset == "fashion-mnist":
         typer.echo(data.describe(dataset), err=True)
@@ -46,3 +54,19 @@ def weights_of_run(
             },
         },
     )
+
+
+def _step_of(stored: Any, variant: str, step: str | None) -> int:
+    """`step`, or the newest with weights that the record covers, said where there are newer ones."""
+    from bnviz.training.checkpoints import replayable_step
+
+    at = replayable_step(stored, variant, None if step is None else whole("step", step))
+    if step is None and (newest := stored.checkpoints(variant)[-1]) > at:
+        typer.echo(
+            _(
+                "This run was cut off before the record of step {newest} was stored, so the weights of "
+                "step {step} are taken."
+            ).format(newest=newest, step=at),
+            err=True,
+        )
+    return at

@@ -15,7 +15,10 @@ from bnviz.subjects.running_stats.estimator_comparison_section import comparison
 from bnviz.subjects.running_stats.momentum_map_section import images_control, momentum_map_panel
 from bnviz.subjects.running_stats.sample_size_section import sample_size_panel
 
-# View to the sliders and the other controls of the sidebar that its figures need.
+MOMENTUM = ("running_stats/race", "running_stats/errors")
+MAP = ("running_stats/map", "running_stats/map_errors")
+START = ("running_stats/start", "running_stats/eps_share")
+# View to the controls and the sliders of the sidebar that its figures need.
 NEEDS = {
     "run": (("variant", "layer", "channels"), ("momentum",)),
     "momentum": (("variant", "layer"), ("momentum", "eps")),
@@ -69,8 +72,7 @@ def on_this_run() -> None:
 def which_momentum() -> None:
     """Each estimator in the same weights."""
     comparison_panel(run, variant)
-    names = ["running_stats/race", "running_stats/errors"]
-    figure_board(run, selection(run), names, key="comparison_board")
+    figure_board(run, selection(run), MOMENTUM, key="comparison_board")
 
 
 @st.fragment
@@ -86,14 +88,12 @@ def by_batch_size() -> None:
     images = images_control()
     momentum_map_panel(run, variant, images)
     chosen = selection(run).model_copy(update={"images": images})
-    names = ["running_stats/map", "running_stats/map_errors"]
-    figure_board(run, chosen, names, key="map_board")
+    figure_board(run, chosen, MAP, key="map_board")
 
 
 def start_and_eps() -> None:
     """What the start value does to the first steps, and eps to each channel."""
-    names = ["running_stats/start", "running_stats/eps_share"]
-    figure_board(run, selection(run), names, key="start_board")
+    figure_board(run, selection(run), START, key="start_board")
 
 
 VIEWS = {

@@ -1,9 +1,10 @@
 """Record the short run that is shipped in bnviz/assets/recorded.
 
-    python -m scripts.record_run [map]
+    python -m scripts.record_run [map | checksums]
 
 A real run on the real Fashion-MNIST, so that no page is ever empty; every page labels it. With
-``map`` only its map of momentum by batch size is made anew, which takes about a minute.
+``map`` only its map of momentum by batch size is made again, which takes about a minute; with
+``checksums`` only the checksums of its files as they are.
 """
 
 import shutil
@@ -14,6 +15,7 @@ from bnviz import data
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.records.momentum_maps import map_path, write_map
+from bnviz.records.run_files import write_checksums
 from bnviz.records.store import RECORDED_FOLDER, RunWriter
 from bnviz.subjects.running_stats.momentum_map import momentum_map
 from bnviz.training.trainer import Trainer
@@ -33,6 +35,9 @@ MAP_VARIANT, MAP_IMAGES = "builtin", 16_000
 
 
 def main() -> None:
+    if "checksums" in sys.argv[1:]:
+        write_checksums(RECORDED_FOLDER)
+        return
     dataset = data.load("fashion-mnist", download=True)
     if dataset.is_sample:
         raise SystemExit("The full data set is needed: " + " ".join(dataset.refused))

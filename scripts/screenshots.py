@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
-from serving import ROOT, serving
+
+from scripts.serving import ROOT, serving
 
 OUT = ROOT / "screenshots"
 PAGES = {
@@ -92,7 +93,8 @@ def cut_a_chain(page: Page) -> None:
 def main() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    known = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, known)), None)
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder)) as server,

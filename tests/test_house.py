@@ -17,7 +17,7 @@ SOURCES = sorted([*ROOT.glob("bnviz/**/*.py"), *ROOT.glob("pages/*.py"), ROOT / 
 # From the ground up: a room may import those before it, and itself.
 ROOMS = (
     "errors", "i18n", "units", "nn", "data", "config", "instrument", "records", "selection", "evaluation", "census",
-    "training", "charts", "command_line", "stored_run_cli", "app", "subjects", "figures", "data_cli", "figure_cli", "cli", "__main__",
+    "training", "charts", "command_line", "stored_run_cli", "app", "subjects", "figures", "data_cli", "runs_cli", "figure_cli", "cli", "__main__",
 )  # fmt: skip
 # By the name of a file: which libraries a subject's file must do without.
 NOT_IN_FIGURES = {"torch", "streamlit"}
@@ -271,3 +271,8 @@ def test_defaults_printed_in_the_readme_are_the_code_s():
 @pytest.mark.parametrize("path", [*ROOT.glob("pages/*.py")], ids=lambda p: p.name)
 def test_a_page_is_a_short_file(path):
     assert len(path.read_text().splitlines()) <= 120
+
+
+def test_examples_in_docstrings_are_run_with_the_tests(pytestconfig):
+    assert "bnviz" in pytestconfig.getini("testpaths")
+    assert pytestconfig.getoption("doctestmodules")

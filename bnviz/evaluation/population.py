@@ -207,8 +207,3 @@ def evaluate_with_statistics(
     """
     with changed(model, statistics, eps):
         return evaluate(model, images, labels, mode="eval", batch_size=1)
-
-
-def precise_batch(batch_size: int) -> int:
-    """The batch of a pass in train mode: the run's, where that is not 1 (nothing to normalize by)."""
-    return max(batch_size, 2)

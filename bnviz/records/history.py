@@ -11,6 +11,8 @@ already on disk. With a folder, each table is also an Arrow IPC stream (``<table
 a chunk at a time and then read back by memory map, so memory does not grow with the run.
 """
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ import pyarrow as pa
 
 from bnviz.errors import RunError
 from bnviz.i18n import _
+from bnviz.records.run_files import DamagedFile, Part, add_checksum, intact_length
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,13 @@ class Schema:
 
     columns: Mapping[str, tuple[str, tuple[int, ...]]]
     chunk: int = 256
+    added: tuple[str, ...] = ()
+    """Columns, the last ones, that runs of earlier versions have not."""
+
+    def before(self) -> "Schema":
+        """The columns that earlier versions wrote."""
+        columns = {name: kind for name, kind in self.columns.items() if name not in self.added}
+        return Schema(columns, self.chunk)
 
     def arrow(self) -> pa.Schema:
         """The same as an Arrow schema; entries with a shape become flat fixed-size lists."""
@@ -56,6 +66,7 @@ class Table:
         self.error: str | None = None
         self._path = path
         self._file: Any = None
+        self._stored = 0  # bytes of the file that have a checksum
         self._writer: Any = None
         self._rows = 0
         # (first row, arrays); the last one is being filled, the others are closed.
@@ -102,20 +113,27 @@ class Table:
             if self._writer is None:
                 self._file = pa.OSFile(str(self._path), "wb")
                 self._writer = pa.ipc.new_stream(self._file, self.schema.arrow())
-            offset = self._file.tell()
             self._writer.write_batch(_to_batch(self.schema, chunk))
-            self._file.flush()
-            with pa.memory_map(str(self._path)) as mapped:
-                mapped.seek(offset)
-                message = pa.ipc.read_message(mapped)
-                if message.type == "schema":  # the first batch is preceded by the schema
-                    message = pa.ipc.read_message(mapped)
-                batch = pa.ipc.read_record_batch(message, self.schema.arrow())
+            reader = pa.BufferReader(self._add_checksum())
+            message = pa.ipc.read_message(reader)
+            if message.type == "schema":  # the first batch is preceded by the schema
+                message = pa.ipc.read_message(reader)
+            batch = pa.ipc.read_record_batch(message, self.schema.arrow())
             return _from_batch(self.schema, batch)
         except OSError as error:
             # The disk is full or gone: keep the rest in memory and let the page say so.
             self.error = str(error)
             return chunk
+
+    def _add_checksum(self) -> Any:
+        """Give what was written since the last time a checksum; returns it, mapped from the disk."""
+        assert self._path is not None
+        self._file.flush()
+        with pa.memory_map(str(self._path)) as mapped:
+            written = mapped.read_buffer().slice(self._stored)
+        add_checksum(self._path.parent, self._path.name, self._stored, memoryview(written))
+        self._stored += len(memoryview(written))
+        return written
 
     def column(self, name: str, start: int = 0, stop: int | None = None, step: int = 1) -> Any:
         """Rows ``start:stop:step`` of a column as one array (start and stop not negative)."""
@@ -143,7 +161,11 @@ class Table:
         try:
             if self._writer is not None:
                 self._writer.close()
+                if self.error is None:
+                    self._add_checksum()
                 self._file.close()
+                if self.error is not None and self._path is not None:
+                    os.truncate(self._path, self._stored)  # only whole chunks stay
         except OSError as error:
             self.error = str(error)
         self._writer = self._path = None
@@ -205,33 +227,54 @@ class History:
             table.close()
 
 
-def read_table(path: Path, schema: Schema) -> Table:
+def read_table(
+    path: Path, schema: Schema, *, finished: bool = False, parts: list[Part] | None = None
+) -> Table:
     """Open a stored table by memory map, up to its last whole chunk.
 
-    Raises RunError when the file is missing or holds other columns.
+    `parts` are its checksums (`bnviz.records.run_files.checksums`), an empty list if the run has
+    them but none for this file; with None it is read as it is. Of a run that was cut off, a missing
+    file or one without a whole chunk is an empty table: it was not written yet.
+
+    Raises RunError when the file holds other columns or other bytes than were written, and when a
+    table of a `finished` run, or one that had a chunk already, is missing.
     """
-    table = Table(schema)
     try:
         with pa.memory_map(str(path)) as mapped:
-            reader = pa.ipc.open_stream(mapped)
-            if reader.schema != schema.arrow():
-                raise RunError(
-                    _("{path} holds other columns than this version of bnviz writes.").format(
-                        path=path
-                    )
-                )
-            while True:
-                try:
-                    batch = reader.read_next_batch()
-                except (StopIteration, pa.ArrowInvalid, OSError):
-                    break
-                table._chunks[-1] = (table._rows, _from_batch(schema, batch))
-                table._rows += batch.num_rows
-                table._chunks.append((table._rows, table._new_chunk()))
-    except FileNotFoundError:
-        return table
-    except (pa.ArrowInvalid, OSError) as error:
+            content = mapped.read_buffer()
+        if parts is not None:
+            end = intact_length(path.name, memoryview(content), parts, finished=finished)
+            if not end:
+                return Table(schema)
+            content = content.slice(0, end)
+        return _read_stream(pa.ipc.open_stream(content), schema, path)
+    except FileNotFoundError as error:
+        if finished or parts:
+            raise _unreadable(path, os.strerror(errno.ENOENT)) from error
+    except (pa.ArrowInvalid, OSError, DamagedFile) as error:
+        raise _unreadable(path, error) from error
+    return Table(schema)
+
+
+def _unreadable(path: Path, reason: object) -> RunError:
+    return RunError(
+        _("{path} cannot be read ({error}). Delete this run.").format(path=path, error=reason)
+    )
+
+
+def _read_stream(reader: Any, schema: Schema, path: Path) -> Table:
+    """The whole chunks of a stream. Raises RunError for other columns."""
+    known = next((s for s in (schema, schema.before()) if s.arrow() == reader.schema), None)
+    if known is None:
         raise RunError(
-            _("{path} cannot be read ({error}). Delete this run.").format(path=path, error=error)
-        ) from error
-    return table
+            _("{path} holds other columns than this version of bnviz writes.").format(path=path)
+        )
+    table = Table(known)
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except (StopIteration, pa.ArrowInvalid, OSError):
+            return table
+        table._chunks[-1] = (table._rows, _from_batch(table.schema, batch))
+        table._rows += batch.num_rows
+        table._chunks.append((table._rows, table._new_chunk()))

@@ -9,7 +9,8 @@ import pandas as pd
 
 from bnviz.errors import RunError
 from bnviz.i18n import _
-from bnviz.records.store import RECORDED_FOLDER, write_atomically
+from bnviz.records.run_files import read_file, write_file
+from bnviz.records.store import RECORDED_FOLDER
 
 COMPARED_MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.9, 1.0)
 """The momenta that are compared: weights of the new batch."""
@@ -32,16 +33,17 @@ def write_map(path: Path, frame: pd.DataFrame) -> None:
     """Write a map, whole or not at all. Raises OSError when it cannot be written."""
     path.parent.mkdir(exist_ok=True)
     rows = json.loads(frame.to_json(orient="records", double_precision=10))
-    write_atomically(path, json.dumps({"rows": rows}, indent=1).encode())
+    content = json.dumps({"rows": rows}, indent=1).encode()
+    write_file(path.parents[1], f"maps/{path.name}", content)
 
 
 def read_map(path: Path) -> pd.DataFrame:
     """What `write_map` wrote, maybe of some batch sizes only; empty where there is no file.
 
-    Raises RunError for a file that was cut off or changed, or has other momenta than COMPARED_MOMENTA.
+    Raises RunError for a file that was cut off, changed or damaged, or has other momenta than COMPARED_MOMENTA.
     """
     try:
-        rows = _rows(json.loads(path.read_bytes()))
+        rows = _rows(json.loads(read_file(path.parents[1], f"maps/{path.name}")))
     except FileNotFoundError:
         return pd.DataFrame(columns=COLUMNS)
     except (OSError, ValueError, TypeError, KeyError) as error:

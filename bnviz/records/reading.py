@@ -258,8 +258,14 @@ def memory_curves(history: History, variant: str, points: int = 200) -> pd.DataF
 
 
 def process_curve(history: History, points: int = 200) -> pd.DataFrame:
-    """Step, rss, device_allocated and device_reserved in bytes."""
-    return _thinned(history["process"], points)
+    """Step, memory of the process, device_allocated and device_reserved, all in bytes.
+
+    The process's column is ``own`` where its own memory was recorded, else ``rss``: in runs of
+    earlier versions and where the system does not tell them apart.
+    """
+    frame = _thinned(history["process"], points)
+    known = "own" in frame and bool((frame["own"] >= 0).all())
+    return frame.drop(columns=["rss" if known else "own"], errors="ignore")
 
 
 def _thinned(table: Table, points: int) -> pd.DataFrame:

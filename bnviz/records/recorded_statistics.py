@@ -102,3 +102,8 @@ def own_statistics(
         for name in ("running_mean", "running_var")
     )
     return mean, var
+
+
+def precise_batch(batch_size: int) -> int:
+    """The batch of a pass in train mode: the run's, where that is not 1 (nothing to normalize by)."""
+    return max(batch_size, 2)

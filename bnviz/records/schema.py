@@ -65,7 +65,8 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
     (layers, recorded stages, QUANTILES). ``gradients-*``: only of a run with `gradients` on;
     quantiles of both SIDES, shape (layers, sides, QUANTILES), and of each of WEIGHT_LAYERS the L2
     norm of the weight's gradient and that of its update over that of the weight before.
-    ``memory-*``: bytes and nodes kept alive. ``process``: bytes of the whole process and, on CUDA,
+    ``memory-*``: bytes and nodes kept alive. ``process``: bytes of the process, its RSS and, where the
+    system tells them apart, its own (else -1; `bnviz.census.allocator.process_bytes`), and, on CUDA,
     of the device. ``evaluations``: mode as an index into MODES, accuracy from 0 to 1, loss in nats.
     """
     tables = {
@@ -75,7 +76,9 @@ def schemas(variants: tuple[str, ...]) -> dict[str, Schema]:
                 "rss": ("int64", ()),
                 "device_allocated": ("int64", ()),
                 "device_reserved": ("int64", ()),
-            }
+                "own": ("int64", ()),
+            },
+            added=("own",),
         ),
         "evaluations": Schema(
             {

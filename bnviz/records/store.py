@@ -3,14 +3,18 @@
 ::
 
     <id>/config.json            the RunConfig
+    <id>/checksums.txt          a checksum of each part that was written (`run_files`)
     <id>/<table>.arrow          the tables of the history, Arrow IPC streams
     <id>/events.json            settings changed in mid-run, variants stopped, tests made
     <id>/checkpoints/<step>-<variant>.safetensors
+    <id>/name.txt               the name that was chosen for it, if one was
     <id>/summary.json           written at the end; a run without it was cut off
 
 JSON files and checkpoints are written under a temporary name and renamed, so none is ever half
-written; a table that was cut off opens up to its last whole chunk. Nothing is pickled. Reading a
-run does not load torch.
+written; a table that was cut off opens up to its last whole chunk. Every file is compared with its
+checksum when it is read, and a damaged one is refused by name; runs that were stored before there
+were checksums still open, and are called unverified. Nothing is pickled. Reading a run does not
+load torch.
 """
 
 import io
@@ -18,7 +22,6 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
 import time
 import zipfile
 from collections.abc import Collection
@@ -32,33 +35,32 @@ import numpy as np
 import platformdirs
 
 from bnviz.config import RunConfig
-from bnviz.errors import BnvizError, RunError
+from bnviz.errors import BnvizError, ConfigError, RunError
 from bnviz.i18n import _
-from bnviz.records.history import History, read_table
+from bnviz.nn.variants import VARIANTS
+from bnviz.records.history import History, Table, read_table
+from bnviz.records.run_files import (
+    CHECKSUMS,
+    DamagedFile,
+    begin_checksums,
+    checksums,
+    intact_length,
+    read_file,
+    stored_files,
+    write_file,
+)
 from bnviz.records.schema import schemas
 
 RECORDED_FOLDER = Path(__file__).parents[1] / "assets" / "recorded"
 RECORDED_ID = "recorded"
+NAME_FILE, NAME_LENGTH = "name.txt", 80
+ID_TIME = "%Y%m%d-%H%M%S"
 
 
 def runs_folder() -> Path:
     """Where the app keeps its runs: ``BNVIZ_RUNS`` or the user's data folder."""
     own = os.environ.get("BNVIZ_RUNS")
     return Path(own).expanduser() if own else platformdirs.user_data_path("bnviz") / "runs"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it: whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-    temporary.replace(path)
 
 
 def _json(value: Any) -> bytes:
@@ -77,7 +79,8 @@ class RunWriter:
         self._failed: str | None = None
         try:
             (self.folder / "checkpoints").mkdir(parents=True)
-            write_atomically(self.folder / "config.json", config.model_dump_json(indent=1).encode())
+            begin_checksums(self.folder)
+            write_file(self.folder, "config.json", config.model_dump_json(indent=1).encode())
         except OSError as error:
             raise RunError(
                 _(
@@ -91,18 +94,19 @@ class RunWriter:
         """Store tensors by name (see `bnviz.nn.state.snapshot`)."""
         from safetensors.torch import save
 
+        self.history.flush()  # so that a run which is killed has the record of its weights
         content = save({name: tensor.contiguous() for name, tensor in state.items()})
-        self._write(Path("checkpoints") / f"{step}-{variant}.safetensors", content)
+        self._write(checkpoint_file(step, variant), content)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """End the tables and write events and summary."""
         self.history.close()
-        self._write(Path("events.json"), _json(self.history.events))
-        self._write(Path("summary.json"), _json(summary))
+        self._write("events.json", _json(self.history.events))
+        self._write("summary.json", _json(summary))
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         try:
-            write_atomically(self.folder / path, content)
+            write_file(self.folder, name, content)
         except OSError as error:
             self._failed = error.strerror or str(error)
 
@@ -125,6 +129,16 @@ class StoredRun:
     config: RunConfig
     history: History
     summary: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, see `run_name`."""
+        return run_name(self.config, self.id, self.folder)
+
+    @property
+    def verified(self) -> bool:
+        """Whether its files were compared with checksums; not of a run from before there were any."""
+        return is_verified(self.folder)
 
     def checkpoints(self, variant: str) -> list[int]:
         """Steps at which weights of `variant` were stored, ascending."""
@@ -151,18 +165,23 @@ def nearest_checkpoint(stored: list[int], step: int | None) -> int:
     return stored[-1] if step is None else min(stored, key=lambda at: abs(at - step))
 
 
+def checkpoint_file(step: int, variant: str) -> str:
+    """The name of a checkpoint's file in the folder of its run."""
+    return f"checkpoints/{step}-{variant}.safetensors"
+
+
 def read_checkpoint(folder: Path, step: int, variant: str) -> dict[str, np.ndarray]:
     """The tensors of a checkpoint as arrays. Raises RunError when it is gone or damaged."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
-    path = folder / "checkpoints" / f"{step}-{variant}.safetensors"
+    name = checkpoint_file(step, variant)
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+        return load(read_file(folder, name))
+    except (OSError, DamagedFile, SafetensorError) as error:
         raise RunError(
             _("The checkpoint {path} cannot be read ({error}). Choose another step.").format(
-                path=path, error=error
+                path=folder / name, error=error
             )
         ) from error
 
@@ -170,17 +189,18 @@ def read_checkpoint(folder: Path, step: int, variant: str) -> dict[str, np.ndarr
 def open_run(folder: Path) -> StoredRun:
     """Read a stored run; a run that was cut off opens up to its last whole chunk.
 
-    Raises RunError when it is no run or cannot be read.
+    Its settings, tables, events and summary are compared with their checksums; weights and maps
+    when they are read. A run that ended has its events and all its tables, but those that can be
+    without rows; of one that was cut off, what is missing counts as not written yet.
+
+    Raises RunError when it is no run, cannot be read or is damaged.
     """
     try:
-        config = RunConfig.from_json((folder / "config.json").read_bytes())
-        events = folder / "events.json"
-        summary = folder / "summary.json"
+        config = RunConfig.from_json(read_file(folder, "config.json"))
+        summary = _read_json(folder, "summary.json", None)
         history = History({})
-        for name, schema in schemas(config.variants).items():
-            history.tables[name] = read_table(folder / f"{name}.arrow", schema)
-        history.events = json.loads(events.read_bytes()) if events.exists() else []
-        found = json.loads(summary.read_bytes()) if summary.exists() else None
+        history.tables |= _read_tables(folder, config, summary)
+        history.events = _read_json(folder, "events.json", [], needed=summary is not None)
     except RunError:
         raise
     except (OSError, ValueError, BnvizError) as error:
@@ -189,7 +209,69 @@ def open_run(folder: Path) -> StoredRun:
                 folder=folder, error=error
             )
         ) from error
-    return StoredRun(folder.name, folder, config, history, found)
+    return StoredRun(folder.name, folder, config, history, summary)
+
+
+def _read_json(folder: Path, name: str, otherwise: Any, *, needed: bool = False) -> Any:
+    """What a JSON file of a run says, `otherwise` where there is none and none is `needed`."""
+    try:
+        return json.loads(read_file(folder, name))
+    except FileNotFoundError:
+        if needed:
+            raise
+        return otherwise
+
+
+def _read_tables(
+    folder: Path, config: RunConfig, summary: dict[str, Any] | None
+) -> dict[str, Table]:
+    """All tables of a run; `summary` is None when it was cut off. Raises RunError."""
+    parts, finished = checksums(folder), summary is not None
+    stepped = summary and any(entry["steps"] for entry in summary["variants"].values())
+    tables = {}
+    for name, schema in schemas(config.variants).items():
+        path = folder / f"{name}.arrow"
+        known = None if parts is None else parts.get(path.name, [])
+        # Whose variants all diverged at once has no evaluation; gradients have to be asked for.
+        may_be_empty = not stepped or name.startswith(("evaluations", "gradients"))
+        if may_be_empty and not known and not path.exists():
+            tables[name] = Table(schema)
+        else:
+            tables[name] = read_table(path, schema, finished=finished, parts=known)
+    return tables
+
+
+def is_verified(folder: Path) -> bool:
+    """Whether the files of a run have checksums, which are compared when they are read."""
+    return (folder / CHECKSUMS).exists()
+
+
+def damage(folder: Path) -> list[str]:
+    """A sentence on each damaged file of a stored run; none where all is as it was written.
+
+    Reads every file. Of a run without checksums only what cannot be read at all is found.
+    """
+    parts, finished = checksums(folder), (folder / "summary.json").exists()
+    found = []
+    for name in stored_files(folder):
+        try:
+            if parts is not None and name.endswith(".arrow"):
+                content = memoryview((folder / name).read_bytes())
+                intact_length(name, content, parts.get(name, []), finished=finished)
+            else:
+                read_file(folder, name)
+        except (OSError, DamagedFile) as error:
+            found.append(
+                _("{path} is damaged ({error}): copy it again from where it is whole.").format(
+                    path=folder / name, error=error
+                )
+            )
+    if not found:
+        try:
+            open_run(folder)
+        except RunError as error:
+            found.append(str(error))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -198,22 +280,99 @@ def recorded_run() -> StoredRun:
     return open_run(RECORDED_FOLDER)
 
 
-def find_run(name: str) -> StoredRun:
-    """The run in the folder `name`, the one of that id in `runs_folder`, or the recorded one.
+def run_folder(name: str) -> Path:
+    """The folder `name`, that of the run of this id in `runs_folder`, or that of the recorded one.
 
-    Raises RunError when there is none or it cannot be read.
+    Raises RunError when there is no run.
     """
     for folder in (Path(name).expanduser(), runs_folder() / name):
         if (folder / "config.json").is_file():
-            return open_run(folder.resolve())
+            return folder.resolve()
     if name == RECORDED_ID:
-        return recorded_run()
+        return RECORDED_FOLDER
     stored = [RECORDED_ID, *(run.id for run in list_runs(runs_folder()))]
     raise RunError(
         _("run: got {name!r}; allowed: the folder of a stored run, or one of {ids}.").format(
             name=name, ids=", ".join(stored)
         )
     )
+
+
+def find_run(name: str) -> StoredRun:
+    """The run that `run_folder` finds under that name, opened.
+
+    Raises RunError when there is none or it cannot be read.
+    """
+    folder = run_folder(name)
+    return recorded_run() if folder == RECORDED_FOLDER else open_run(folder)
+
+
+def run_name(config: RunConfig, run_id: str, folder: Path | None = None) -> str:
+    """The name that was chosen for a run (`rename_run`), else one made from its settings.
+
+    For example ``Hand-written BN + nn.BatchNorm, batch 16, 12:31``, with the time at which the run
+    began, as its id says it or else the date of its settings on the disk.
+    """
+    if folder is not None and (chosen := _chosen_name(folder)):
+        return chosen
+    if folder == RECORDED_FOLDER:
+        return _("Recorded run")
+    return _("{variants}, batch {batch}, {time:%H:%M}").format(
+        variants=" + ".join(_(VARIANTS[variant].label) for variant in config.variants),
+        batch=config.batch_size,
+        time=_begun(run_id, folder),
+    )
+
+
+def _chosen_name(folder: Path) -> str:
+    try:
+        return read_file(folder, NAME_FILE).decode()
+    except (OSError, ValueError):  # a damaged name is no reason to refuse a run; `damage` says so
+        return ""
+
+
+def _begun(run_id: str, folder: Path | None) -> datetime:
+    try:
+        return datetime.strptime(run_id[: len("20260101-120000")], ID_TIME)
+    except ValueError:
+        file = folder and folder / "config.json"
+        return datetime.fromtimestamp(file.stat().st_mtime) if file else datetime.now()
+
+
+def rename_run(folder: Path, name: str) -> None:
+    """Give a stored run the name that a person chose; it is kept in its folder.
+
+    Raises ConfigError for a name that is empty, longer than NAME_LENGTH or has more than one line,
+    RunError for the recorded run, for what is no run and when it cannot be written.
+    """
+    name = name.strip()
+    if not (0 < len(name) <= NAME_LENGTH and name.isprintable()):
+        raise ConfigError(
+            _("name: got {name!r}; allowed: 1 to {length} characters on one line.").format(
+                name=name, length=NAME_LENGTH
+            )
+        )
+    _check_changeable(folder)
+    try:
+        write_file(folder, NAME_FILE, name.encode())
+    except OSError as error:
+        raise RunError(
+            _("{folder} cannot be renamed ({error}). Free some space.").format(
+                folder=folder, error=error.strerror or error
+            )
+        ) from error
+
+
+def _check_changeable(folder: Path) -> None:
+    """Raises RunError for the recorded run and for what is no run."""
+    if folder == RECORDED_FOLDER:
+        raise RunError(_("The recorded run belongs to the package; choose a run of your own."))
+    if not (folder / "config.json").is_file():
+        raise RunError(
+            _("{folder} is not a stored run, so nothing was done; choose another folder.").format(
+                folder=folder
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -225,33 +384,41 @@ class RunInfo:
     config: RunConfig
     modified: datetime
     finished: bool
+    verified: bool
+    """Whether its files have checksums; not of a run that was stored before there were any."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, see `run_name`."""
+        return run_name(self.config, self.id, self.folder)
 
 
 def list_runs(root: Path) -> list[RunInfo]:
-    """The stored runs under `root`, newest first; folders that are no run are left out."""
+    """The stored runs under `root`, newest first.
+
+    Folders that are no run are left out, and runs whose settings are damaged: `damage` names them.
+    """
     found = []
     if not root.is_dir():
         return []
     for folder in root.iterdir():
         file = folder / "config.json"
         try:
-            config = RunConfig.from_json(file.read_bytes())
-        except (OSError, BnvizError):
+            config = RunConfig.from_json(read_file(folder, file.name))
+        except (OSError, DamagedFile, BnvizError):
             continue
         modified = datetime.fromtimestamp(file.stat().st_mtime)
-        found.append(
-            RunInfo(folder.name, folder, config, modified, (folder / "summary.json").exists())
-        )
+        finished = (folder / "summary.json").exists()
+        found.append(RunInfo(folder.name, folder, config, modified, finished, is_verified(folder)))
     return sorted(found, key=lambda run: run.modified, reverse=True)
 
 
 def delete_run(folder: Path) -> None:
     """Delete a stored run: first out of sight by renaming, then from the disk.
 
-    Raises RunError when it is not a run or cannot be deleted.
+    Raises RunError for the recorded run, when it is not a run and when it cannot be deleted.
     """
-    if not (folder / "config.json").is_file():
-        raise RunError(_("{folder} is not a stored run; nothing deleted.").format(folder=folder))
+    _check_changeable(folder)
     hidden = folder.with_name(f".deleted-{folder.name}")
     try:
         folder.rename(hidden)
@@ -273,6 +440,6 @@ def export_run(folder: Path) -> bytes:
 
 def new_run_id(config: RunConfig, root: Path | None, taken: Collection[str] = ()) -> str:
     """A name for a new run that a person can read: date, time, variants."""
-    base = f"{time.strftime('%Y%m%d-%H%M%S')}-{'-'.join(config.variants)}"
+    base = f"{time.strftime(ID_TIME)}-{'-'.join(config.variants)}"
     names = (base if k == 1 else f"{base}-{k}" for k in itertools.count(1))
     return next(n for n in names if n not in taken and not (root and (root / n).exists()))

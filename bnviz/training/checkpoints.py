@@ -98,10 +98,12 @@ def replayable_variant(config: RunConfig, variant: str | None = None) -> str:
 
 
 def replayable_step(run: Run, variant: str, step: int | None = None) -> int:
-    """`step`, or the last one with weights of `variant`.
+    """`step`, or the newest one with weights of `variant` that the record of the run covers.
 
-    Raises RunError for a run without a checkpoint or whose record ends before the step, and
-    ConfigError for a step without a checkpoint.
+    A run that was cut off may have weights that are newer than the last step of its record.
+
+    Raises RunError for a run without such a checkpoint and for a `step` after the end of the
+    record, and ConfigError for a step without a checkpoint.
     """
     stored = run.checkpoints(variant)
     if not stored:
@@ -117,24 +119,28 @@ def replayable_step(run: Run, variant: str, step: int | None = None) -> int:
                 value=step, allowed=", ".join(map(str, stored))
             )
         )
-    step = stored[-1] if step is None else step
     recorded = latest_step(run.history, variant)
-    if recorded < step:
-        whole = [s for s in stored if s <= recorded]
-        raise RunError(
+    covered = [at for at in stored if at <= recorded]
+    if covered and (step is None or step in covered):
+        return covered[-1] if step is None else step
+    raise _record_too_short(variant, recorded, stored[-1] if step is None else step, covered)
+
+
+def _record_too_short(variant: str, recorded: int, step: int, covered: list[int]) -> RunError:
+    fields = {"variant": variant, "recorded": recorded, "step": step}
+    if not covered:
+        return RunError(
             _(
-                "The record of {variant} ends at step {recorded}, before the weights of step "
-                "{step}: the run was cut off or its files were. {remedy}"
-            ).format(
-                variant=variant,
-                recorded=recorded,
-                step=step,
-                remedy=_("Choose step {step}.").format(step=whole[-1])
-                if whole
-                else _("Choose another run."),
-            )
+                "The record of {variant} ends at step {recorded}, before the weights of step {step}: "
+                "the run was cut off or its files were. Choose another run."
+            ).format(**fields)
         )
-    return step
+    return RunError(
+        _(
+            "The record of {variant} ends at step {recorded}, before the weights of step {step}: "
+            "the run was cut off or its files were. Choose step {covered}."
+        ).format(**fields, covered=covered[-1])
+    )
 
 
 def compare_estimators(
@@ -150,7 +156,7 @@ def compare_estimators(
 
     `momenta` are weights of the new batch from 0 to 1, None for the cumulative average, or
     ``"population"`` for the statistics of all training images at the frozen weights
-    (`population_statistics`). Each is put into the weights of the checkpoint at `step` (the last)
+    (`population_statistics`). Each is put into the weights of the checkpoint at `step` (`replayable_step`)
     and evaluated on the first `images` test images (all) of `dataset` (the run's), on the CPU.
 
     One dict each: `momentum` as given, with ``"none"`` for None; `accuracy` from 0 to 1;

@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 
-from bnviz.census.allocator import device_bytes
+from bnviz.census.allocator import device_bytes, process_bytes
 from bnviz.census.graph_census import GraphCensus
 from bnviz.evaluation.inference import evaluate
 from bnviz.nn import LeNet
@@ -304,13 +303,13 @@ class MemoryObserver:
 
 
 class ProcessObserver:
-    """Memory of the whole process (RSS) and, on an accelerator, of torch's allocator there.
+    """Memory of the process (`process_bytes`) and, on an accelerator, of torch's allocator there.
 
     At most one row in PROCESS_EVERY_S: asking the operating system is dear for so slow a number.
     """
 
     def __init__(self, device: torch.device, table: Table):
-        self._process, self._device, self._table = psutil.Process(), device, table
+        self._device, self._table = device, table
         self._looked = -PROCESS_EVERY_S
 
     def observe(self, step: int) -> None:
@@ -322,7 +321,7 @@ class ProcessObserver:
         allocated, reserved = device_bytes(self._device)
         self._table.append(
             step=step,
-            rss=self._process.memory_info().rss,
+            **process_bytes(),
             device_allocated=allocated,
             device_reserved=reserved,
         )

@@ -84,3 +84,15 @@ def test_a_full_file_system_does_not_stop_the_rows():
         table.append(step=k, value=np.zeros((2, 3)))
     assert table.error is not None
     assert len(table.column("step")) == 20
+
+
+def test_a_column_that_was_added_later_is_missing_in_an_older_table(tmp_path):
+    filled(9, tmp_path / "t.arrow")[0].close()
+    newer = Schema({**SCHEMA.columns, "extra": ("int64", ())}, added=("extra",))
+    table = read_table(tmp_path / "t.arrow", newer)
+    assert list(table.schema.columns) == ["step", "value"]
+    assert table.column("step").tolist() == list(range(9))
+    with_extra = Table(newer, tmp_path / "new.arrow")
+    with_extra.extend(step=np.arange(9), value=np.zeros((9, 2, 3)), extra=np.arange(9))
+    with_extra.close()
+    assert read_table(tmp_path / "new.arrow", newer).column("extra").tolist() == list(range(9))

@@ -13,6 +13,7 @@ from bnviz.records.reading import (
     loss_curve,
     memory_curves,
     probe_steps,
+    process_curve,
     stage_history,
     stage_moves,
     stage_quantiles,
@@ -156,3 +157,25 @@ def test_one_diverged_probe_leaves_the_others_their_own_activations():
     np.testing.assert_allclose(values, 1 / (1 + np.exp(-rows[[0, 1, 2, 4], 0, 2])), rtol=1e-5)
     low, high = stage_range(config, history, "conv1", "scaled")
     assert -10 < low < high < 10
+
+
+PROCESS = schemas(("none",))["process"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "own", "found"),
+    [
+        (PROCESS, [50, 60], {"own": [50, 60]}),
+        (PROCESS, [-1, -1], {"rss": [100, 101]}),  # the system did not tell
+        (PROCESS.before(), None, {"rss": [100, 101]}),  # stored by an earlier version
+    ],
+    ids=["own", "unknown", "earlier"],
+)
+def test_process_memory_is_its_own_where_it_was_recorded_and_else_called_rss(schema, own, found):
+    history = History({"process": schema})
+    extra = {} if own is None else {"own": own}
+    history["process"].extend(
+        step=[1, 2], rss=[100, 101], device_allocated=[0, 0], device_reserved=[0, 0], **extra
+    )
+    curve = process_curve(history)
+    assert {name: curve[name].tolist() for name in ("own", "rss") if name in curve} == found

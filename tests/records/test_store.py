@@ -10,7 +10,7 @@ import torch
 
 from bnviz.errors import RunError
 from bnviz.nn.state import snapshot
-from bnviz.records import store
+from bnviz.records import run_files, store
 from bnviz.records.schema import steps_table
 from bnviz.training.trainer import Trainer
 
@@ -85,7 +85,7 @@ def test_runs_are_listed_and_deleted(stored):
     assert (info.id, info.finished) == ("one", True)
     store.delete_run(folder)
     assert store.list_runs(folder.parent) == []
-    with pytest.raises(RunError, match="nothing deleted"):
+    with pytest.raises(RunError, match="nothing was done"):
         store.delete_run(folder.parent / "rubbish")
 
 
@@ -108,9 +108,9 @@ def test_a_write_that_fails_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(run_files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        store.write_atomically(tmp_path / "summary.json", b"{}")
+        run_files.write_atomically(tmp_path / "summary.json", b"{}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,7 +125,7 @@ def test_a_run_is_read_without_torch():
     """Home must not wait for torch."""
     code = (
         "import sys; from bnviz.records.store import recorded_run; recorded_run();"
-        "import bnviz.records.reading, bnviz.records.recorded_statistics, bnviz.subjects.training.views_section, bnviz.app.router, bnviz.subjects.home.sections;"
+        "import bnviz.app.router, bnviz.subjects.home.sections; from bnviz import figures; figures.load();"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from bnviz.nn.variants import VARIANTS
 from bnviz.records import store
+from bnviz.records.run_files import CHECKSUMS
 from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
 from bnviz.training.gradients import weights_of
 from bnviz.training.jobs import Jobs
@@ -224,8 +225,9 @@ def test_a_stored_run_keeps_its_gradients(stored):
 
 
 def test_a_run_from_before_there_were_gradients_opens(stored):
-    """Neither the setting nor the table was known when it was stored."""
+    """Neither the setting nor the table was known when it was stored, and no checksums either."""
     _trainer, folder = stored
+    (folder / CHECKSUMS).unlink()
     config = json.loads((folder / "config.json").read_bytes())
     del config["gradients"]
     (folder / "config.json").write_text(json.dumps(config))

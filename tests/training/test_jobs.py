@@ -148,14 +148,14 @@ def test_an_unwritable_folder_is_a_warning_and_the_run_goes_on(jobs, short_confi
 
 
 def test_a_full_disk_is_a_warning_and_the_run_goes_on(start, monkeypatch):
-    from bnviz.records import store
+    from bnviz.records import run_files
 
     def full(_path, _content):
         raise OSError(28, "No space left on device")
 
     job = start(variants="builtin")
     until(lambda: job.steps_done > 3)
-    monkeypatch.setattr(store, "write_atomically", full)
+    monkeypatch.setattr(run_files, "write_atomically", full)
     at = job.steps_done
     until(lambda: job.steps_done > at + 30 and job.warning)
     assert "No space left" in job.warning

@@ -58,6 +58,7 @@ def memory(
 
 def document(experiment: Any) -> dict[str, Any]:
     """What ``--json`` prints of an experiment that has ended."""
+    from bnviz.census.allocator import UNKNOWN, process_bytes
     from bnviz.subjects.memory.experiment_config import expected
     from bnviz.subjects.memory.memory_experiment import per_step
 
@@ -72,7 +73,8 @@ def document(experiment: Any) -> dict[str, Any]:
         "predicted_bytes_per_step": predicted / len(experiment.table),
         "measured_bytes_per_step": measured["bytes"],
         "nodes_per_step": measured["nodes"],
-        "rss_per_step": measured["rss"],
+        "process_bytes_per_step": measured["process"],
+        "process_memory": "rss" if process_bytes()["own"] == UNKNOWN else "own",
         "predicted_bytes": prediction.bytes,
         "measured_bytes": {
             "test": measured["bytes_per_test_batch"], "train": measured["bytes_per_training_step"],
@@ -99,7 +101,7 @@ def _table(found: dict[str, Any]) -> str:
             nodes=found["nodes_per_step"],
         ),
         _("kept a test batch: {test:,} bytes predicted, {image:,.0f} an image").format(test=test, image=image),
-        _("process memory: {rss:,.0f} bytes a step").format(rss=found["rss_per_step"]),
+        _("process memory: {process:,.0f} bytes a step").format(process=found["process_bytes_per_step"]),
     ]  # fmt: skip
     full = {memory: step for memory, step in found["full_at_step"].items() if step is not None}
     if full:

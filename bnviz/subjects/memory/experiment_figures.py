@@ -36,7 +36,7 @@ def measured_frame(experiment: "Experiment") -> pd.DataFrame:
     every = max(1, len(table) // POINTS)
     rows = {name: table.column(name, step=every) for name in table.schema.columns}
     frame = pd.DataFrame({name: rows[name] for name in rows if rows[name].ndim == 1})
-    frame["rss_gained"] = frame["rss"] - (table.column("rss")[0] if len(table) else 0)
+    frame["process_gained"] = frame["process"] - (table.column("process")[0] if len(table) else 0)
     for number, variant in enumerate(experiment.config.variants):
         for quantity in ("kept_bytes", "graph_nodes"):
             frame[f"{quantity} {variant}"] = rows[quantity][:, number]
@@ -44,7 +44,7 @@ def measured_frame(experiment: "Experiment") -> pd.DataFrame:
         left = {
             "kept_bytes note": cut["kept"],
             "graph_nodes note": cut["nodes"],
-            "rss_gained": cut["rss"] - table.column("rss")[0],
+            "process_gained": cut["process"] - table.column("process")[0],
         }
         frame = pd.concat([frame, frame.iloc[-1:].assign(**left)], ignore_index=True)
     return frame
@@ -129,7 +129,10 @@ def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Ca
 def _nothing(config: "LeakConfig") -> pd.DataFrame:
     names = [f"{q} {v}" for q in ("kept_bytes", "graph_nodes") for v in config.variants]
     return pd.DataFrame(
-        {name: [] for name in ("step", "rss_gained", "device_allocated", "device_reserved", *names)}
+        {
+            name: []
+            for name in ("step", "process_gained", "device_allocated", "device_reserved", *names)
+        }
     )
 
 
@@ -162,23 +165,23 @@ def _measured_words(experiment: "Experiment") -> str:
     others = max(
         (int(k) for k, v in zip(kept, config.variants, strict=True) if v != "note"), default=0
     )
-    rss = experiment.table.column("rss")
+    process = experiment.table.column("process")
     said = _(
         "At step {step:,}{cut} the note's layer keeps {measured}, predicted were {predicted} "
         "({off:+,} bytes, {percent:.2f}%); the corrected and the built-in layer keep {others}. "
-        "The process has grown by {rss} since its first step, with all that it does beside."
+        "The process has grown by {process} since its first step, with all that it does beside."
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
         cut=_(", before the first cut,") if experiment.events else "",
         percent=100 * abs(off) / max(predicted, 1),
-        others=size_words(others), rss=size_words(max(int(rss[until - 1] - rss[0]), 0)),
+        others=size_words(others), process=size_words(max(int(process[until - 1] - process[0]), 0)),
     )  # fmt: skip
     now, cut = len(experiment.table), _newest_cut(experiment)
     if until < now or cut is not None:
         keeps = cut["kept"] if cut else experiment.table.column("kept_bytes")[now - 1][place]
-        process = cut["rss"] if cut else rss[now - 1]
-        said += " " + _("Now, at step {step:,}, it keeps {kept}, and the process has grown by {rss}.").format(
-            step=now, kept=size_words(int(keeps)), rss=size_words(max(int(process - rss[0]), 0)),
+        newest = cut["process"] if cut else process[now - 1]
+        said += " " + _("Now, at step {step:,}, it keeps {kept}, and the process has grown by {process}.").format(
+            step=now, kept=size_words(int(keeps)), process=size_words(max(int(newest - process[0]), 0)),
         )  # fmt: skip
     return said
 

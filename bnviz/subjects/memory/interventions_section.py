@@ -116,12 +116,12 @@ def _given_back(event: dict[str, Any]) -> str:
         return " " + _("The device's allocator has {size} more free.").format(
             size=size_words(max(event["device_freed"], 0))
         )
-    said = _("The process gave {rss} back to the system by itself").format(
-        rss=size_words(max(event["rss_freed"], 0))
+    said = _("The process gave {process} back to the system by itself").format(
+        process=size_words(max(event["process_freed"], 0))
     )
     if event["trimmed"]:
         said += _(", and {size} more when it was asked to (`malloc_trim`)").format(
-            size=size_words(max(event["rss_trimmed"], 0))
+            size=size_words(max(event["process_trimmed"], 0))
         )
     return f" {said}."
 

@@ -28,8 +28,8 @@ def memory_over_steps(
 ) -> Figure:
     """Tensor bytes kept, graph nodes, memory of the process (and of the device where there is one).
 
-    `kept`: per variant the columns step, kept_bytes, graph_nodes. `process`: step, rss,
-    device_allocated (bytes). A line marks the limit once half of it is reached.
+    `kept`: per variant the columns step, kept_bytes, graph_nodes. `process`: as of
+    `bnviz.records.reading.process_curve`. A line marks the limit once half of it is reached.
     """
     data = [
         scatter(
@@ -52,7 +52,7 @@ def memory_over_steps(
         [
             axis("kept_bytes", range=[0, max(1.0, 1.15 * top)]),
             axis("graph_nodes", rangemode="tozero"),
-            axis("rss", rangemode="tozero"),
+            axis(_quantity(process), rangemode="tozero"),
         ],
         axis("step", rangemode="tozero"),
         gap=0.09,
@@ -63,10 +63,15 @@ def memory_over_steps(
     return drawing(data, {**layout, **marks})
 
 
+def _quantity(process: pd.DataFrame) -> str:
+    """Which memory of the process was recorded: its own, or its RSS."""
+    return "own" if "own" in process else "rss"
+
+
 def _process(process: pd.DataFrame) -> list[dict[str, Any]]:
     """Memory of the process, and of the device where anything was allocated on one."""
     on_device = bool((process["device_allocated"] > 0).any())
-    quantities = ("rss", "device_allocated") if on_device else ("rss",)
+    quantities = (_quantity(process), *(["device_allocated"] if on_device else []))
     return [
         scatter(
             PROCESS,

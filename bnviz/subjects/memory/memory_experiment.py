@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from torch import Tensor
 
 from bnviz import data
-from bnviz.census.allocator import device_bytes, trim
+from bnviz.census.allocator import device_bytes, own_bytes, trim
 from bnviz.census.chain import Chain, chain, no_chain
 from bnviz.census.prediction import is_test
 from bnviz.data import Dataset
@@ -67,8 +66,8 @@ class Experiment:
         """Why it ended, one sentence for the page."""
         self.events: list[dict[str, Any]] = []
         """Cuts: ``step``, ``name``; bytes of tensors ``before``, ``freed`` and ``kept``, and the
-        ``nodes`` that are left; the process's memory ``rss`` after it, of which it gave back
-        ``rss_freed`` by itself and, if it was ``trimmed``, ``rss_trimmed`` when it was asked to;
+        ``nodes`` that are left; the ``process``'s own memory (`own_bytes`) after it, of which it gave back
+        ``process_freed`` by itself and, if it was ``trimmed``, ``process_trimmed`` when it was asked to;
         ``device_freed``, bytes of torch's allocator on a device."""
         count = len(config.variants)
         self.table = Table(
@@ -78,7 +77,7 @@ class Experiment:
                     "test": ("int8", ()),
                     "kept_bytes": ("int64", (count,)),
                     "graph_nodes": ("int64", (count,)),
-                    "rss": ("int64", ()),
+                    "process": ("int64", ()),
                     "device_allocated": ("int64", ()),
                     "device_reserved": ("int64", ()),
                 }
@@ -95,7 +94,6 @@ class Experiment:
         self._connected = connected
         self._viewers: dict[str, float] = {}  # when each last looked
         self._seen = self._rests_until = time.monotonic()
-        self._process = psutil.Process()
         # An old batch stays as it is, and all newer ones are walked to reach it.
         self._last_chain: tuple[tuple[str, str, int, int], Chain] | None = None
 
@@ -228,7 +226,7 @@ class Experiment:
             if self.kept_bytes > self.config.budget_mib * MIB:
                 self.reason = self._spent(step)
                 return
-            grown = (self._rss() - int(self.table.column("rss", stop=1)[0])) / MIB
+            grown = (own_bytes() - int(self.table.column("process", stop=1)[0])) / MIB
             if grown > self.config.budget_mib + SLACK_MIB:
                 self.reason = _(
                     "The process grew by {grown:,.0f} MiB in {step:,} steps, far more than the "
@@ -311,13 +309,10 @@ class Experiment:
             test=test,
             kept_bytes=[side.census.bytes for side in self._sides.values()],
             graph_nodes=[side.census.nodes for side in self._sides.values()],
-            rss=self._rss(),
+            process=own_bytes(),
             device_allocated=allocated,
             device_reserved=reserved,
         )
-
-    def _rss(self) -> int:
-        return self._process.memory_info().rss
 
     def _test_batch(self, step: int) -> Tensor:
         """Test images in their order, over and over: (N, 1, 28, 28)."""
@@ -348,12 +343,12 @@ class Experiment:
         side = self._sides.get(LEAKY)
         if side is None:
             raise RunError(_("The note's layer is not in this experiment."))
-        before, rss, on_device = side.census.bytes, self._rss(), device_bytes(self._device)[0]
+        before, process, on_device = side.census.bytes, own_bytes(), device_bytes(self._device)[0]
         apply(name, side, self._testing, self._test_batch(len(self.table)))
         side.census.recount()
-        by_itself, freed = self._rss(), before - side.census.bytes
+        by_itself, freed = own_bytes(), before - side.census.bytes
         trimmed = freed > 0 and trim()
-        after = self._rss()
+        after = own_bytes()
         event = {
             "step": len(self.table),
             "name": name,
@@ -361,10 +356,10 @@ class Experiment:
             "freed": freed,
             "kept": side.census.bytes,
             "nodes": side.census.nodes,
-            "rss": after,
-            "rss_freed": rss - by_itself,
+            "process": after,
+            "process_freed": process - by_itself,
             "trimmed": trimmed,
-            "rss_trimmed": by_itself - after,
+            "process_trimmed": by_itself - after,
             "device_freed": on_device - device_bytes(self._device)[0],
         }
         self.events.append(event)
@@ -386,12 +381,12 @@ def per_step(experiment: Experiment) -> dict[str, Any]:
     """What a step added, as plain JSON values.
 
     ``bytes`` and ``nodes`` of the first layer, over all steps; ``bytes_per_test_batch`` and
-    ``bytes_per_training_step``, the medians, 0 where such a batch cuts the chain; ``rss`` of the
-    whole process, from the tenth part on: the first steps load much of torch.
+    ``bytes_per_training_step``, the medians, 0 where such a batch cuts the chain; ``process``, its own
+    memory, from the tenth part on: the first steps load much of torch.
     """
     kept = experiment.table.column("kept_bytes")[:, 0]
     nodes = experiment.table.column("graph_nodes")[:, 0]
-    rss, test = experiment.table.column("rss"), experiment.table.column("test").astype(bool)
+    process, test = experiment.table.column("process"), experiment.table.column("test").astype(bool)
     added, count = np.maximum(np.diff(kept, prepend=0), 0), len(kept)
     settled = min(max(count // 10, 5), count - 1)
     return {
@@ -399,5 +394,5 @@ def per_step(experiment: Experiment) -> dict[str, Any]:
         "nodes": float(nodes[-1] / count),
         "bytes_per_test_batch": float(np.median(added[test])) if test.any() else None,
         "bytes_per_training_step": float(np.median(added[~test])) if (~test).any() else None,
-        "rss": float((rss[-1] - rss[settled]) / max(count - 1 - settled, 1)),
+        "process": float((process[-1] - process[settled]) / max(count - 1 - settled, 1)),
     }

@@ -15,7 +15,7 @@ WORDED = 4
 PANELS = (
     ("kept_bytes", MIB),
     ("graph_nodes", 1000),
-    ("rss_gained", MIB),
+    ("process_gained", MIB),
     ("device_allocated", MIB),
 )
 
@@ -29,7 +29,7 @@ def kept_over_steps(
 ) -> Figure:
     """Tensors kept and graph nodes of each layer, what the process gained, and the memory of the device if any.
 
-    `measured`: columns step, rss_gained, device_allocated, device_reserved and for each variant
+    `measured`: columns step, process_gained, device_allocated, device_reserved and for each variant
     ``kept_bytes <variant>`` and ``graph_nodes <variant>``. `predicted`: step, kept_bytes and
     graph_nodes of the note's layer. `cuts`: ``step`` and ``text`` of each mark.
     """
@@ -80,7 +80,7 @@ def _predicted(predicted: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
     """What the process gained; on a device what is allocated and what the allocator has reserved."""
-    wanted = [("rss_gained", 2, "solid", _("process memory gained"))]
+    wanted = [("process_gained", 2, "solid", _("process memory gained"))]
     if on_device:
         wanted += [
             ("device_allocated", 3, "solid", _("device memory allocated")),

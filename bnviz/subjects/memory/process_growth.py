@@ -39,7 +39,7 @@ POLL_S = 0.05
 COMMAND = "bnviz.subjects.memory.cli"
 """The module behind ``python -m bnviz memory``."""
 RECORDED_PATH = Path(__file__).parents[2] / "assets" / "memory" / "process_growth.json"
-COLUMNS = ("kind", "batch_size", "threshold", "steps", "tensor_bytes", "rss_bytes", "nodes")
+COLUMNS = ("kind", "batch_size", "threshold", "steps", "tensor_bytes", "process_bytes", "nodes")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def process_growth(
 
     One process after the other, each started anew; `progress(done, parts)` is called all the while
     and may raise, which ends the process at work. Columns: kind, one of KINDS; batch_size;
-    threshold, whether it was set; steps; tensor_bytes, rss_bytes and nodes, each a step.
+    threshold, whether it was set; steps; tensor_bytes, process_bytes and nodes, each a step.
 
     Raises BnvizError where there is no glibc, and with the last line of a process that failed.
     """
@@ -122,7 +122,7 @@ def process_growth(
         )
         rows.append((
             kind, batch_size, threshold, steps_of(kind, batch_size), said["measured_bytes"][kind],
-            said["rss_per_step"], said["nodes_per_step"],
+            said["process_bytes_per_step"], said["nodes_per_step"],
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

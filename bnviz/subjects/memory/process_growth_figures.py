@@ -12,14 +12,14 @@ from bnviz.units import KIB
 def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:
     """Growth a step in KiB over batch sizes, both log: tensors, the process by default, with threshold.
 
-    `frame` has columns batch_size, threshold (bool), tensor_bytes and rss_bytes of one kind of
+    `frame` has columns batch_size, threshold (bool), tensor_bytes and process_bytes of one kind of
     step. A growth of nothing or less has no place on a log scale and is left out.
     """
     default, with_threshold = (frame[frame["threshold"] == on] for on in (False, True))
     lines = (
         (default, "tensor_bytes", _("tensors kept"), "note", "solid", "circle"),
-        (default, "rss_bytes", _("process memory, glibc's default"), "truth", "solid", "square"),
-        (with_threshold, "rss_bytes", _("process memory, large blocks mapped apart"), "truth",
+        (default, "process_bytes", _("process memory, glibc's default"), "truth", "solid", "square"),
+        (with_threshold, "process_bytes", _("process memory, large blocks mapped apart"), "truth",
          "dot", "diamond"),
     )  # fmt: skip
     data = []

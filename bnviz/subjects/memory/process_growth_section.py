@@ -31,7 +31,7 @@ ALT = N_("Growth a step of tensors and of process memory over batch sizes, both 
 def section() -> None:
     """What was recorded or measured here, how it comes about, and how to check it."""
     _section()
-    st.markdown(_("To check it by yourself, compare `rss_per_step` of the two:"))
+    st.markdown(_("To check it by yourself, compare `process_bytes_per_step` of the two:"))
     commands = [shell_command("train", SPOKEN_OF, threshold=on) for on in (False, True)]
     for command in commands:
         st.code(command, language="bash", wrap_lines=True)
@@ -115,7 +115,7 @@ def _spoken_of(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 def title(rows: pd.DataFrame, kind: str) -> str:
     """What is to be seen, by the numbers."""
     default, _apart = _spoken_of(rows)
-    more = default["rss_bytes"] > FAR_MORE * default["tensor_bytes"]
+    more = default["process_bytes"] > FAR_MORE * default["tensor_bytes"]
     if kind == "train":
         return (
             _("Training steps: the process grows far more than the tensors it keeps")
@@ -139,6 +139,6 @@ def sentence(rows: pd.DataFrame) -> str:
         batch=default["batch_size"],
         tensors=size_words(default["tensor_bytes"]),
         nodes=default["nodes"],
-        default=size_words(default["rss_bytes"]),
-        apart=size_words(apart["rss_bytes"]),
+        default=size_words(default["process_bytes"]),
+        apart=size_words(apart["process_bytes"]),
     )

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from bnviz.errors import ConfigError
-from bnviz.evaluation.modes import eval_side, train_side
+from bnviz.evaluation.chance import paired_difference
+from bnviz.evaluation.modes import eval_side, paired, paired_counts, train_side
 from bnviz.i18n import _
 
 SHIFTS = ("brightness", "contrast", "noise", "inverted", "rotated")
@@ -70,7 +71,8 @@ def modes_under_shift(
 ) -> pd.DataFrame:
     """Accuracy of both modes of one kind of change, over STRENGTHS.
 
-    Columns kind, strength, train, eval (accuracies, 0 to 1). `images` are uint8 (N, 28, 28); train
+    Columns kind, strength, train, eval (accuracies, 0 to 1), ahead (train less eval, -1 to 1), and
+    clear, whether that is more than chance (`bnviz.evaluation.chance`). `images` are uint8 (N, 28, 28); train
     mode takes them in batches of `batch_size` in that `order`; `eval_options` are those of
     `bnviz.evaluation.modes.eval_side`. The model is put back as it was. Raises ConfigError as
     `shifted` and `eval_side`, and for a batch of one.
@@ -80,6 +82,10 @@ def modes_under_shift(
         changed = shifted(images, kind, strength)
         train = train_side(model, changed, batch_size=batch_size, order=order)
         evaluation = eval_side(model, changed, batch_size=batch_size, order=order, **eval_options)
-        right = [float((side.argmax(1) == labels).mean()) for side in (train, evaluation)]
-        rows.append((kind, strength, *right))
-    return pd.DataFrame(rows, columns=["kind", "strength", "train", "eval"])
+        pairs = paired_counts(paired(train, evaluation, labels))
+        ahead = paired_difference(pairs["only_eval"], pairs["only_train"], len(labels))
+        right = [
+            (pairs["both"] + pairs[only]) / len(labels) for only in ("only_train", "only_eval")
+        ]
+        rows.append((kind, strength, *right, float(ahead.value), bool(ahead.clear)))
+    return pd.DataFrame(rows, columns=["kind", "strength", "train", "eval", "ahead", "clear"])

@@ -95,7 +95,7 @@ def _over_strengths(sides: Sides, kind: str) -> pd.DataFrame:
 
 def _strength_card(run: RunView, sides: Sides, curve: pd.DataFrame, kind: str, asked: str) -> Card:
     last = curve.iloc[-1]
-    ahead = curve[_ahead(curve, sides.images)]
+    ahead = curve[_ahead(curve)]
     first = (
         _("Train mode is ahead by more than chance at strength {at}.").format(
             at=", ".join(f"{strength:g}" for strength in ahead["strength"])
@@ -125,16 +125,15 @@ def _strength_card(run: RunView, sides: Sides, curve: pd.DataFrame, kind: str, a
     )  # fmt: skip
 
 
-def _ahead(frame: pd.DataFrame, images: int) -> pd.Series:
-    """Where train mode is ahead by more than two standard errors, and better than a guess."""
-    error = np.sqrt(sum(frame[side] * (1 - frame[side]) for side in ("train", "eval")) / images)
-    return (frame["train"] - frame["eval"] > 2 * error) & (frame["train"] > GUESSING)
+def _ahead(frame: pd.DataFrame) -> pd.Series:
+    """Where train mode is ahead by more than chance, and better than a guess."""
+    return (frame["ahead"] > 0) & frame["clear"] & (frame["train"] > GUESSING)
 
 
 def _kinds_card(sides: Sides, frame: pd.DataFrame, asked: str) -> Card:
-    gains = 100 * (frame["train"] - frame["eval"])
+    gains = 100 * frame["ahead"]
     best = frame.iloc[int(np.argmax(gains))]
-    wins = int(_ahead(frame, sides.images).sum())
+    wins = int(_ahead(frame).sum())
     lost = frame[frame[["train", "eval"]].max(axis=1) < GUESSING]["kind"]
     guesses = (
         " "

@@ -9,8 +9,8 @@ import streamlit as st
 from bnviz import data
 from bnviz.app.card_grid import board
 from bnviz.charts.card import Card
-from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
+from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.modes.mode_selection_section import Sides, model_of
 from bnviz.subjects.modes.side_effects_figures import accuracy_after

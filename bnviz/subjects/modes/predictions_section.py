@@ -1,6 +1,5 @@
 """The twin: the same test images through both modes, in numbers, figures and a table."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,30 +17,6 @@ from bnviz.subjects.modes.predictions_figures import accuracy_by_class, probabil
 from bnviz.training.run_view import RunView
 
 ROWS = 60
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Eval mode less train mode in points, with what chance would make of it."""
-
-    points: float
-    error: float
-    """One standard error of the difference of paired answers, in points."""
-
-
-def gap_of(frame: pd.DataFrame) -> Gap:
-    """The difference of both accuracies on the same images.
-
-    Only images with one right answer count: with b right in eval mode only and c in train mode
-    only, of n, the difference (b - c) / n has the variance (b + c - (b - c)^2 / n) / n^2
-    (McNemar 1947, https://doi.org/10.1007/BF02295996).
-    """
-    from bnviz.evaluation.modes import paired_counts
-
-    pairs, n = paired_counts(frame), len(frame)
-    only_eval, only_train = pairs["only_eval"], pairs["only_train"]
-    apart = only_eval - only_train
-    return Gap(100 * apart / n, 100 * np.sqrt(only_eval + only_train - apart**2 / n) / n)
 
 
 def show(run: RunView, sides: Sides) -> None:
@@ -138,22 +113,26 @@ def gap_sentence(run: RunView, frame: pd.DataFrame, sides: Sides) -> str:
         return _("{label} has no BN: both modes compute the same, image by image.").format(
             label=run.labels[sides.variant]
         )
-    gap = gap_of(frame)
+    from bnviz.evaluation.chance import paired_difference
+    from bnviz.evaluation.modes import paired_counts
+
+    pairs = paired_counts(frame)
+    gap = paired_difference(pairs["only_train"], pairs["only_eval"], len(frame))
     words = {
         "label": run.labels[sides.variant],
         "step": sides.step,
         "batch": sides.batch_size,
-        "points": abs(gap.points),
-        "error": gap.error,
+        "points": 100 * abs(gap.value),
+        "error": 100 * gap.error,
         "n": int(frame["differ"].sum()),
         "total": len(frame),
     }
-    if abs(gap.points) <= 2 * gap.error:
+    if not gap.clear:
         text = _(
             "{label} at step {step:,}: the modes are {points:.1f} ± {error:.1f} points apart, no "
             "more than chance; still {n} of {total:,} images get another answer."
         )
-    elif gap.points > 0:
+    elif gap.value > 0:
         text = _(
             "{label} at step {step:,}: train mode at batch {batch} is {points:.1f} ± {error:.1f} "
             "points below eval mode; {n} of {total:,} images get another answer."

@@ -17,12 +17,13 @@ from bnviz import data
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
 from bnviz.evaluation.inference import Statistics
-from bnviz.evaluation.population import evaluate_with_statistics, precise_batch, recalibrate
+from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
 from bnviz.i18n import _
 from bnviz.nn.state import restore, set_statistics, snapshot, statistics
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
-from bnviz.records.recorded_statistics import replayed_statistics
-from bnviz.records.store import RECORDED_FOLDER, write_atomically
+from bnviz.records.recorded_statistics import precise_batch, replayed_statistics
+from bnviz.records.run_files import DamagedFile, read_file, write_file
+from bnviz.records.store import RECORDED_FOLDER
 from bnviz.training.checkpoints import Run, model_at
 from bnviz.training.tasks import Progress, unheard
 
@@ -193,7 +194,7 @@ def keep(run: Run, folder: Path | None, mended: Mended) -> Kept:
     number = 1 + max((int(k.name.split("-")[-1]) for k in kept(folder, mended.variant)), default=0)
     name = f"{stem}-{number}"
     try:
-        write_atomically(_path(folder, name), as_checkpoint(run, mended))
+        write_file(folder, _file(name), as_checkpoint(run, mended))
     except OSError as error:
         raise RunError(
             _("The checkpoint cannot be kept in {folder} ({error}). Free some space.").format(
@@ -218,6 +219,7 @@ def kept(folder: Path | None, variant: str) -> list[Kept]:
     found = []
     for path in (folder / "checkpoints").glob(f"*-{variant}.*-*.safetensors"):
         try:
+            read_file(folder, _file(path.stem))
             with safe_open(path, "np") as file:
                 words = json.loads((file.metadata() or {})["bnviz_mended"])
             found.append(Kept(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
@@ -232,13 +234,13 @@ _KEPT_WORDS = ("variant", "step", "method", "details", "before", "after")
 def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
     """The running statistics of a kept checkpoint. Raises RunError when it is gone or damaged."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    path = _path(folder, kept_one.name)
+    path = folder / _file(kept_one.name)
     model = model_at(run, kept_one.variant, kept_one.step)
     try:
-        restore(model, load_file(path))
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        restore(model, load(read_file(folder, _file(kept_one.name))))
+    except (OSError, DamagedFile, SafetensorError, KeyError, RuntimeError) as error:
         raise RunError(
             _("The checkpoint {path} cannot be read ({error}). Choose another one.").format(
                 path=path, error=error
@@ -249,7 +251,7 @@ def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
 
 def drop(folder: Path, name: str) -> None:
     """Delete a kept checkpoint. Raises RunError when it cannot be deleted."""
-    path = _path(folder, name)
+    path = folder / _file(name)
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -258,5 +260,5 @@ def drop(folder: Path, name: str) -> None:
         ) from error
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / "checkpoints" / f"{name}.safetensors"
+def _file(name: str) -> str:
+    return f"checkpoints/{name}.safetensors"

@@ -8,8 +8,8 @@ from bnviz.app.card_grid import board
 from bnviz.app.task_panel import watch
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
-from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
+from bnviz.records.recorded_statistics import precise_batch
 from bnviz.subjects.modes.mode_selection_section import Sides, kept_of, mended_of, set_mended
 from bnviz.subjects.modes.recalibration_figures import before_and_after
 from bnviz.training.process import measurements

@@ -1,11 +1,10 @@
 """What the bug bench says: differences beside chance, and a sentence for each quirk."""
 
-import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from bnviz.evaluation.chance import half_width
 from bnviz.i18n import N_, _
 from bnviz.subjects.note.quirk_settings import NONE
 from bnviz.units import MIB
@@ -17,8 +16,6 @@ NOISY = (
 """Measures that differ from seed to seed."""
 EXACT = ("loss_factor", "accuracy_factor", "kept_bytes", "reload_change")
 """Measures in which no chance takes part: they compare a run with itself, or count."""
-# Student's t at 95 %, two-sided, for 1, 2, 3, … degrees of freedom (the last for all beyond).
-T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 HARMLESS_POINTS = 1.0
 """An accuracy whose 95 % interval stays within so many points of no change is called harmless."""
 WORTH_SAYING_POINTS = 0.5
@@ -32,7 +29,7 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
 
     One row a setting (but ``none``) and measure of NOISY and EXACT: setting, measure, difference
     (mean over the seeds), spread (their standard deviation; missing for one seed), interval (half
-    the width of its 95 % interval, Student's t over the seeds), seeds, and clear, whether the
+    the width of its 95 % interval, `bnviz.evaluation.chance.half_width`), seeds, and clear, whether the
     difference counts. For NOISY measures it counts when 0 lies outside of that interval, and also if
     the spread is taken at least as large as is typical for the measure (the median of the settings' own spreads that are not 0): three seeds
     that happen to agree prove nothing, and one seed proves nothing at all. For ms it must also be
@@ -50,12 +47,11 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
             values = differences[measure].dropna()
             rows.append((setting, measure, values.mean(), values.std(ddof=1), len(values)))
     result = pd.DataFrame(rows, columns=["setting", "measure", "difference", "spread", "seeds"])
-    t = result["seeds"].map(_t95)
-    result["interval"] = t * result["spread"] / np.sqrt(result["seeds"])
+    result["interval"] = half_width(result["spread"], result["seeds"])
     spreads = result[result["spread"] > 0].groupby("measure")["spread"].median()
     least = result["measure"].map(spreads).fillna(0.0)
     size = result["difference"].abs()
-    counts = size > t * result["spread"].clip(lower=least) / np.sqrt(result["seeds"])
+    counts = size > half_width(result["spread"].clip(lower=least), result["seeds"])
     counts &= (result["measure"] != "ms") | (size > LEAST_TIME_SHARE * base["ms"].mean())
     exact = result["measure"].isin(EXACT) & (size > 0)
     result["clear"] = exact | (result["measure"].isin(NOISY) & counts & (result["seeds"] > 1))
@@ -76,13 +72,8 @@ def modes_apart(frame: pd.DataFrame) -> dict[str, float]:
         "train": float(bare["train_accuracy"].mean()),
         "difference": float(differences.mean()),
         "spread": spread,
-        "interval": _t95(len(bare)) * spread / math.sqrt(len(bare)),
+        "interval": float(half_width(spread, len(bare))),
     }
-
-
-def _t95(seeds: int) -> float:
-    """Student's t of so many seeds; of one seed, which has no spread, that of two."""
-    return T95[min(max(seeds - 1, 1), len(T95)) - 1]
 
 
 def verdict(found: pd.DataFrame, setting: str, seeds: int) -> str:

@@ -8,7 +8,7 @@ import typer
 from bnviz.command_line import refuse
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.stored_run_cli import RunArgument, weights_of_run
+from bnviz.stored_run_cli import CheckpointOption, RunArgument, weights_of_run
 
 
 def replay(
@@ -19,7 +19,7 @@ def replay(
     variant: Annotated[
         str | None, typer.Option(help="Whose record; the last with running statistics.")
     ] = None,
-    step: Annotated[str | None, typer.Option(help="A step with stored weights; the last.")] = None,
+    step: CheckpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print what eval mode would have come to at other momenta, from the record of a run."""

@@ -1,6 +1,7 @@
 """Estimators compared in the same weights, as cards."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -8,23 +9,20 @@ from bnviz.charts.applies import needs_bn
 from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.registry import figure
 from bnviz.charts.task_words import not_measured
-from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
-from bnviz.records.recorded_statistics import eps_at
+from bnviz.records.recorded_statistics import eps_at, precise_batch
 from bnviz.selection import Selection
-from bnviz.subjects.running_stats.estimator_comparison import (
-    EstimatorComparison,
-    errors_over_checkpoints,
-)
 from bnviz.subjects.running_stats.estimator_comparison_figures import (
     accuracy_over_momentum,
     errors_over_steps,
     estimator_label,
 )
-from bnviz.training.checkpoints import accuracy_with
 from bnviz.training.process import jobs, measurements
 from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Key
+
+if TYPE_CHECKING:
+    from bnviz.subjects.running_stats.estimator_comparison import EstimatorComparison
 
 EVALUATION_S = 0.8
 """About how long an evaluation on all test images takes."""
@@ -35,13 +33,13 @@ def comparison_key(run: RunView, variant: str) -> Key:
     return (run.id, "race", variant)
 
 
-def compared(run: RunView, chosen: Selection) -> EstimatorComparison | None:
+def compared(run: RunView, chosen: Selection) -> "EstimatorComparison | None":
     """What was measured of the chosen variant, if anything was."""
     task = measurements().get(*comparison_key(run, str(chosen.variant)))
     return task.found if task is not None else None
 
 
-def measured_comparison(run: RunView, chosen: Selection) -> EstimatorComparison:
+def measured_comparison(run: RunView, chosen: Selection) -> "EstimatorComparison":
     """What was measured. Raises NotReady before that, with how far it is."""
     found = compared(run, chosen)
     if found is None:
@@ -52,6 +50,8 @@ def measured_comparison(run: RunView, chosen: Selection) -> EstimatorComparison:
 @lru_cache(maxsize=256)
 def accuracy_of(run: RunView, variant: str, step: int, momentum: float, eps: float) -> float:
     """`accuracy_with` of a run by its id; a repeat is instant. Whatever trains gives way."""
+    from bnviz.training.checkpoints import accuracy_with
+
     jobs().give_way(EVALUATION_S)
     return accuracy_with(run.source, variant, step, momentum, eps=eps)
 
@@ -160,6 +160,8 @@ def estimator_errors(run: RunView, chosen: Selection) -> Card:
 @lru_cache(maxsize=128)
 def _errors(run: RunView, variant: str, layer: str, momentum: float, _step: int) -> pd.DataFrame:
     """`errors_over_checkpoints` of what was measured at a step; a repeat is instant."""
+    from bnviz.subjects.running_stats.estimator_comparison import errors_over_checkpoints
+
     found = measurements().get(*comparison_key(run, variant))
     assert found is not None
     return errors_over_checkpoints(run.source, variant, layer, momentum, found.found)

@@ -1,5 +1,7 @@
 """Running statistics of some channels by several estimators, as cards."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -13,9 +15,11 @@ from bnviz.records.recorded_statistics import starting_statistics, unbiasing, va
 from bnviz.records.running_view import RunningView
 from bnviz.selection import SLIDER_MOMENTA, Selection, with_value
 from bnviz.subjects.running_stats.comparison_figures import compared
-from bnviz.subjects.running_stats.estimator_comparison import EstimatorComparison
 from bnviz.subjects.running_stats.estimator_comparison_figures import estimates_over_steps
 from bnviz.training.run_view import RunView, running_view
+
+if TYPE_CHECKING:
+    from bnviz.subjects.running_stats.estimator_comparison import EstimatorComparison
 
 
 @figure(
@@ -93,7 +97,9 @@ def _replayed(run: RunView, chosen: Selection, momentum: float) -> dict[int, dic
     return result
 
 
-def _population(run: RunView, chosen: Selection, found: EstimatorComparison | None) -> pd.DataFrame:
+def _population(
+    run: RunView, chosen: Selection, found: "EstimatorComparison | None"
+) -> pd.DataFrame:
     """Columns step, channel, mean, var; the variance by the chosen divisor, with its own n."""
     columns = ["step", "channel", "mean", "var"]
     if found is None:

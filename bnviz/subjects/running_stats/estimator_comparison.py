@@ -10,12 +10,13 @@ import torch
 from bnviz import data
 from bnviz.data import Dataset
 from bnviz.evaluation.inference import Statistics
-from bnviz.evaluation.population import POPULATION_IMAGES, population_statistics, precise_batch
+from bnviz.evaluation.population import POPULATION_IMAGES, population_statistics
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.moving_averages import corrected
 from bnviz.records.recorded_statistics import (
     eps_at,
     own_statistics,
+    precise_batch,
     replay_layer,
     replayed_statistics,
     starting_statistics,

@@ -11,15 +11,11 @@ from bnviz import data
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import Statistics
-from bnviz.evaluation.population import (
-    HOW,
-    evaluate_with_statistics,
-    population_statistics,
-    precise_batch,
-)
+from bnviz.evaluation.population import HOW, evaluate_with_statistics, population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import statistics as get_statistics
+from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.training.checkpoints import (
     Run,

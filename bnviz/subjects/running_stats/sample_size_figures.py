@@ -8,8 +8,8 @@ from bnviz.charts.marks import Figure, drawing, scatter, stacked, suffix
 from bnviz.charts.registry import figure
 from bnviz.charts.task_words import not_measured
 from bnviz.charts.theme import axis, colour, hover
-from bnviz.evaluation.population import precise_batch
 from bnviz.i18n import N_, _
+from bnviz.records.recorded_statistics import precise_batch
 from bnviz.selection import Selection
 from bnviz.training.process import measurements
 from bnviz.training.run_view import RunView

@@ -267,7 +267,7 @@ def test_what_the_process_gives_back_at_a_cut_is_measured(lab):
     experiment = holding(lab, steps=6, test_share=1.0, batch_size=256)
     experiment.ask(trim)  # what others in this process have freed
     event = experiment.cut("detach")
-    given = event["rss_freed"] + event["rss_trimmed"]
+    given = event["process_freed"] + event["process_trimmed"]
     assert given == pytest.approx(event["freed"], rel=0.5)
 
 

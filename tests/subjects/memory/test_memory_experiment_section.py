@@ -127,7 +127,7 @@ def test_the_figure_has_the_numbers_of_the_experiment():
     assert lines["Note's BN", "y2"] == pytest.approx(nodes[:, 0] / 1000, rel=1e-5)
     predicted = expected(experiment.config).curve(12, 0.25) / 2**20
     assert lines["predicted from shapes", "y"] == pytest.approx(predicted, rel=1e-5)
-    rss = experiment.table.column("rss")
+    rss = experiment.table.column("process")
     gained = (rss - rss[0]) / 2**20
     assert lines["process memory gained", "y3"] == pytest.approx(gained, rel=1e-5, abs=1e-5)
 
@@ -142,7 +142,7 @@ def test_the_sentence_says_how_far_the_measurement_is_from_the_prediction():
     doubled = kept.copy()
     doubled[:, 0] *= 2
     experiment.table.column = lambda name, **_: {
-        "kept_bytes": doubled, "rss": np.zeros(12, int)
+        "kept_bytes": doubled, "process": np.zeros(12, int)
     }[name]  # fmt: skip
     assert re.search(
         r"\+4,34\d,\d{3} bytes, 100\.00%\)", experiment_figures._measured_words(experiment)

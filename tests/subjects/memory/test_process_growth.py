@@ -67,7 +67,11 @@ def test_each_point_is_asked_for_with_its_own_command(monkeypatch):
 
     def stand_in(command, variables, heed):
         asked.append((command, dict(variables)))
-        return {"measured_bytes": {"train": 1, "test": 1}, "rss_per_step": 2, "nodes_per_step": 3}
+        return {
+            "measured_bytes": {"train": 1, "test": 1},
+            "process_bytes_per_step": 2,
+            "nodes_per_step": 3,
+        }
 
     monkeypatch.setattr(module, "json_of", stand_in)
     monkeypatch.setattr(module, "does_not_apply", lambda: None)
@@ -153,6 +157,6 @@ def test_the_recorded_growth_is_whole_and_shows_what_the_page_says():
             90_556 * size, rel=0.01
         )
     for kind, size in (("train", 64), ("train", 256)):  # holes, not tensors
-        default, apart = (frame.loc[kind, size, on]["rss_bytes"] for on in (False, True))
+        default, apart = (frame.loc[kind, size, on]["process_bytes"] for on in (False, True))
         assert default > 2 * apart > 0
     assert module.RECORDED_PATH.stat().st_size < 10_000

@@ -172,7 +172,7 @@ def test_it_is_never_empty_and_says_that_it_is_recorded(app):
 
 
 def test_what_is_measured_here_takes_the_place_of_the_recorded(app, monkeypatch):
-    frame = recorded().frame.assign(rss_bytes=777 * 1024.0)
+    frame = recorded().frame.assign(process_bytes=777 * 1024.0)
     monkeypatch.setattr(process_growth_section, "process_growth", lambda progress: frame)
     app.run()
     app.button(key="measure_process_growth").click().run()
@@ -210,7 +210,7 @@ def test_the_lines_are_the_numbers_and_what_is_not_positive_is_left_out():
             "batch_size": [4, 4, 16, 16],
             "threshold": [False, True] * 2,
             "tensor_bytes": [128.0] * 4,
-            "rss_bytes": [2048.0, -5.0, 4096.0, 1024.0],
+            "process_bytes": [2048.0, -5.0, 4096.0, 1024.0],
         }
     )
     tensors, default, apart = go.Figure(growth_over_batch_sizes(frame)).data
@@ -227,8 +227,10 @@ def test_the_title_says_how_far_the_process_is_beyond_its_tensors():
             "threshold": [False, True],
             "nodes": [22.0] * 2,
             "tensor_bytes": [1000.0] * 2,
-            "rss_bytes": [2000.0, 1000.0],
+            "process_bytes": [2000.0, 1000.0],
         }
     )
     assert "about as much" in process_growth_section.card(frame, "train").title
-    assert "far more" in process_growth_section.card(frame.assign(rss_bytes=5000.0), "train").title
+    assert (
+        "far more" in process_growth_section.card(frame.assign(process_bytes=5000.0), "train").title
+    )

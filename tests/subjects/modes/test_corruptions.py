@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from bnviz.errors import ConfigError
+from bnviz.evaluation.modes import eval_side, train_side
 from bnviz.records.store import recorded_run
 from bnviz.subjects.modes.corruptions import SHIFTS, modes_under_shift, shifted
 from bnviz.training.checkpoints import model_at
@@ -59,3 +61,15 @@ def test_under_a_strong_change_train_mode_wins_on_the_recorded_run(sample):
     assert strongest["train"] > strongest["eval"] + 0.1
     none = frame.iloc[0]
     assert abs(none["train"] - none["eval"]) < 0.1
+    # The same by hand: the answers of both modes on the same images, in one difference each.
+    assert frame["ahead"].tolist() == pytest.approx((frame["train"] - frame["eval"]).tolist())
+    changed = shifted(torch.tensor(sample.test_images), "brightness", 0.5)
+    sides = (
+        train_side(model, changed, batch_size=64, order=np.arange(1000)),
+        eval_side(model, changed),
+    )
+    train, evaluation = (side.argmax(1) == sample.test_labels for side in sides)
+    assert frame["train"][2] == train.mean() and frame["eval"][2] == evaluation.mean()
+    apart = train.astype(int) - evaluation
+    exact = stats.binomtest(int((apart > 0).sum()), int((apart != 0).sum())).pvalue
+    assert frame["clear"][2] == (exact < 0.05)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from bnviz.subjects.modes import (
     batch_context_figures,
     checkpoints_figures,
     corruptions_figures,
+    corruptions_section,
     layer_divergence_figures,
     mode_selection_section,
     recalibration_figures,
@@ -22,7 +24,7 @@ from bnviz.subjects.modes import (
 )
 from bnviz.subjects.modes.checkpoints_section import CHECKPOINTS, steps_on_show
 from bnviz.subjects.modes.mode_selection_section import Sides
-from bnviz.subjects.modes.predictions_section import gap_of
+from bnviz.subjects.modes.predictions_section import gap_sentence
 from bnviz.subjects.modes.recalibration import Mended, kept
 from bnviz.subjects.modes.recalibration_section import _worth
 from bnviz.training.process import jobs, measurements
@@ -248,13 +250,29 @@ def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_what_else_was_mended(
     )
 
 
-def test_the_gap_and_its_error_are_those_of_paired_answers():
-    frame = pd.DataFrame({"train_right": [1, 1, 0, 0, 0, 0, 1, 1], "eval_right": [1] * 6 + [0, 1]})
-    frame = frame.astype(bool)
-    gap = gap_of(frame)
-    apart = frame["eval_right"].astype(float) - frame["train_right"]
-    assert gap.points == pytest.approx(100 * apart.mean())
-    assert gap.error == pytest.approx(100 * apart.std(ddof=0) / np.sqrt(len(frame)))
+@pytest.mark.parametrize(
+    ("train_only", "eval_only", "words"),
+    [
+        (10, 40, "train mode at batch 8 is 15.0 ± 3.4 points below eval mode"),
+        (40, 10, "eval mode is 15.0 ± 3.4 points below train mode"),
+        (21, 29, "4.0 ± 3.5 points apart, no more than chance"),
+        (4, 0, "2.0 ± 1.0 points apart, no more than chance"),  # p = 0.125 of a fair coin
+    ],
+)
+def test_a_gap_counts_when_it_is_more_than_chance(train_only, eval_only, words):
+    right = [(1, 0)] * train_only + [(0, 1)] * eval_only
+    right += [(1, 1)] * (200 - len(right))
+    frame = pd.DataFrame(right, columns=["train_right", "eval_right"]).astype(bool)
+    frame["differ"] = frame["train_right"] != frame["eval_right"]
+    run = SimpleNamespace(labels={"builtin": "nn.BatchNorm"})
+    sides = SimpleNamespace(variant="builtin", step=20, batch_size=8)
+    assert words in gap_sentence(run, frame, sides)
+
+
+def test_train_mode_is_ahead_where_it_is_more_than_chance_and_a_guess():
+    rows = [(0.5, 0.1, True), (0.5, 0.1, False), (0.5, -0.1, True), (0.12, 0.1, True)]
+    frame = pd.DataFrame(rows, columns=["train", "ahead", "clear"])
+    assert corruptions_section._ahead(frame).tolist() == [True, False, False, False]
 
 
 def test_the_figures_pass_plotly_s_own_checks():

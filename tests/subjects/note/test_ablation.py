@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from bnviz.config import Quirks, RunConfig
 from bnviz.errors import ConfigError
@@ -249,7 +250,9 @@ def test_a_difference_counts_when_0_is_outside_of_its_interval(change, spread, c
     found = effects(made_up(change, spread)).set_index("measure").loc["eval_accuracy"]
     assert found["difference"] == pytest.approx(change)
     assert found["spread"] == pytest.approx(spread)  # of -1, 0 and 1 the standard deviation is 1
-    assert found["interval"] == pytest.approx(4.30 * spread / math.sqrt(3))
+    assert found["interval"] == pytest.approx(
+        stats.t.ppf(0.975, 2) * spread / math.sqrt(3), rel=1e-3
+    )
     assert found["clear"] == clear
 
 

@@ -29,7 +29,7 @@ window.bench = {
   },
   revision(key) { return this.chart(key)?.layout?.uirevision; },
   steps() {
-    const text = document.querySelector("[data-testid=stProgress]")?.innerText ?? "";
+    const text = document.querySelector("[data-testid=state-line]")?.innerText ?? "";
     return Number((/[\\d,]+/.exec(text)?.[0] ?? "0").replaceAll(",", ""));
   },
 };

@@ -49,7 +49,7 @@ class Visitor(threading.Thread):
             "channels": "",
             "step": "none",
             "one_axis": "true",
-            "variant": "none",
+            "variant": "",
             **selection,
         }
         self._due = {

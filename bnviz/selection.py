@@ -32,8 +32,8 @@ class Selection(Settings):
 
     run: str = RECORDED
     """The id of a run."""
-    variant: str | None = None
-    """Where a figure shows one variant; none is the run's last with BN."""
+    variant: str = ""
+    """Where a figure shows one variant; empty is the run's last with BN."""
     layer: Literal["conv1", "conv2", "fc1", "fc2"] = "conv2"
     """A BN layer, from the first convolution to the last hidden layer."""
     channels: Annotated[
@@ -74,7 +74,7 @@ class Selection(Settings):
 
         Raises ConfigError for a parameter that is no field and for a value that is not allowed.
         """
-        optional = ("variant", "step", "batch")
+        optional = ("step", "batch")
         return cls.parse(**{
             name: None if value == "none" and name in optional else value
             for name, value in query.items()

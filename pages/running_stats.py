@@ -47,9 +47,8 @@ view = choice_control(
         "start": _("Start value and eps"),
     },
     "view",
-    default="run",
-    help=_("Each view answers one question; the demo needs no run."),
-)
+    default="run", help=_("Each view answers one question; the demo needs no run."),
+)  # fmt: skip
 
 
 @st.fragment
@@ -58,7 +57,7 @@ def demo() -> None:
     with plainly():
         shown = demo_section.controls()
         demo_section.metrics(shown)
-        board(demo_section.cards(shown), key="demo", revision="demo")
+        board(demo_section.cards(shown), key="demo_board", revision="demo")
         demo_section.translator(shown)
 
 

@@ -26,7 +26,7 @@ st.caption(
 )
 controls_section.controls(run)
 controls_section.messages(run)
-watch_run(run)
+watch_run(run, ended=True)
 st.caption(run.origin() + "  \n" + run.settings())
 figure_board(run, selection(run), FIGURES, key="train_views")
 if note := controls_section.difference_note(run.config):

@@ -1,5 +1,7 @@
 """The step that figures show: a slider over the recorded steps, and a button that walks through them."""
 
+from functools import partial
+
 import streamlit as st
 
 from bnviz.app.live import live_states
@@ -29,8 +31,6 @@ def step_control(run: RunView) -> None:
         st.session_state[STEP] = steps[-1]  # the newest step stays the newest as a run grows
     elif at not in steps:
         st.session_state[STEP] = min(steps, key=lambda step: abs(step - at))
-    if st.session_state.get(_PLAYING):
-        _advance(steps)
     st.session_state[_NEWEST] = steps[-1]
     playing = st.session_state.get(_PLAYING, False)
     st.select_slider(
@@ -44,7 +44,7 @@ def step_control(run: RunView) -> None:
         help=_("Walk through the recorded steps, one each {seconds:g} s.").format(seconds=PLAY_S),
     )  # fmt: skip
     if playing:
-        live_states([], {}, key="playback", after_s=PLAY_S)
+        live_states([], {}, key="playback", after_s=PLAY_S, on_change=partial(_advance, steps))
 
 
 def _toggle(play: bool, steps: list[int]) -> None:
@@ -55,7 +55,7 @@ def _toggle(play: bool, steps: list[int]) -> None:
 
 
 def _advance(steps: list[int]) -> None:
-    """One step further; at the end the walk is over."""
+    """In a callback: one step further; at the end the walk is over."""
     later = [step for step in steps if step > st.session_state[STEP]]
     if later:
         st.session_state[STEP] = later[0]

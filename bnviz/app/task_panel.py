@@ -37,12 +37,13 @@ def asked_for(*prefix: str) -> list[Key]:
     return measurements().asked_for(*prefix)
 
 
-def watch_run(run: RunView, *, checkpoints: bool = False) -> None:
+def watch_run(run: RunView, *, checkpoints: bool = False, ended: bool = False) -> None:
     """How far a run is that goes on; the page is drawn again when its state changes.
 
-    With `checkpoints` also when it has stored weights anew.
+    With `checkpoints` also when it has stored newer weights; with `ended` a run of this process
+    keeps its line after its end.
     """
-    if run.live:
+    if run.live or (ended and run.job is not None):
         query: dict[str, str | list[str]] = {"run": run.id}
         if checkpoints:
             query["checkpoints"] = "1"

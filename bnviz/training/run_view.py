@@ -77,7 +77,7 @@ class RunView:
         """The variants that have running statistics."""
         return [v for v in self.config.variants if VARIANTS[v].normalizes]
 
-    def variant(self, wanted: str | None, *, with_statistics: bool = False) -> str:
+    def variant(self, wanted: str, *, with_statistics: bool = False) -> str:
         """`wanted` if the run has it, else the default; with BN only, if `with_statistics`."""
         known = self.with_statistics if with_statistics else list(self.config.variants)
         return (

@@ -6,12 +6,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
-VIEWS = ("curves", "stages", "running", "memory")
+VIEWS = ("curves", "stages", "running", "kept")
 ENDLESS = 500_000
 """Steps of a run that a test ends itself."""
 
 _STEP = """() => {
-  const text = document.querySelector("[data-testid=stProgress]")?.innerText ?? "";
+  const text = document.querySelector("[data-testid=state-line]")?.innerText ?? "";
   return Number((/[\\d,]+/.exec(text)?.[0] ?? "-1").replaceAll(",", ""));
 }"""
 _SERIES = """(plot) => plot.data.map(({ name, x, y }) =>
@@ -61,6 +61,12 @@ def press(page: Page, key: str, *keys: str) -> None:
     """Move a slider as a keyboard does."""
     for name in keys:
         slider(page, key).press(name)
+
+
+def look_at(page: Page, view: str, *charts: str) -> None:
+    """Choose a view of the page by its words, and wait for its figures."""
+    widget(page, "view").get_by_role("radio", name=view, exact=True).click()
+    drawn(page, *charts)
 
 
 def chart(page: Page, name: str) -> Locator:

@@ -30,63 +30,60 @@ def newest(all_series):
 
 
 def shown_step(page):
-    return int(slider(page, "probe_step").get_attribute("aria-valuetext"))
+    return int(slider(page, "step").get_attribute("aria-valuetext"))
 
 
 def test_the_step_slider_scrubs_all_figures_together(page):
     visit(page, PATH)
-    drawn(page, "heat_input", "heat_scaled", "stages")
+    drawn(page, "over_time_input", "over_time_scaled", "stages")
     before = series(page, "stages")
-    assert marked_step(page, "heat_input") == marked_step(page, "heat_scaled") == 400
-    press(page, "probe_step", "Home")
+    assert marked_step(page, "over_time_input") == marked_step(page, "over_time_scaled") == 400
+    press(page, "step", "Home")
     wait_for_other(page, "stages", before)
     page.wait_for_function(
-        "plot => plot.layout.shapes[0].x0 === 1", arg=chart(page, "heat_scaled").element_handle()
+        "plot => plot.layout.shapes[0].x0 === 1",
+        arg=chart(page, "over_time_scaled").element_handle(),
     )
-    assert marked_step(page, "heat_input") == 1
+    assert marked_step(page, "over_time_input") == 1
     expect(page.locator("[data-card=stages] figcaption")).to_contain_text("At step 1 ")
 
 
 def test_play_walks_through_the_steps_and_stop_holds_it(page):
     visit(page, PATH)
-    drawn(page, "heat_input")
+    drawn(page, "over_time_input")
     button(page, "probe_play").click()
-    expect(slider(page, "probe_step")).to_have_attribute("aria-valuetext", "1")
+    expect(slider(page, "step")).to_have_attribute("aria-valuetext", "1")
     page.wait_for_function(
         "slider => Number(slider.getAttribute('aria-valuetext')) >= 20",
-        arg=slider(page, "probe_step").element_handle(),
+        arg=slider(page, "step").element_handle(),
     )
     button(page, "probe_play").click()
     expect(button(page, "probe_play")).to_contain_text("Play")
     held = shown_step(page)
     assert 20 <= held < 400
     page.reload()
-    drawn(page, "heat_input")
+    drawn(page, "over_time_input")
     assert shown_step(page) == held
 
 
 def test_layer_and_stages_choose_the_figures_and_stay_in_the_link(page):
     visit(page, PATH)
     page.get_by_role("radio", name="fc1").click()
-    expect(page.locator("[data-card=drift] h3")).to_contain_text("fc1")
+    expect(page.locator("[data-card=shift] h3")).to_contain_text("fc1")
     page.get_by_text("normalized: x̂", exact=True).first.click()
-    drawn(page, "heat_normalized")
+    drawn(page, "over_time_normalized")
     page.reload()
-    drawn(page, "heat_normalized")
-    expect(page.locator("[data-card=heat_normalized] h3")).to_contain_text("fc1")
+    drawn(page, "over_time_normalized")
+    expect(page.locator("[data-card=over_time_normalized] h3")).to_contain_text("fc1")
 
 
 def test_heatmaps_grow_while_a_run_trains(page):
     start_run(page, variants=["builtin", "none"])
     page.get_by_role("link", name="Activations", exact=True).click()
-    drawn(page, "heat_input")
-    before, at = series(page, "heat_input"), shown_step(page)
-    wait_for_other(page, "heat_input", before)
-    page.wait_for_function(
-        "([slider, at]) => Number(slider.getAttribute('aria-valuetext')) > at",
-        arg=[slider(page, "probe_step").element_handle(), at],
-    )
-    assert newest(series(page, "heat_input")) > newest(before)
+    drawn(page, "over_time_input")
+    before = series(page, "over_time_input")
+    wait_for_other(page, "over_time_input", before)
+    assert newest(series(page, "over_time_input")) > newest(before)
     names = {each["name"] for each in before}
     assert {"nn.BatchNorm", "No BN"} <= names, "the network without BN has a panel too"
     page.get_by_role("link", name="Train", exact=True).click()
@@ -96,7 +93,7 @@ def test_heatmaps_grow_while_a_run_trains(page):
 
 def followed(page):
     """What the control says that all figures follow."""
-    return widget(page, "act_channel").locator("input")
+    return widget(page, "channels").locator("[data-tag]")
 
 
 def click_panel(page, name, panel, down=0.5):
@@ -106,32 +103,34 @@ def click_panel(page, name, panel, down=0.5):
 
 
 def test_a_click_on_a_channel_lets_all_figures_follow_it(page):
-    visit(page, PATH, act_view="By channel")
+    visit(page, PATH, view="channels")
     drawn(page, "channels", "affine")
     click_panel(page, "channels", "x6y6")
-    expect(followed(page)).to_have_value("5")
+    expect(followed(page)).to_have_text("5")
     expect(chart(page, "channels").get_by_text("5 ◂")).to_be_visible()
     page.get_by_role("radio", name="Over the steps").click()
-    drawn(page, "heat_input", "stages")
+    drawn(page, "over_time_input", "stages")
     expect(chart(page, "stages").get_by_text("channel 5, nn.BatchNorm")).to_be_visible()
     page.reload()
-    drawn(page, "heat_input", "stages")
-    expect(followed(page)).to_have_value("5")
-    assert "the channel that is followed" in {each["name"] for each in series(page, "heat_input")}
+    drawn(page, "over_time_input", "stages")
+    expect(followed(page)).to_have_text("5")
+    assert "the channel that is followed" in {
+        each["name"] for each in series(page, "over_time_input")
+    }
 
 
 def test_a_row_of_the_table_is_a_channel_too(page):
-    visit(page, PATH, act_view="By channel", act_layer="fc1")
+    visit(page, PATH, view="channels", layer="fc1")
     drawn(page, "affine")
     table = widget(page, "channel_table")
     table.scroll_into_view_if_needed()
     box = table.locator("canvas").first.bounding_box()
     page.mouse.click(box["x"] + 18, box["y"] + 36 + 35 * 2 + 15)  # header, two rows, half a row
-    expect(followed(page)).to_have_value("2")
+    expect(followed(page)).to_have_text("2")
 
 
 def test_an_image_in_both_modes_and_other_neighbours(page):
-    visit(page, PATH, act_view="On an image", act_layer="conv1", act_image=3)
+    visit(page, PATH, view="image", layer="conv1", act_image=3)
     drawn(page, "maps_train", "maps_eval")
     maps = "plot => Array.from(plot.data[1].z, row => Array.from(row))"
     train, evaluation = (chart(page, f"maps_{mode}").evaluate(maps) for mode in ("train", "eval"))
@@ -145,23 +144,23 @@ def test_an_image_in_both_modes_and_other_neighbours(page):
     )
     assert chart(page, "maps_eval").evaluate(maps) == evaluation, "eval mode has no company"
     click_panel(page, "maps_train", "xy", down=0.75)
-    expect(followed(page)).to_have_value("4")  # in the middle of the second row of three
+    expect(followed(page)).to_have_text("4")  # in the middle of the second row of three
 
 
 def test_overlaid_and_ridges_are_other_looks_at_the_same_stage(page):
     visit(page, PATH)
-    drawn(page, "heat_input")
+    drawn(page, "over_time_input")
     page.get_by_role("radio", name="overlaid").click()
     page.wait_for_function(
         "plot => plot.data.every(trace => trace.type === 'scatter')",
-        arg=chart(page, "heat_input").element_handle(),
+        arg=chart(page, "over_time_input").element_handle(),
     )
     page.get_by_role("radio", name="ridges").click()
     page.wait_for_function(
         "plot => plot.data.some(trace => trace.name === 'step 1')",
-        arg=chart(page, "heat_input").element_handle(),
+        arg=chart(page, "over_time_input").element_handle(),
     )
-    assert {"step 1", "step 400"} <= {each["name"] for each in series(page, "heat_input")}
+    assert {"step 1", "step 400"} <= {each["name"] for each in series(page, "over_time_input")}
 
 
 def test_a_run_without_the_comparison_offers_it(page):
@@ -170,7 +169,7 @@ def test_a_run_without_the_comparison_offers_it(page):
     page.get_by_role("link", name="Activations", exact=True).click()
     button(page, "again_none").click()
     page.wait_for_url(lambda url: "run=" in url and run not in url)
-    expect(chart(page, "heat_input").get_by_text("No BN")).to_be_visible(timeout=60_000)
+    expect(chart(page, "over_time_input").get_by_text("No BN")).to_be_visible(timeout=60_000)
 
 
 def test_the_way_back_is_recorded_when_it_is_asked_for(page):

@@ -42,12 +42,12 @@ def test_train_it_live_trains_on_the_real_images(page, server):
     before = set(server.runs.glob("*"))
     page.locator(".st-key-train_live").get_by_role("button").click()
     page.wait_for_url("**/train?*run=*")
-    drawn(page, "curves", "stages", "running", "memory")
+    drawn(page, "curves", "stages", "running", "kept")
     wait_for_step_after(page, 0)
     [run] = set(server.runs.glob("*")) - before
     config = json.loads((run / "config.json").read_text())
     assert config.get("dataset", "fashion-mnist") == "fashion-mnist"
-    expect(page.get_by_test_id("stProgress")).to_contain_text(f"{60_000 // 16:,}")
+    expect(page.get_by_test_id("state-line")).to_contain_text(f"{60_000 // 16:,}")
     stop(page)
     assert step(page) > 0
     go_to(page, "Home", "before_after")

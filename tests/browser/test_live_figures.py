@@ -15,8 +15,6 @@ CARD = {
     "pickable": False,
     "wide": False,
     "figure": {"data": [{"y": [1, 2, 3]}], "layout": {}},
-    "follows": "",
-    "previews": {},
 }
 MESSAGE = {
     "plotly": "assets/plotly.min.js",
@@ -24,6 +22,7 @@ MESSAGE = {
     "palette": {"light": {}, "dark": {}},
     "texts": {"group": "", "csv": "", "csv_hint": "", "page": "", "page_hint": ""},
     "card_width": 300,
+    "follows": {},
 }
 
 # As many turns of the microtask queue as are told pass between the message and the leave. The

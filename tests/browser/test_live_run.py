@@ -49,7 +49,7 @@ def test_all_four_views_change_while_the_run_trains(page):
     for view in VIEWS:
         wait_for_series_other_than(page, view, before[view])
     expect(sentence(page, "stages")).not_to_have_text(words["stages"])
-    for view in ("curves", "running", "memory"):
+    for view in ("curves", "running", "kept"):
         newest = max((step for each in before[view] for step in each["x"]), default=0)
         page.wait_for_function(
             "([plot, newest]) => plot.data.some(({ x }) => Math.max(...x) > newest)",
@@ -127,7 +127,7 @@ def pause(page):
     page.get_by_role("button", name="Pause", exact=True).click()
     expect_state(page, "paused")
     # The badge comes before the step count of the same tick; a paused one has no time left.
-    expect(page.get_by_text(re.compile(r"^step [\d,]+ of [\d,]+ · watching"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^step [\d,]+ of [\d,]+ · recording"))).to_be_visible()
 
 
 def test_pause_holds_a_step_count_makes_so_many_steps_and_resume_goes_on(page):

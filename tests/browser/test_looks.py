@@ -7,13 +7,13 @@ from playwright.sync_api import expect
 
 PAGES = {
     "/": ("before_after",),
-    "/train": ("curves", "memory"),
-    "/activations": ("heat_input", "drift"),
-    "/running-stats": ("demo", "estimates"),
+    "/train": ("curves", "kept"),
+    "/activations": ("over_time_input", "shift"),
+    "/running-stats": ("estimates",),
     "/train-vs-eval": ("truth",),
-    "/memory": ("leak", "chain"),
+    "/memory": ("experiment",),
     "/anatomy": ("cells", "step_y"),
-    "/note": ("riddle_memory", "bench_effect"),
+    "/note": ("riddle_memory", "riddle_modes"),
 }
 # What is left to Streamlit: rule, the element that it concerns, why. All else is ours to mend.
 ALLOWED = (

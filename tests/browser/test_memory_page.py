@@ -8,6 +8,7 @@ from onscreen import (
     chart,
     drawn,
     go_to,
+    look_at,
     messages,
     press,
     quiet,
@@ -34,7 +35,7 @@ def metric(page, label):
 
 def done(page):
     """So many steps does the progress bar say; -1 without one."""
-    bar = page.get_by_test_id("stProgress").filter(has_text="Step")
+    bar = page.get_by_test_id("state-line").filter(has_text="Step")
     return int(re.search(r"Step ([\d,]+)", bar.inner_text())[1].replace(",", ""))
 
 
@@ -55,6 +56,7 @@ def running(page):
     expect(button(page, "mem_end")).to_be_enabled()
     wait_for_more_steps(page)
     yield page
+    look_at(page, "Experiment", "experiment")
     if button(page, "mem_end").is_enabled():
         button(page, "mem_end").click()
     expect(button(page, "mem_run")).to_be_enabled()
@@ -62,12 +64,12 @@ def running(page):
 
 def test_the_prediction_follows_the_switches_before_anything_runs(page):
     visit(page, PATH)
-    drawn(page, "leak", "chain")
+    drawn(page, "experiment")
     expect(metric(page, "Kept by a test batch")).to_have_text("1.38 MiB")
-    before = series(page, "leak")
+    before = series(page, "experiment")
     press(page, "mem_batch", "ArrowRight")
     expect(metric(page, "Kept by a test batch")).to_have_text("2.76 MiB")
-    wait_for_series_other_than(page, "leak", before)
+    wait_for_series_other_than(page, "experiment", before)
     widget(page, "mem_mode").get_by_role("radio", name="eval mode").click()
     expect(metric(page, "Kept by a test batch")).to_have_text("0 bytes")
     quiet(page)
@@ -77,13 +79,13 @@ def test_the_prediction_follows_the_switches_before_anything_runs(page):
 
 def test_the_measured_line_grows_on_the_predicted_one_in_a_chart_that_stays(running):
     page = running
-    drawn(page, "leak")
-    chart(page, "leak").evaluate("plot => { plot.marked = true; }")
+    drawn(page, "experiment")
+    chart(page, "experiment").evaluate("plot => { plot.marked = true; }")
     for _ in range(3):
         wait_for_more_steps(page)
-    assert chart(page, "leak").evaluate("plot => plot.marked === true")
-    expect(sentence(page, "leak")).to_contain_text("(+0 bytes, 0.00%)")
-    lines = {line["name"]: line for line in series(page, "leak")}
+    assert chart(page, "experiment").evaluate("plot => plot.marked === true")
+    expect(sentence(page, "experiment")).to_contain_text("(+0 bytes, 0.00%)")
+    lines = {line["name"]: line for line in series(page, "experiment")}
     kept = lines["Note's BN"]["y"]
     assert kept[-1] > kept[0] >= 0
     assert max(lines["nn.BatchNorm"]["y"]) == 0
@@ -105,14 +107,14 @@ def test_cuts_free_what_they_say_and_undo_leaks_again(running):
     button(page, "mem_cut_undo").click()
     expect(page.get_by_text(re.compile(r"^as before from step"))).to_be_visible()
     wait_for_more_steps(page)
-    chart(page, "chain_batches").scroll_into_view_if_needed()
+    look_at(page, "What holds it", "chain", "chain_batches")
     expect(sentence(page, "chain_batches")).to_contain_text("with their activations")
 
 
 def test_leaving_and_returning_and_another_tab_find_it_going_on(running, new_context):
     page = running
     go_to(page, "Home", "before_after")
-    go_to(page, "Memory", "leak")
+    go_to(page, "Memory", "experiment")
     expect(button(page, "mem_run")).to_be_disabled()
     wait_for_more_steps(page)
     other = new_context().new_page()
@@ -140,8 +142,8 @@ def test_a_click_on_a_batch_opens_its_graph(running):
     wait_for_more_steps(page)
     button(page, "mem_pause").click()
     expect(page.get_by_text("paused; the chain is alive")).to_be_visible()
+    look_at(page, "What holds it", "chain", "chain_batches")
     chart(page, "chain_batches").scroll_into_view_if_needed()
-    # The part of the page with the chain ticks each four seconds, and its chart is drawn after that.
     alive = re.compile(rf"^{done(page):,} batches are alive")
     expect(sentence(page, "chain_batches")).to_have_text(alive, timeout=20_000)
     plot = chart(page, "chain_batches")
@@ -166,7 +168,7 @@ def test_a_budget_that_is_not_there_is_refused_in_one_line(page):
 
 
 def test_every_saved_tensor_is_named_with_what_it_is_for(page):
-    visit(page, PATH, saved_batch=16)
+    visit(page, PATH, saved_batch=16, view="saved")
     chart(page, "saved_kept").scroll_into_view_if_needed()
     drawn(page, "saved_kept")
     table = page.get_by_test_id("stDataFrame").last

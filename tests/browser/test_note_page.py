@@ -2,7 +2,7 @@
 
 import re
 
-from onscreen import button, chart, drawn, go_to, press, sentence, series, visit, widget
+from onscreen import button, chart, drawn, go_to, look_at, press, sentence, series, visit, widget
 from playwright.sync_api import expect
 
 MEASURED = re.compile(r"^Measured here: 100 steps")
@@ -14,15 +14,16 @@ def into_sight(page, name):
 
 
 def test_a_bench_goes_on_while_its_reader_is_away(page):
-    visit(page, "/note", bench_seeds="7", bench_steps="100")
+    visit(page, "/note", view="ablation", bench_seeds="7", bench_steps="100")
     into_sight(page, "bench_effect")
     button(page, "measure_bench").click()
-    progress = page.get_by_test_id("stProgress")
+    progress = page.get_by_test_id("state-line")
     expect(progress).to_contain_text(re.compile(r"\d+ of 16"), timeout=60_000)
     go_to(page, "Anatomy", "cells")
     go_to(page, "The note", "riddle_memory")
+    look_at(page, "Ablation", "bench_effect")
     expect(progress).to_contain_text(
-        re.compile(r"[1-9]\d* of 16, about \d+ s left"), timeout=60_000
+        re.compile(r"[1-9]\d* of 16, about \d+ \w+ left"), timeout=60_000
     )
     expect(page.get_by_text(MEASURED)).to_be_visible(timeout=240_000)
     expect(progress).to_have_count(0)
@@ -31,7 +32,7 @@ def test_a_bench_goes_on_while_its_reader_is_away(page):
 
 
 def test_a_cancelled_bench_leaves_the_recorded_one(page):
-    visit(page, "/note", bench_seeds="8", bench_steps="2000")
+    visit(page, "/note", view="ablation", bench_seeds="8", bench_steps="2000")
     into_sight(page, "bench_effect")
     button(page, "measure_bench").click()
     button(page, "cancel_bench").click()
@@ -40,7 +41,7 @@ def test_a_cancelled_bench_leaves_the_recorded_one(page):
 
 
 def test_two_sides_are_compared_and_the_tolerance_answers_at_once(page):
-    visit(page, "/note", lock_steps="20")
+    page.goto("/note?view=divergence&lock_steps=20")
     button(page, "measure_parting").scroll_into_view_if_needed()
     button(page, "measure_parting").click()
     expect(chart(page, "parting")).to_be_attached(timeout=60_000)
@@ -58,14 +59,13 @@ def test_two_sides_are_compared_and_the_tolerance_answers_at_once(page):
 
 
 def test_switches_make_a_setting_and_undo_takes_it_back(page):
-    visit(page, "/note")
+    page.goto("/note?view=code")
     widget(page, "quirk_keep_graph").locator("label").first.click()
     expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible(
         timeout=20_000
     )
     page.wait_for_url("**quirk_keep_graph=false**")
     page.reload()
-    drawn(page, "riddle_memory")
     expect(page.get_by_text("With these switches: all quirks but graph kept")).to_be_visible(
         timeout=20_000
     )

@@ -8,6 +8,7 @@ from onscreen import (
     chart,
     drawn,
     expect_state,
+    look_at,
     messages,
     press,
     run_id,
@@ -46,8 +47,8 @@ def measure(page, kind, key=None):
 
 
 def test_the_demo_starts_with_the_note_s_numbers_and_answers_to_its_weight(page):
-    visit(page, PATH)
-    drawn(page, "demo", "memory_of_average", "estimates")
+    visit(page, PATH, view="demo")
+    drawn(page, "demo", "memory_of_average")
     expect(sentence(page, "demo")).to_contain_text("It is not at rest")
     before = series(page, "demo")
     press(page, "demo_weight", "Home")
@@ -55,13 +56,12 @@ def test_the_demo_starts_with_the_note_s_numbers_and_answers_to_its_weight(page)
     expect(sentence(page, "demo")).to_contain_text("the moving average is 5.000")
 
 
-def test_what_is_typed_wrong_is_named_and_the_run_below_stays(page):
-    visit(page, PATH)
+def test_what_is_typed_wrong_is_named_and_can_be_typed_again(page):
+    visit(page, PATH, view="demo")
     typed = widget(page, "demo_means").get_by_role("textbox")
     typed.fill("1, two, 3")
     typed.press("Enter")
     expect(messages(page).filter(has_text="got 'two'; allowed: finite numbers")).to_be_visible()
-    drawn(page, "estimates")
     typed.fill("2, 2, 2")
     typed.press("Enter")
     expect(sentence(page, "demo")).to_contain_text("the plain mean 2.000")
@@ -102,16 +102,11 @@ def test_the_curves_follow_the_slider_before_python_has_answered(page):
 
 
 def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
-    visit(page, PATH)
+    visit(page, PATH, view="momentum")
     measure(page, "race")
     drawn(page, "race", "errors")
-    in_sight(page, "estimates")
     expect(page.locator("[data-card=race] h3")).to_have_text(
         re.compile(r"The same weights, other running statistics: best of those tried, m = [\d., ]+")
-    )
-    page.wait_for_function(
-        "plot => plot.data.find(({ name }) => name.startsWith('population')).x.length >= 3",
-        arg=chart(page, "estimates").element_handle(),
     )
     curve, chosen = named(page, "race", "EMA")[0], named(page, "race", "the slider")[0]
     assert chosen["x"] == pytest.approx([0.1])
@@ -121,6 +116,11 @@ def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
     page.reload()
     drawn(page, "race", "errors")
     expect(slider(page, "momentum")).to_have_attribute("aria-valuetext", "0.2")
+    look_at(page, "On this run", "estimates")
+    page.wait_for_function(
+        "plot => plot.data.find(({ name }) => name.startsWith('population')).x.length >= 3",
+        arg=chart(page, "estimates").element_handle(),
+    )
 
 
 def test_a_run_that_trains_moves_the_page_along(page):
@@ -142,13 +142,13 @@ def test_a_run_that_trains_moves_the_page_along(page):
 
 
 def test_channels_and_the_biased_variance_answer_at_once_and_are_in_the_link(page):
-    visit(page, PATH, stats_layer="fc1", stats_channels=[3, 40], stats_variance="biased")
+    visit(page, PATH, layer="fc1", channels=[3, 40], variance="biased")
     in_sight(page, "estimates")
     expect(page.locator("[data-card=estimates] h3")).to_contain_text("fc1, channel 3, 40")
     before = named(page, "estimates", "each batch")
     assert len(before) == 4  # two channels, mean and variance
     everything = series(page, "estimates")
-    widget(page, "stats_variance").get_by_text("unbiased").click()
+    widget(page, "variance").get_by_text("unbiased").click()
     wait_for_series_other_than(page, "estimates", everything)
     after = named(page, "estimates", "each batch")
     assert [s["y"] for s in after[:2]] == [s["y"] for s in before[:2]]
@@ -162,6 +162,8 @@ def test_channels_and_the_biased_variance_answer_at_once_and_are_in_the_link(pag
 def test_the_race_can_be_run_again_once_a_run_has_newer_weights(page):
     start_run(page, variants="builtin", checkpoint_every=100)
     page.get_by_role("link", name="Running statistics", exact=True).click()
+    drawn(page, "estimates")
+    look_at(page, "Which momentum?")
     measure(page, "race")
     drawn(page, "race", "errors")
     said = re.search(r"at step ([\d,]+)", sentence(page, "race").inner_text())[1]
@@ -184,7 +186,7 @@ def finished_run(page):
 
 
 def test_how_many_images_are_enough_is_measured_on_a_button(page, finished_run):
-    visit(page, PATH, run=finished_run)
+    page.goto(f"{PATH}?run={finished_run}&view=images")
     measure(page, "images")
     drawn(page, "images")
     expect(sentence(page, "images")).to_contain_text("of all 6,000")
@@ -194,7 +196,7 @@ def test_how_many_images_are_enough_is_measured_on_a_button(page, finished_run):
 
 
 def test_a_cancelled_map_keeps_what_is_done_and_outlives_a_reload(page, finished_run):
-    visit(page, PATH, run=finished_run, map_images="1,600")
+    page.goto(f"{PATH}?run={finished_run}&view=map&images=1%2C600")
     button(page, "measure_map").click()
     # The first batch size is there while the others are made.
     expect(chart(page, "map")).to_be_visible(timeout=60_000)

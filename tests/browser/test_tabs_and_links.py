@@ -43,8 +43,8 @@ def layer_is(page, name):
 
 def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
     start_run(page, **QUICK)
-    page.get_by_role("radio", name="conv2").click()
-    expect(page.locator("[data-card=stages] h3")).to_contain_text("conv2")
+    page.get_by_role("radio", name="fc1").click()
+    expect(page.locator("[data-card=stages] h3")).to_contain_text("fc1")
     press(page, "momentum", "ArrowRight", "ArrowRight")
     press(page, "eps", "ArrowRight")
     before = settings(page)
@@ -53,12 +53,12 @@ def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
     assert settings(page) == before
     go_to(page, "Train", "curves")
     assert settings(page) == before
-    layer_is(page, "conv2")
+    layer_is(page, "fc1")
     at = step(page)
     page.reload()
     drawn(page, *VIEWS)
     assert settings(page) == before
-    layer_is(page, "conv2")
+    layer_is(page, "fc1")
     wait_for_step_after(page, at)
     stop(page)
 

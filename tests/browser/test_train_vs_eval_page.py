@@ -94,7 +94,7 @@ def test_a_switch_of_one_layer_moves_the_eval_side_and_is_in_the_link(page):
 
 
 def test_a_click_on_a_bar_of_the_chain_shows_the_channels_of_that_layer(page):
-    visit(page, PATH, modes_view="Where it begins")
+    visit(page, PATH, view="layers")
     drawn(page, "chain", "channels_apart", "statistics_apart")
     before = series(page, "channels_apart")
     chart(page, "chain").locator(".barlayer .point").nth(2).click(force=True)
@@ -106,7 +106,7 @@ def test_a_click_on_a_bar_of_the_chain_shows_the_channels_of_that_layer(page):
 
 
 def test_other_neighbours_make_another_answer_of_the_same_image(page):
-    visit(page, PATH, modes_view="Company")
+    visit(page, PATH, view="context")
     drawn(page, "company_logits", "company_predictions", "by_batch")
     expect(page.get_by_text("The neighbours that flip it")).to_be_visible()
     before = series(page, "company_logits")
@@ -119,7 +119,7 @@ def test_other_neighbours_make_another_answer_of_the_same_image(page):
 
 
 def test_the_note_s_test_passes_are_events_on_the_time_line(page):
-    visit(page, PATH, modes_view="Over the run", twin_variant="Note's BN")
+    visit(page, PATH, view="checkpoints", twin_variant="Note's BN")
     drawn(page, "modes_over_run", "pairs_over_run")
     tests = [s for s in series(page, "modes_over_run") if s["name"] == "test pass in train mode"]
     assert tests[0]["x"] == [100, 200, 300, 400]
@@ -131,7 +131,7 @@ def test_the_note_s_test_passes_are_events_on_the_time_line(page):
 def test_eval_mode_is_mended_and_the_mending_undone(page):
     visit(page, PATH)
     before = metric(page, 1).inner_text()
-    radio(page, "modes_view", "Mend it").click()
+    radio(page, "view", "Recalibrate").click()
     button(page, "mend").click()
     drawn(page, "mended")
     expect(sentence(page, "mended")).to_contain_text("recalibrated on 60 batches of 16")
@@ -140,18 +140,18 @@ def test_eval_mode_is_mended_and_the_mending_undone(page):
     with page.expect_download() as download:
         button(page, "mend_download").click()
     assert download.value.suggested_filename == "400-builtin-recalibrated.safetensors"
-    radio(page, "modes_view", "The twin").click()
+    radio(page, "view", "Predictions").click()
     drawn(page, "truth")
     expect(metric(page, 1)).not_to_have_text(before)
-    radio(page, "modes_view", "Mend it").click()
+    radio(page, "view", "Recalibrate").click()
     button(page, "mend_undo").click()
     expect(page.get_by_text("Nothing is mended yet")).to_be_visible()
-    radio(page, "modes_view", "The twin").click()
+    radio(page, "view", "Predictions").click()
     expect(metric(page, 1)).to_have_text(before)
 
 
 def test_three_questions_find_the_row_of_the_reader_s_own_code(page):
-    visit(page, PATH, modes_view="Rules")
+    visit(page, PATH, view="table")
     drawn(page, "side_effects")
     expect(page.get_by_text("It normalizes by the batch")).to_be_visible()
     radio(page, "rules_mode", "model.eval()").click()
@@ -163,7 +163,7 @@ def test_three_questions_find_the_row_of_the_reader_s_own_code(page):
 
 
 def test_another_change_of_the_images_is_measured(page):
-    visit(page, PATH, modes_view="Shift")
+    visit(page, PATH, view="corruptions")
     drawn(page, "shift_strength", "shift_kinds")
     expect(page.locator("[data-card=shift_strength] h3")).to_contain_text("Train mode wins")
     before = series(page, "shift_strength")

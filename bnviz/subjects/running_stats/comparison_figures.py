@@ -35,7 +35,7 @@ def comparison_key(run: RunView, variant: str) -> Key:
 
 def compared(run: RunView, chosen: Selection) -> "EstimatorComparison | None":
     """What was measured of the chosen variant, if anything was."""
-    task = measurements().get(*comparison_key(run, str(chosen.variant)))
+    task = measurements().get(*comparison_key(run, chosen.variant))
     return task.found if task is not None else None
 
 
@@ -43,7 +43,7 @@ def measured_comparison(run: RunView, chosen: Selection) -> "EstimatorComparison
     """What was measured. Raises NotReady before that, with how far it is."""
     found = compared(run, chosen)
     if found is None:
-        raise not_measured(comparison_key(run, str(chosen.variant)))
+        raise not_measured(comparison_key(run, chosen.variant))
     return found
 
 
@@ -66,7 +66,7 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
     """Accuracy by the momentum of the running statistics."""
     chosen = run.settled(chosen)
     measured = measured_comparison(run, chosen)
-    mine = accuracy_of(run, str(chosen.variant), measured.step, chosen.momentum, chosen.eps)
+    mine = accuracy_of(run, chosen.variant, measured.step, chosen.momentum, chosen.eps)
     points = {m: a for m, a in measured.accuracy.items() if isinstance(m, float)}
     curve = pd.DataFrame(sorted(points.items()), columns=["momentum", "accuracy"])
     best = curve[curve["accuracy"] == curve["accuracy"].max()]
@@ -87,7 +87,7 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
             },
             (chosen.momentum, mine),
             (run.config.momentum, measured.accuracy["own"]),
-            str(chosen.variant),
+            chosen.variant,
         ),
         sentence=_(
             "{label} at step {step:,}, eval mode on the test images: {mine:.1%} at the sliders' "
@@ -97,7 +97,7 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
             "pass, where each layer normalizes by its batch of {batch}; {average:.1%} with the "
             "plain mean of all batches."
         ).format(
-            label=run.labels[str(chosen.variant)],
+            label=run.labels[chosen.variant],
             step=measured.step,
             mine=mine,
             m=chosen.momentum,
@@ -127,7 +127,7 @@ def estimator_errors(run: RunView, chosen: Selection) -> Card:
     """Error of each estimator against the population."""
     chosen = run.settled(chosen)
     measured = measured_comparison(run, chosen)
-    errors = _errors(run, str(chosen.variant), chosen.layer, chosen.momentum, measured.step)
+    errors = _errors(run, chosen.variant, chosen.layer, chosen.momentum, measured.step)
     last = errors[errors["step"] == errors["step"].max()].set_index("estimator")
     return Card(
         key="errors",
@@ -135,11 +135,11 @@ def estimator_errors(run: RunView, chosen: Selection) -> Card:
         figure=errors_over_steps(
             errors,
             {
-                "own": _("{label}: its own").format(label=run.labels[str(chosen.variant)]),
+                "own": _("{label}: its own").format(label=run.labels[chosen.variant]),
                 **{n: estimator_label(n, chosen.momentum) for n in ("ema", "corrected", "average")},
                 "one_pass": _("population in one pass"),
             },
-            str(chosen.variant),
+            chosen.variant,
         ),
         sentence=_(
             "At step {step:,} the variance of {layer} is wrong by {ema:.0%} with the EMA at "

@@ -36,8 +36,8 @@ def estimates(run: RunView, chosen: Selection) -> Card:
     drawn = estimates_over_steps(
         channels,
         _population(run, chosen, found),
-        str(chosen.variant),
-        run.labels[str(chosen.variant)],
+        chosen.variant,
+        run.labels[chosen.variant],
         chosen.momentum,
         run.history.events,
     )
@@ -78,13 +78,13 @@ def _channels(run: RunView, chosen: Selection) -> dict[int, dict[str, np.ndarray
 def _view(run: RunView, chosen: Selection) -> RunningView:
     """The chosen channels with replays at every value of the slider and the plain mean."""
     momenta = (*with_value(SLIDER_MOMENTA, chosen.momentum), None)
-    where = (run, str(chosen.variant), chosen.layer, chosen.channels)
+    where = (run, chosen.variant, chosen.layer, chosen.channels)
     return running_view(*where, momenta, unbiased=chosen.unbiased)
 
 
 def _replayed(run: RunView, chosen: Selection, momentum: float) -> dict[int, dict[str, np.ndarray]]:
     """By channel the EMA at `momentum` and the same freed from its start."""
-    starts = starting_statistics(run.config, str(chosen.variant))
+    starts = starting_statistics(run.config, chosen.variant)
     found = _view(run, chosen).replays(momentum)
     result: dict[int, dict[str, np.ndarray]] = {}
     for channel, series in zip(chosen.channels, found, strict=True):

@@ -186,7 +186,7 @@ def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
 
 def _map_of(run: RunView, chosen: Selection) -> tuple[str, int, pd.DataFrame]:
     """Variant, images and the map as far as it is there. Raises NotReady before its first row."""
-    variant = str(run.settled(chosen).variant)
+    variant = run.settled(chosen).variant
     frame, _note = kept_maps().load(run.id, run.source.folder, variant, chosen.images)
     if not len(frame):
         raise NotReady("asked", _("Not measured yet."))

@@ -98,7 +98,7 @@ def sample_size_key(run: RunView, variant: str) -> Key:
 )
 def sample_size(run: RunView, chosen: Selection) -> Card:
     """Accuracy and errors over the number of images."""
-    variant = str(run.settled(chosen).variant)
+    variant = run.settled(chosen).variant
     task = measurements().get(*sample_size_key(run, variant))
     if task is None or task.found is None:
         raise not_measured(sample_size_key(run, variant))

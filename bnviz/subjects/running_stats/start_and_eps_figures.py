@@ -43,7 +43,7 @@ def start_value(run: RunView, chosen: Selection) -> Card:
     steps, _means, batch_var = replay_layer(
         run.config,
         run.history,
-        str(chosen.variant),
+        chosen.variant,
         chosen.layer,
         1.0,
         [chosen.channel],
@@ -73,7 +73,7 @@ def start_value(run: RunView, chosen: Selection) -> Card:
             eps=chosen.eps,
             layer=chosen.layer,
             **{
-                name: _before_training(run, str(chosen.variant), chosen.layer, value, chosen.eps)
+                name: _before_training(run, chosen.variant, chosen.layer, value, chosen.eps)
                 for name, value in (("zero", 0.0), ("one", 1.0))
             },
         ),
@@ -93,7 +93,7 @@ def eps_share(run: RunView, chosen: Selection) -> Card:
     """How much of var + eps is eps."""
     chosen = run.settled(chosen)
     _wait_for_steps(run, chosen)
-    _mean, var = own_statistics(run.history, str(chosen.variant), chosen.layer)
+    _mean, var = own_statistics(run.history, chosen.variant, chosen.layer)
     shares = chosen.eps / (var.astype(float) + chosen.eps)
     worst = int(shares.argmax())
     return Card(
@@ -103,20 +103,20 @@ def eps_share(run: RunView, chosen: Selection) -> Card:
             if shares[worst] > EPS_MATTERS
             else _("In {layer}, eps is far below every variance")
         ).format(layer=chosen.layer),
-        figure=share_of_eps(shares, str(chosen.variant)),
+        figure=share_of_eps(shares, chosen.variant),
         sentence=_(
             "{label}: with ε = {eps:g} channel {channel} has most of it, {share:.3g}% of "
             "var + ε (running variance {var:.3g}), so its outputs in eval mode shrink to "
             "{scale:.6g}%. "
             "Training saw ε = {own:g}."
         ).format(
-            label=run.labels[str(chosen.variant)],
+            label=run.labels[chosen.variant],
             eps=chosen.eps,
             channel=worst,
             share=100 * shares[worst],
             var=var[worst],
             scale=100 * np.sqrt(1 - shares[worst]),
-            own=eps_at(run.config, run.history, latest_step(run.history, str(chosen.variant))),
+            own=eps_at(run.config, run.history, latest_step(run.history, chosen.variant)),
         ),
         alt=_("Share of eps in the variance plus eps for each channel of the layer"),
         height=HEIGHT - 60,
@@ -126,7 +126,7 @@ def eps_share(run: RunView, chosen: Selection) -> Card:
 
 def _wait_for_steps(run: RunView, chosen: Selection) -> None:
     """Raises NotReady before the first step, and where the statistics are no numbers."""
-    variant = str(chosen.variant)
+    variant = chosen.variant
     if not len(run.history[steps_table(variant)]):
         raise NotReady("waiting", _("Batch statistics come with the first steps of the run."))
     if not all(

@@ -47,9 +47,8 @@ view = choice_control(
         "start": _("Start value and eps"),
     },
     "view",
-    default="run",
-    help=_("Each view answers one question; the demo needs no run."),
-)
+    default="run", help=_("Each view answers one question; the demo needs no run."),
+)  # fmt: skip
 
 
 @st.fragment

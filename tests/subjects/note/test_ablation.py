@@ -373,7 +373,7 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
 
 
 def test_the_table_in_the_docs_says_of_every_setting_what_the_recorded_bench_says():
-    document = (ROOT / "docs" / "riddles.md").read_text()
+    document = (ROOT / "docs" / "questions.md").read_text()
     table = document.split("| quirk | what it costs here |\n| --- | --- |\n")[1].split("\n\n")[0]
     said = dict(row.strip("| ").split(" | ") for row in table.splitlines())
     found = effects(recorded_bench().frame)

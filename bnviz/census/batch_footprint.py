@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bnviz.census.graph import first_to_save
-from bnviz.instrument.layer_tracking import OUTSIDE
+
+OUTSIDE = ""
+"""The layer of what was computed in no layer's forward, or before anybody watched."""
 
 Spans = tuple[tuple[int, str], ...]
 """Numbers of nodes since the batch began, ascending, and the layer that ran from there on."""

@@ -23,18 +23,18 @@ from typing import Any, Self
 import pandas as pd
 from torch import Tensor, nn
 
-from bnviz.census.batch_footprint import NOTHING, Batch, Kept, Spans, kept_by, table_of
+from bnviz.census.batch_footprint import NOTHING, OUTSIDE, Batch, Kept, Spans, kept_by, table_of
 from bnviz.census.graph import held_bytes, newer_nodes, next_number, storages, walk
 from bnviz.census.tensor_search import graphs_in, refuse_what_holds_nothing, search
 from bnviz.i18n import _
-from bnviz.instrument.layer_tracking import Noting
+from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
 from bnviz.nn.state import STATISTICS
 
 PROBED = 8
 """At each look so many nodes are followed down from the newest old one: was one of them emptied?"""
 
 
-class GraphCensus:
+class GraphCensus(ForwardHook):
     """Counts what `held` keeps alive, one batch at a time.
 
     `held` are modules, tensors, collections of them and other objects, in whose attributes is looked
@@ -205,13 +205,13 @@ class GraphCensus:
         self._listening = True
         for module, name in self._names.items():
             if not any(True for _child in module.children()):
-                Noting.of(module).listeners.setdefault(self, name)
+                add_hook(module, self, name)
 
     def close(self) -> None:
         """Give the layers their own forward back, unless somebody else listens."""
         self._listening = False
         for module in self._names:
-            Noting.leave(module, self)
+            remove_hook(module, self)
 
     def __enter__(self) -> Self:
         return self
@@ -219,9 +219,13 @@ class GraphCensus:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def note(self, layer: str) -> None:
+    def before(self, layer: str, inputs: object = ()) -> None:
         """From now on nodes are made in `layer`."""
         self._spans.append((next_number() - self._begun, layer))
+
+    def over(self, layer: str) -> None:
+        """From now on nodes are made in no layer."""
+        self.before(OUTSIDE)
 
     def alive_anyway(self) -> set[int]:
         """What tells apart the storages of all parameters and buffers."""
@@ -239,7 +243,7 @@ class GraphCensus:
             self._living = [own for m in self._names for own in (m._parameters, m._buffers)]
             if self._listening:
                 for module in before.keys() - self._names.keys():
-                    Noting.leave(module, self)
+                    remove_hook(module, self)
                 self.listen()
         return graphs
 

@@ -6,7 +6,7 @@ network together.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
+from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn.state import affine, put_back, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 
@@ -155,8 +156,9 @@ def _overwrite(name: str, layer: nn.Module, statistics: Statistics) -> None:
     set_statistics(layer, *given)
 
 
-@contextmanager
-def by_groups(model: Any, size: int, layers: Collection[str] | None = None) -> Iterator[None]:
+def by_groups(
+    model: Any, size: int, layers: Collection[str] | None = None
+) -> AbstractContextManager[None]:
     """While it lasts the norm layers normalize each `size` consecutive images by their own statistics.
 
     As each does in train mode on a batch of `size` (at least 2), but without writing its running
@@ -165,19 +167,23 @@ def by_groups(model: Any, size: int, layers: Collection[str] | None = None) -> I
     statistics keep out of it.
     """
 
-    def grouped(layer: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        return _normalized_by_groups(layer, inputs[0], size)
-
-    handles = [
-        layer.register_forward_hook(grouped)
+    chosen = {
+        name: layer
         for name, layer in model.norm_layers().items()
         if get_statistics(layer) is not None and (layers is None or name in layers)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    }
+    return hooked(chosen.items(), _ByGroups(chosen, size))
+
+
+class _ByGroups(ForwardHook):
+    """Puts in the place of a layer's output what it would be in groups of `size`."""
+
+    def __init__(self, layers: Mapping[str, nn.Module], size: int):
+        self._layers, self._size = layers, size
+
+    def after(self, layer: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """The output of `layer` by groups."""
+        return _normalized_by_groups(self._layers[layer], inputs[0], self._size)
 
 
 def _normalized_by_groups(layer: Any, x: Tensor, size: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Train mode against eval mode: the same images through the same weights both ways."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from bnviz.evaluation.inference import (
 )
 from bnviz.evaluation.population import recalibrate
 from bnviz.i18n import _
+from bnviz.instrument.capture import capture
 from bnviz.nn.state import put_back
 from bnviz.nn.state import statistics as get_statistics
 
@@ -180,33 +180,17 @@ def layer_drift(
         model.eval()
         for where, size in groups_of(len(ordered), batch_size):
             part = to_input(ordered[where], dtype)
-            with by_groups(model, size), _listening(layers) as train:
+            with by_groups(model, size), capture(layers) as train:
                 model(part)
             with changed(model, statistics, eps):
-                with by_groups(model, size, by_batch), _listening(layers) as evaluation:
+                with by_groups(model, size, by_batch), capture(layers) as evaluation:
                     model(part)
                 running = {name: get_statistics(layer) for name, layer in layers.items()}
             for name, total in sums.items():
-                total.add(*train[name], evaluation[name][1], size)
+                total.add(train.inputs[name], train.outputs[name], evaluation.outputs[name], size)
     return pd.concat(
         [total.frame(name, running[name]) for name, total in sums.items()], ignore_index=True
     )
-
-
-@contextmanager
-def _listening(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """While it lasts the dict yielded gets what enters and what leaves each layer."""
-    heard: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def hear(name: str) -> Any:
-        return lambda _layer, inputs, output: heard.__setitem__(name, (inputs[0], output))
-
-    handles = [layer.register_forward_hook(hear(name)) for name, layer in layers.items()]
-    try:
-        yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class _Difference:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
+from bnviz.instrument.capture import capture
 from bnviz.nn.state import affine, put_back
 
 
@@ -129,12 +130,7 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
 
 def _input_of(model: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
     """What a layer gets when the images go through the model in train mode."""
-    taken: list[Tensor] = []
-    with put_back(model):
-        hook = layer.register_forward_pre_hook(lambda _layer, args: taken.append(args[0]))
-        try:
-            model.train()
-            model(to_input(images, next(model.parameters()).dtype))
-        finally:
-            hook.remove()
-    return taken[0]
+    with put_back(model), capture({"layer": layer}) as seen:
+        model.train()
+        model(to_input(images, next(model.parameters()).dtype))
+    return seen.inputs["layer"]

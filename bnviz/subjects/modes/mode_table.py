@@ -15,6 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from bnviz.evaluation.inference import to_input
+from bnviz.instrument.capture import capture
 from bnviz.nn.state import affine, put_back, set_statistics, statistics
 
 MODES = ("train", "eval")
@@ -42,6 +44,17 @@ def truth_table(layer: nn.Module, x: Tensor) -> pd.DataFrame:
         for mode, kept, frozen in product(MODES, able, FROZEN)
     ]
     return pd.DataFrame(rows)
+
+
+def truth_table_in(model: Any, layer: str, images: Tensor) -> pd.DataFrame:
+    """`truth_table` of a layer of `model`, on what enters it in eval mode from `images`.
+
+    `layer` is one of `model.norm_layers`, `images` are uint8 (N, 28, 28). The model is left as it was.
+    """
+    norm = model.norm_layers()[layer]
+    with put_back(model), capture({layer: norm}) as seen, torch.no_grad():
+        model.eval()(to_input(images, next(model.parameters()).dtype))
+    return truth_table(norm, seen.inputs[layer])
 
 
 def _observed(layer: nn.Module, x: Tensor, mode: str, kept: str, frozen: str) -> dict[str, Any]:

@@ -7,9 +7,8 @@ parameters after the update; and the statistics once more after a test pass.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
+from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn.state import STATISTICS
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.note.quirk_settings import QUIRKY, side_config, side_parts
@@ -178,7 +178,7 @@ class _Side:
     ) -> dict[Place, Tensor]:
         """One training step, with a test pass of the note's layer when it is due."""
         found: dict[Place, Tensor] = {}
-        with _listening(self._layers, found):
+        with hooked(self._layers.items(), _ForwardTensors(self._layers, found)):
             loss = train_step(self._model, self._optimizer, inputs, labels)
         found[Place("forward", "loss", "output")] = loss
         for layer, module in reversed(self._layers.items()):
@@ -210,23 +210,16 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for module, name in named if not list(module.children())}
 
 
-@contextmanager
-def _listening(layers: dict[str, nn.Module], heard: dict[Place, Tensor]) -> Iterator[None]:
-    """While it lasts `heard` gets what each layer puts out, and its statistics behind it."""
+class _ForwardTensors(ForwardHook):
+    """Adds to `found` what each layer puts out, and its statistics behind it."""
 
-    def hear(layer: str) -> Any:
-        def hook(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            heard[Place("forward", layer, "output")] = output.detach().flatten().clone()
-            heard.update(_statistics_of(layer, module))
+    def __init__(self, layers: dict[str, nn.Module], found: dict[Place, Tensor]):
+        self._layers, self._found = layers, found
 
-        return hook
-
-    handles = [module.register_forward_hook(hear(name)) for name, module in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def after(self, layer: str, inputs: object, output: Tensor) -> None:
+        """Copies, for what comes later may write in place."""
+        self._found[Place("forward", layer, "output")] = output.detach().flatten().clone()
+        self._found.update(_statistics_of(layer, self._layers[layer]))
 
 
 def _parameters_of(layer: str, module: nn.Module) -> dict[Place, Tensor]:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn import LeNet
 from bnviz.records.history import Table
 from bnviz.records.schema import SIDES, WEIGHT_LAYERS
-from bnviz.training.observers import SAMPLED_VALUES, NormTap, quantiles, sampled_places
+from bnviz.training.observers import SAMPLED_VALUES, quantiles, sampled_places
 
 
 def weights_of(model: LeNet) -> dict[str, Tensor]:
@@ -23,17 +24,17 @@ def weights_of(model: LeNet) -> dict[str, Tensor]:
     return {name: layer.weight for name, layer in zip(WEIGHT_LAYERS, layers, strict=True)}
 
 
-class GradientSampler:
+class GradientSampler(ForwardHook):
     """Quantiles of the gradients at both sides of each BN layer; norms of gradients and updates.
 
-    ``with sampler.watching():`` goes around one training step with an armed tap, `observe` writes
+    ``with sampler.watching():`` goes around one training step, `observe` writes
     what was caught. The gradients are those of the mean loss of the batch, read by tensor hooks
     that change nothing; hooks and copies are gone after the step, also when it fails. With
     `nn.Identity` in the norm's place both sides are the same tensor.
     """
 
-    def __init__(self, tap: NormTap, model: LeNet, table: Table):
-        self._tap, self._table = tap, table
+    def __init__(self, model: LeNet, table: Table):
+        self._layers, self._table = model.norm_layers(), table
         self._weights = list(weights_of(model).values())
         self._sizes = [weight.numel() for weight in self._weights]
         self._before = torch.empty(0)
@@ -49,26 +50,25 @@ class GradientSampler:
         began = time.perf_counter()
         self._caught.clear()
         self._before = _flat(self._weights)
-        self._tap.on_call = self._listen
         self.seconds_inside = time.perf_counter() - began
         try:
-            yield
+            with hooked(self._layers.items(), self):
+                yield
         except BaseException:
             self._forget()
             raise
         finally:
             began = time.perf_counter()
-            self._tap.on_call = None
             for handle in self._handles:
                 handle.remove()
             self._handles.clear()
             self.seconds_inside += time.perf_counter() - began
 
-    def _listen(self, name: str, x: Tensor, output: Tensor) -> None:
+    def after(self, layer: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Ask autograd for the gradients of a BN layer's output and input."""
         began = time.perf_counter()
-        for side, tensor in zip(SIDES, (output, x), strict=True):
-            self._handles.append(tensor.register_hook(self._catching(name, side)))
+        for side, tensor in zip(SIDES, (output, inputs[0]), strict=True):
+            self._handles.append(tensor.register_hook(self._catching(layer, side)))
         self.seconds_inside += time.perf_counter() - began
 
     def _catching(self, name: str, side: str) -> Callable[[Tensor], None]:
@@ -103,7 +103,7 @@ class GradientSampler:
 
     def _sampled(self) -> Tensor:
         """The sampled values, of shape (layers, sides, SAMPLED_VALUES)."""
-        layers, first = self._tap.layers, next(iter(self._caught.values()))
+        layers, first = self._layers, next(iter(self._caught.values()))
         values = first.new_empty(len(layers), len(SIDES), SAMPLED_VALUES)
         for k, name in enumerate(layers):
             for j, side in enumerate(SIDES):

@@ -5,19 +5,17 @@ history (where). Drawing is somebody else's work.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
 
 from bnviz.census.allocator import device_bytes
 from bnviz.census.graph_census import GraphCensus
 from bnviz.evaluation.inference import evaluate
+from bnviz.instrument.norm_capture import NormCapture
 from bnviz.nn import LeNet
 from bnviz.nn.state import STATISTICS, restore, snapshot
 from bnviz.records.history import Table
@@ -62,114 +60,6 @@ class Cadence:
         self._total = total
 
 
-class NormTap:
-    """Listens to the norm layers of a model: statistics always, tensors when armed.
-
-    Our layers hand over the batch statistics that they computed; `nn.BatchNorm` leaves its own in
-    ``grad_fn._saved_result1`` (mean) and ``_saved_result2`` (1/std), so nothing is computed again.
-    A context manager: the layers are as they were at its end, also after an error.
-    """
-
-    def __init__(self, model: LeNet):
-        self.layers: dict[str, Any] = dict(model.norm_layers())
-        self.armed = False
-        self.tensors: dict[str, tuple[Tensor, Tensor]] = {}
-        self.on_call: Callable[[str, Tensor, Tensor], None] | None = None
-        """Told of each call while armed: the layer's name, its input and output in the graph."""
-        self._builtin = all(isinstance(layer, TorchBatchNorm) for layer in self.layers.values())
-        self._saved: dict[str, tuple[Tensor, Tensor]] = {}
-        # Where running statistics are buffers they are read from there: `Module.__getattr__` costs
-        # as much as copying them. The note's are attributes, and of another shape.
-        registered = [layer._buffers for layer in self.layers.values()]
-        flat = all(
-            name in of_layer and of_layer[name].dim() == 1
-            for of_layer in registered
-            for name in STATISTICS
-        )
-        self._buffers: list[dict[str, Any]] | None = registered if flat else None
-        for name, layer in self.layers.items():
-            layer.forward = self._listening(name, layer)
-
-    def _listening(self, name: str, layer: Any) -> Any:
-        """The forward of `layer` that also tells this tap.
-
-        An attribute of the instance instead of a forward hook: a hook sends each call through the
-        long way of `Module.__call__`, which costs 1 % of a training step of LeNet.
-        """
-        forward = layer.forward
-
-        def listening(x: Tensor) -> Tensor:
-            output = forward(x)
-            node: Any = output.grad_fn if self._builtin else None
-            if node is not None:
-                try:
-                    self._saved[name] = (node._saved_result1, node._saved_result2)
-                except AttributeError:  # a backend whose node does not say: compute them
-                    dims = [d for d in range(x.dim()) if d != 1]
-                    var, mean = torch.var_mean(x.detach(), dims, correction=0)
-                    self._saved[name] = (mean, (var + layer.eps).rsqrt())
-            if self.armed:
-                self.tensors[name] = (x.detach(), output.detach())
-                if self.on_call is not None:
-                    self.on_call(name, x, output)
-            return output
-
-        return listening
-
-    def mean_and_rstd(self) -> tuple[Tensor, Tensor] | None:
-        """Mean and 1/std of the last train-mode batch, all layers' channels; None without BN."""
-        vectors = self.raw_statistics()
-        if vectors is None:
-            return None
-        count = len(self.layers)
-        mean, spread = torch.cat(vectors[:count]), torch.cat(vectors[count : 2 * count])
-        if self._builtin:
-            return mean, spread
-        return mean, spread.add_(next(iter(self.layers.values())).eps).rsqrt_()
-
-    def raw_statistics(self) -> list[Tensor] | None:
-        """Means of all layers, their variances, running means, running variances; None without BN.
-
-        Each of shape (C,) and without any arithmetic: `nn.BatchNorm` has 1/std instead of the
-        variance, and `finish_variances` puts that right for many steps at once.
-        """
-        layers = self.layers.values()
-        if self._builtin:
-            saved = self._saved
-            batch = [saved[name][k] for k in (0, 1) for name in self.layers]
-        elif hasattr(next(iter(layers)), "batch_mean"):
-            batch = [getattr(x, n) for n in ("batch_mean", "batch_var") for x in layers]
-        else:
-            return None
-        if self._buffers is not None:
-            return batch + [of_layer[n] for n in STATISTICS for of_layer in self._buffers]
-        attributes = [getattr(layer, name) for name in STATISTICS for layer in layers]
-        return [vector.reshape(-1) for vector in batch + attributes]
-
-    def finish_variances(self, rows: Tensor) -> None:
-        """Make biased variances of what `raw_statistics` gave, in place; rows are (steps, C)."""
-        if self._builtin:
-            eps = next(iter(self.layers.values())).eps
-            rows.pow_(-2).sub_(eps).clamp_(min=0)
-
-    def close(self) -> None:
-        """Give the layers their own forward back."""
-        for layer in self.layers.values():
-            vars(layer).pop("forward", None)
-        self.tensors.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
 class StepRecorder:
     """Loss, time, batch and running statistics of every step.
 
@@ -177,8 +67,8 @@ class StepRecorder:
     wait at each step.
     """
 
-    def __init__(self, tap: NormTap, table: Table, device: torch.device, dtype: torch.dtype):
-        self._tap, self._table = tap, table
+    def __init__(self, norms: NormCapture, table: Table, device: torch.device, dtype: torch.dtype):
+        self._norms, self._table = norms, table
         self._rows = torch.full(
             (FLUSH_EVERY, 4, sum(LAYERS.values())), torch.nan, device=device, dtype=dtype
         )
@@ -196,7 +86,7 @@ class StepRecorder:
     @torch.no_grad()
     def record(self, step: int, loss: Tensor) -> None:
         """Take note of the step that has just been made."""
-        vectors = self._tap.raw_statistics()
+        vectors = self._norms.raw_statistics()
         if vectors is not None:
             torch.cat(vectors, out=self._flat_rows[len(self._steps)])
         self._losses.append(loss)
@@ -210,7 +100,7 @@ class StepRecorder:
             return np.empty(0)
         losses = torch.stack(self._losses).double().cpu().numpy()
         self._losses = []
-        self._tap.finish_variances(self._rows[:count, 1])
+        self._norms.finish_variances(self._rows[:count, 1])
         rows = self._rows[:count].cpu().float().numpy()
         self._table.extend(
             step=np.array(self._steps),
@@ -246,15 +136,15 @@ class StageSampler:
     follows exactly, since it is monotone, and is not stored.
     """
 
-    def __init__(self, tap: NormTap, table: Table):
-        self._tap, self._table = tap, table
+    def __init__(self, norms: NormCapture, table: Table):
+        self._norms, self._table = norms, table
         self._places: dict[str, Tensor] = {}
         self._channels = self._values = torch.empty(0)
 
     def _prepare(self) -> None:
         """Choose the places in tensors like those that were caught, and the channel of each."""
         channels, before = [], 0
-        for name, (x, _y) in self._tap.tensors.items():
+        for name, x in self._norms.inputs.items():
             places = sampled_places(x.numel())
             channels.append(before + places // x[0, 0].numel() % x.shape[1])
             before += x.shape[1]
@@ -265,20 +155,20 @@ class StageSampler:
 
     @torch.no_grad()
     def observe(self, step: int) -> None:
-        """Write the quantiles of the tensors that the armed tap has caught."""
+        """Write the quantiles of the captured tensors."""
         if not self._places:
             self._prepare()
         inputs, normalized, scaled = self._values
-        statistics = self._tap.mean_and_rstd()
+        statistics = self._norms.mean_and_rstd()
         for k, (name, places) in enumerate(self._places.items()):
-            x, y = self._tap.tensors[name]
+            x, y = self._norms.inputs[name], self._norms.outputs[name]
             torch.index_select(x.reshape(-1), 0, places, out=inputs[k])
             if statistics is not None:
                 torch.index_select(y.reshape(-1), 0, places, out=scaled[k])
         if statistics is not None:
             mean, rstd = (s.index_select(0, self._channels).view_as(inputs) for s in statistics)
             torch.sub(inputs, mean, out=normalized).mul_(rstd)
-        self._tap.tensors.clear()
+        self._norms.forget()
         self._table.append(step=step, quantiles=quantiles(self._values).swapaxes(0, 1))
 
 

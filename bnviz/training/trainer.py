@@ -13,6 +13,7 @@ from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
+from bnviz.instrument.norm_capture import NormCapture
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.history import History
@@ -23,7 +24,6 @@ from bnviz.training.observers import (
     Cadence,
     Evaluator,
     MemoryObserver,
-    NormTap,
     ProcessObserver,
     StageSampler,
     StepRecorder,
@@ -77,14 +77,14 @@ class VariantRun:
         if history is None:
             return
         self.timer = StepTimer(device)
-        self.tap = NormTap(self.model)
+        self.norms = NormCapture(self.model.norm_layers())
         dtype = getattr(torch, config.dtype)
-        self.recorder = StepRecorder(self.tap, history[steps_table(variant)], device, dtype)
-        self.stages = StageSampler(self.tap, history[stages_table(variant)])
+        self.recorder = StepRecorder(self.norms, history[steps_table(variant)], device, dtype)
+        self.stages = StageSampler(self.norms, history[stages_table(variant)])
         self.memory = MemoryObserver(self.model, history[memory_table(variant)])
         if config.gradients:
             table = history[gradients_table(variant)]
-            self.gradients = GradientSampler(self.tap, self.model, table)
+            self.gradients = GradientSampler(self.model, table)
         self.evaluator = Evaluator(
             build_model(config, variant, device),
             history["evaluations"],
@@ -140,7 +140,7 @@ class Trainer:
         if observe:
             self._process = ProcessObserver(self.device, self.history["process"])
             for run in self.runs.values():
-                self._resources.enter_context(run.tap)
+                self._resources.enter_context(run.norms)
         self.on_checkpoint: Callable[[int, str, dict[str, torch.Tensor]], None] | None = None
 
     def __enter__(self) -> "Trainer":
@@ -204,7 +204,7 @@ class Trainer:
             if not self._observe:
                 train_step(run.model, run.optimizer, inputs, labels)
                 continue
-            run.tap.armed = sample
+            run.norms.tensors = sample
             with self._watching(run, sample):
                 run.timer.start()
                 loss = train_step(run.model, run.optimizer, inputs, labels)

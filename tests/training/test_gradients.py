@@ -110,7 +110,6 @@ def test_off_by_default_nothing_is_recorded_and_nothing_spent(short_config, samp
     with Trainer(short_config(variants="builtin", stages_every=1), sample) as trainer:
         trainer.step()
         assert trainer.runs["builtin"].gradients is None
-        assert trainer.runs["builtin"].tap.on_call is None
     assert len(trainer.history[gradients_table("builtin")]) == 0
     assert trainer.gradients_share == 0
     assert trainer.summary(1.0)["gradients_share"] is None
@@ -136,8 +135,8 @@ def test_gradients_are_recorded_at_the_steps_that_are_probed(short_config, sampl
 
 
 def go_on(run):
-    """A forward and backward pass of the model of `run` with its tap armed."""
-    run.tap.armed = True
+    """A forward and backward pass of the model of `run` with its norm layers captured."""
+    run.norms.tensors = True
     run.model(torch.rand(4, 1, 28, 28)).sum().backward()
 
 
@@ -158,7 +157,7 @@ def test_no_hook_is_left_on_a_graph_that_lives_on(short_config, sample):
     """As that of the note's tests does; going through it once more must not be caught."""
     with Trainer(short_config(variants="builtin", gradients=True), sample) as trainer:
         run = trainer.runs["builtin"]
-        run.tap.armed = True
+        run.norms.tensors = True
         with run.gradients.watching():
             loss = run.model(torch.rand(4, 1, 28, 28)).sum()
             loss.backward(retain_graph=True)

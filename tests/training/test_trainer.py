@@ -273,12 +273,12 @@ def test_hooks_are_gone_after_the_run_also_after_an_error(short_config, sample):
     with pytest.raises(RuntimeError, match="boom"), Trainer(config, sample) as trainer:
         trainer.step()
         raise RuntimeError("boom")
-    tap = trainer.runs["builtin"].tap
-    before = dict(tap._saved)
-    tap.armed = True
+    norms = trainer.runs["builtin"].norms
+    before = dict(norms._saved)
+    norms.tensors = True
     trainer.runs["builtin"].model(torch.rand(4, 1, 28, 28))
-    assert tap.tensors == {}
-    assert all(tap._saved[k] is before[k] for k in before)
+    assert norms.inputs == norms.outputs == {}
+    assert all(norms._saved[k] is before[k] for k in before)
 
 
 def test_stage_quantiles_are_those_of_the_whole_tensor_when_it_is_small(short_config, sample):

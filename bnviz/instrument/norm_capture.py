@@ -1,8 +1,7 @@
 """The statistics by which the norm layers of a model normalized their last batch."""
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ class NormCapture(Captured):
 
     Our layers hand over the batch statistics that they computed; `nn.BatchNorm` leaves its own in
     ``grad_fn._saved_result1`` (mean) and ``_saved_result2`` (1/std), so nothing is computed again.
-    A context manager: the layers are as they were at its end, also after an error.
+    `close` gives the layers back.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]):
@@ -99,14 +98,3 @@ class NormCapture(Captured):
         for layer in self.layers.values():
             remove_hook(layer, self)
         self.forget()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()

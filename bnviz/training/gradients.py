@@ -4,18 +4,22 @@ An observer that a run must ask for (`RunConfig.gradients`), because it looks in
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bnviz.instrument.capture import ForwardHook, hooked
+from bnviz.config import RunConfig
+from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
 from bnviz.nn import LeNet
-from bnviz.records.history import Table
-from bnviz.records.schema import SIDES, WEIGHT_LAYERS
-from bnviz.training.observers import SAMPLED_VALUES, quantiles, sampled_places
+from bnviz.records.schema import SIDES, WEIGHT_LAYERS, gradients_table
+from bnviz.training.observer import Observer
+from bnviz.training.stages import SAMPLED_VALUES, quantiles, sampled_places
+
+if TYPE_CHECKING:
+    from bnviz.training.trainer import Trainer, VariantRun
 
 
 def weights_of(model: LeNet) -> dict[str, Tensor]:
@@ -24,64 +28,57 @@ def weights_of(model: LeNet) -> dict[str, Tensor]:
     return {name: layer.weight for name, layer in zip(WEIGHT_LAYERS, layers, strict=True)}
 
 
-class GradientSampler(ForwardHook):
+class GradientSampler(Observer, ForwardHook):
     """Quantiles of the gradients at both sides of each BN layer; norms of gradients and updates.
 
-    ``with sampler.watching():`` goes around one training step, `observe` writes
-    what was caught. The gradients are those of the mean loss of the batch, read by tensor hooks
-    that change nothing; hooks and copies are gone after the step, also when it fails. With
-    `nn.Identity` in the norm's place both sides are the same tensor.
+    The gradients are those of the mean loss of the batch, read by tensor hooks that change nothing;
+    hooks and copies are gone after the step, also when it fails. With `nn.Identity` in the norm's
+    place both sides are the same tensor.
     """
 
-    def __init__(self, model: LeNet, table: Table):
-        self._layers, self._table = model.norm_layers(), table
-        self._weights = list(weights_of(model).values())
+    when = "stages"
+
+    def __init__(self, trainer: "Trainer", run: "VariantRun"):
+        super().__init__(trainer, run)
+        self._layers = run.model.norm_layers()
+        self._table = trainer.history[gradients_table(run.variant)]
+        self._weights = list(weights_of(run.model).values())
         self._sizes = [weight.numel() for weight in self._weights]
         self._before = torch.empty(0)
         self._caught: dict[tuple[str, str], Tensor] = {}
         self._handles: list[RemovableHandle] = []
         self._places: dict[str, Tensor] = {}
-        self.seconds_inside = 0.0
-        """How much longer the last watched step took because it was watched."""
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """While it lasts, the gradients of one training step are caught."""
-        began = time.perf_counter()
+    @classmethod
+    def wanted(cls, config: RunConfig) -> bool:
+        """Only where the run asks for them."""
+        return config.gradients
+
+    def before_update(self, step: int) -> None:
+        """Catch the gradients of the update."""
         self._caught.clear()
         self._before = _flat(self._weights)
-        self.seconds_inside = time.perf_counter() - began
-        try:
-            with hooked(self._layers.items(), self):
-                yield
-        except BaseException:
-            self._forget()
-            raise
-        finally:
-            began = time.perf_counter()
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
-            self.seconds_inside += time.perf_counter() - began
+        for name, layer in self._layers.items():
+            add_hook(layer, self, name)
 
     def after(self, layer: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Ask autograd for the gradients of a BN layer's output and input."""
         began = time.perf_counter()
         for side, tensor in zip(SIDES, (output, inputs[0]), strict=True):
             self._handles.append(tensor.register_hook(self._catching(layer, side)))
-        self.seconds_inside += time.perf_counter() - began
+        self.spend(time.perf_counter() - began)
 
     def _catching(self, name: str, side: str) -> Callable[[Tensor], None]:
         def catch(gradient: Tensor) -> None:
             began = time.perf_counter()
             self._caught[name, side] = gradient
-            self.seconds_inside += time.perf_counter() - began
+            self.spend(time.perf_counter() - began)
 
         return catch
 
     @torch.no_grad()
-    def observe(self, step: int) -> None:
-        """Write what the watched step has left."""
+    def after_update(self, step: int, loss: Tensor) -> None:
+        """Write what the update has left."""
         gradients = _flat([_gradient(weight) for weight in self._weights])
         updates = _flat(self._weights).sub_(self._before)
         norms = torch.stack(
@@ -99,7 +96,17 @@ class GradientSampler(ForwardHook):
             grad_norm=grad_norm,
             update_ratio=update_ratio,
         )
-        self._forget()
+        self.failed()
+
+    def failed(self) -> None:
+        """Take the hooks off and let go of what was caught."""
+        for layer in self._layers.values():
+            remove_hook(layer, self)
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._caught.clear()
+        self._before = torch.empty(0)
 
     def _sampled(self) -> Tensor:
         """The sampled values, of shape (layers, sides, SAMPLED_VALUES)."""
@@ -112,10 +119,6 @@ class GradientSampler(ForwardHook):
                     self._places[name] = sampled_places(gradient.numel()).to(gradient.device)
                 torch.index_select(gradient.reshape(-1), 0, self._places[name], out=values[k, j])
         return values
-
-    def _forget(self) -> None:
-        self._caught.clear()
-        self._before = torch.empty(0)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -63,6 +63,20 @@ def build_optimizer(
     """Adam or SGD, fused where torch has it."""
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.optimizer]
     return kind(model.parameters(), lr=config.lr, fused=device.type in ("cpu", "cuda"))
+
+
+def set_hyperparameter(
+    model: LeNet, optimizer: torch.optim.Optimizer, values: Mapping[str, float | None]
+) -> None:
+    """Set `lr` of the optimizer and `momentum`, `eps` of all norm layers that have them."""
+    for name, value in values.items():
+        if name == "lr":
+            for group in optimizer.param_groups:
+                group["lr"] = value
+            continue
+        for layer in model.norm_layers().values():
+            if hasattr(layer, name):
+                setattr(layer, name, value)
 
 
 class Images:

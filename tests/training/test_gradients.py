@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from bnviz.nn.variants import VARIANTS
 from bnviz.records import store
 from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
-from bnviz.training.gradients import weights_of
+from bnviz.training.gradients import GradientSampler, weights_of
 from bnviz.training.jobs import Jobs
-from bnviz.training.observers import sampled_places
+from bnviz.training.stages import sampled_places
 from bnviz.training.steps import Images, batches, build_model
 from bnviz.training.trainer import Trainer
 
@@ -109,7 +109,7 @@ def test_without_bn_what_comes_in_is_what_goes_out(short_config, sample):
 def test_off_by_default_nothing_is_recorded_and_nothing_spent(short_config, sample):
     with Trainer(short_config(variants="builtin", stages_every=1), sample) as trainer:
         trainer.step()
-        assert trainer.runs["builtin"].gradients is None
+        assert not any(isinstance(each, GradientSampler) for each in trainer.observers)
     assert len(trainer.history[gradients_table("builtin")]) == 0
     assert trainer.gradients_share == 0
     assert trainer.summary(1.0)["gradients_share"] is None
@@ -148,8 +148,8 @@ def test_no_hook_is_left_after_a_step_and_after_the_end(short_config, sample, va
         run = trainer.runs[variant]
         for _ in range(2):
             go_on(run)
-            assert run.gradients._caught == {}
-            assert run.gradients._before.numel() == 0
+            assert run.observer(GradientSampler)._caught == {}
+            assert run.observer(GradientSampler)._before.numel() == 0
             trainer.close()
 
 
@@ -158,13 +158,14 @@ def test_no_hook_is_left_on_a_graph_that_lives_on(short_config, sample):
     with Trainer(short_config(variants="builtin", gradients=True), sample) as trainer:
         run = trainer.runs["builtin"]
         run.norms.tensors = True
-        with run.gradients.watching():
-            loss = run.model(torch.rand(4, 1, 28, 28)).sum()
-            loss.backward(retain_graph=True)
-        assert len(run.gradients._caught) == len(LAYERS) * len(SIDES)
-        run.gradients._caught.clear()
+        gradients = run.observer(GradientSampler)
+        gradients.before_update(1)
+        loss = run.model(torch.rand(4, 1, 28, 28)).sum()
+        loss.backward(retain_graph=True)
+        assert len(gradients._caught) == len(LAYERS) * len(SIDES)
+        gradients.after_update(1, loss)
         loss.backward()
-        assert run.gradients._caught == {}
+        assert gradients._caught == {}
 
 
 def test_no_hook_is_left_after_a_step_that_fails(short_config, sample, monkeypatch):
@@ -177,10 +178,10 @@ def test_no_hook_is_left_after_a_step_that_fails(short_config, sample, monkeypat
             broken.setattr(run.optimizer, "step", boom)
             with pytest.raises(RuntimeError, match="boom"):
                 trainer.step()
-        assert run.gradients._caught == {}
-        assert run.gradients._before.numel() == 0
+        assert run.observer(GradientSampler)._caught == {}
+        assert run.observer(GradientSampler)._before.numel() == 0
         go_on(run)
-        assert run.gradients._caught == {}
+        assert run.observer(GradientSampler)._caught == {}
         trainer.step()  # not a probed step, and the run goes on
     assert len(trainer.history[gradients_table("builtin")]) == 0
 

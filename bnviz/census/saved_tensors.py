@@ -130,10 +130,10 @@ def layer_names(model: nn.Module) -> dict[nn.Module, str]:
     if not isinstance(model, LeNet):
         return names
     norms = list(model.norm_layers().values())
-    weights, current = iter([*model.norm_layers(), "out"]), ""
+    weights, current = {m: name for name, m in model.weight_layers().items()}, ""
     for module in (*model.conv, *model.fc):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            names[module] = current = next(weights)
+        if module in weights:
+            names[module] = current = weights[module]
         else:
             what = "BN" if module in norms else WORDS[type(module)]
             names[module] = f"{current} {what}"

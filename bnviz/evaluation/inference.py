@@ -120,6 +120,17 @@ def evaluate(
     )
 
 
+def running_statistics(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Running mean and variance (C,) of each norm layer of a model that has some: float64, copied."""
+    result = {}
+    for name, layer in model.norm_layers().items():
+        own = get_statistics(layer)
+        assert own is not None
+        mean, var = (value.double().cpu().numpy().copy() for value in own)
+        result[name] = (mean, var)
+    return result
+
+
 @contextmanager
 def changed(
     model: nn.Module, statistics: Statistics | None, eps: float | None = None

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnviz.config import RunConfig
+from bnviz.nn.layers import POSITIONS
 from bnviz.records.history import History
 from bnviz.records.moving_averages import replay
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
@@ -10,7 +11,7 @@ from bnviz.records.schema import LAYERS, layer_slice, steps_table
 
 def values_per_channel(config: RunConfig, layer: str) -> int:
     """How many values of a batch share one mean: batch size times the positions of a map."""
-    return config.batch_size * {"conv1": 24 * 24, "conv2": 8 * 8}.get(layer, 1)
+    return config.batch_size * POSITIONS[layer]
 
 
 def unbiasing(config: RunConfig, layer: str) -> float:

@@ -8,24 +8,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from bnviz.config import RunConfig
 from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
-from bnviz.nn import LeNet
-from bnviz.records.schema import SIDES, WEIGHT_LAYERS, gradients_table
+from bnviz.records.schema import SIDES, gradients_table
 from bnviz.training.observer import Observer
 from bnviz.training.stages import SAMPLED_VALUES, quantiles, sampled_places
 
 if TYPE_CHECKING:
     from bnviz.training.trainer import Trainer, VariantRun
-
-
-def weights_of(model: LeNet) -> dict[str, Tensor]:
-    """The weights (no biases) of the convolutions and linear layers, by WEIGHT_LAYERS."""
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    return {name: layer.weight for name, layer in zip(WEIGHT_LAYERS, layers, strict=True)}
 
 
 class GradientSampler(Observer, ForwardHook):
@@ -42,7 +35,7 @@ class GradientSampler(Observer, ForwardHook):
         super().__init__(trainer, run)
         self._layers = run.model.norm_layers()
         self._table = trainer.history[gradients_table(run.variant)]
-        self._weights = list(weights_of(run.model).values())
+        self._weights: list[Tensor] = [m.weight for m in run.model.weight_layers().values()]
         self._sizes = [weight.numel() for weight in self._weights]
         self._before = torch.empty(0)
         self._caught: dict[tuple[str, str], Tensor] = {}

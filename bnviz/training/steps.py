@@ -17,7 +17,6 @@ from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.nn.state import put_back
-from bnviz.records.schema import LAYERS
 
 
 def resolve_device(name: str) -> torch.device:
@@ -212,9 +211,3 @@ def leave_one_core_free() -> None:
     taken can make a run many times slower.
     """
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-
-
-def check_layers(model: LeNet) -> None:
-    """Make sure that the recorded channels are those of the model. Raises RuntimeError."""
-    if tuple(model.norm_layers()) != tuple(LAYERS):
-        raise RuntimeError(f"LeNet has the norm layers {tuple(model.norm_layers())}")

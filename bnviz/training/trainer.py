@@ -27,7 +27,6 @@ from bnviz.training.steps import (
     batches,
     build_model,
     build_optimizer,
-    check_layers,
     note_test,
     resolve_device,
     set_hyperparameter,
@@ -53,7 +52,6 @@ class VariantRun:
     def __init__(self, config: RunConfig, variant: str, device: torch.device):
         self.variant = variant
         self.model = build_model(config, variant, device)
-        check_layers(self.model)
         self.optimizer = build_optimizer(config, self.model, device)
         self.observers: list[Observer] = []
         self.stopped: str | None = None

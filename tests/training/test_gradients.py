@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from bnviz.nn.variants import VARIANTS
 from bnviz.records import store
 from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
-from bnviz.training.gradients import GradientSampler, weights_of
+from bnviz.training.gradients import GradientSampler
 from bnviz.training.jobs import Jobs
 from bnviz.training.stages import sampled_places
 from bnviz.training.steps import Images, batches, build_model
@@ -28,7 +28,7 @@ def plain_gradients(config, dataset, variant):
         )  # fmt: skip
     inputs, labels = next(batches(Images(dataset, torch.device("cpu")), config))
     loss = F.cross_entropy(model(inputs), labels)
-    sought = [*seen.values(), *weights_of(model).values()]
+    sought = [*seen.values(), *(layer.weight for layer in model.weight_layers().values())]
     found = torch.autograd.grad(loss, sought)
     return dict(zip([*seen, *WEIGHT_LAYERS], found, strict=True))
 
@@ -79,7 +79,7 @@ def test_the_update_ratio_is_that_of_the_weights_before_and_after(
     expected = {}
     with Trainer(config, sample) as trainer:
         while not trainer.done:
-            weights = weights_of(trainer.runs[variant].model)
+            weights = {k: v.weight for k, v in trainer.runs[variant].model.weight_layers().items()}
             before = [w.detach().double().clone() for w in weights.values()]
             trainer.step()
             after = [w.detach().double() for w in weights.values()]
@@ -94,8 +94,8 @@ def test_the_update_ratio_is_that_of_the_weights_before_and_after(
 def test_the_named_weights_are_those_of_the_network(short_config):
     model = build_model(short_config(), "builtin", torch.device("cpu"))
     shapes = [(6, 1, 5, 5), (16, 6, 5, 5), (120, 256), (84, 120), (10, 84)]
-    assert [tuple(w.shape) for w in weights_of(model).values()] == shapes
-    assert tuple(weights_of(model)) == WEIGHT_LAYERS
+    assert [tuple(layer.weight.shape) for layer in model.weight_layers().values()] == shapes
+    assert tuple(model.weight_layers()) == WEIGHT_LAYERS
 
 
 def test_without_bn_what_comes_in_is_what_goes_out(short_config, sample):

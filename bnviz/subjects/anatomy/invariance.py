@@ -113,19 +113,16 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
     that of the bias is rounding; the last layer has no BN behind it and shows the contrast. The
     model is as before afterwards, `.grad` included.
     """
-    names = {id(layer_before(model, name)): name for name in model.norm_layers()}
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers = model.weight_layers()
     with put_back(model):
         model.train()
         dtype = next(model.parameters()).dtype
         loss = F.cross_entropy(model(to_input(images, dtype)), labels)
-        asked = [p for layer in layers for p in layer.parameters()]  # weight, bias, weight, …
+        asked = [
+            p for layer in layers.values() for p in layer.parameters()
+        ]  # weight, bias, weight, …
         found = [g.double().square().mean().sqrt().item() for g in torch.autograd.grad(loss, asked)]
-    rows = zip(layers, found[::2], found[1::2], strict=True)
-    return pd.DataFrame(
-        [(names.get(id(layer), "out"), weights, bias) for layer, weights, bias in rows],
-        columns=["layer", "weights", "bias"],
-    )
+    return pd.DataFrame({"layer": list(layers), "weights": found[::2], "bias": found[1::2]})
 
 
 def _input_of(model: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:

@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bnviz import data
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
-from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import evaluate_with_statistics, precise_batch, recalibrate
 from bnviz.i18n import _
-from bnviz.nn.state import restore, set_statistics, snapshot, statistics
+from bnviz.nn.state import restore, set_statistics, snapshot
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import replayed_statistics
 from bnviz.records.store import RECORDED_FOLDER, write_atomically
@@ -124,23 +123,12 @@ def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[fl
 def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
     """The layers' own statistics with `weight` of the fresh ones in them."""
     result = {}
-    for name, (own_mean, own_var) in statistics_of(model).items():
+    for name, (own_mean, own_var) in running_statistics(model).items():
         mean, var = fresh[name]
         result[name] = (
             (1 - weight) * own_mean + weight * mean,
             (1 - weight) * own_var + weight * var,
         )
-    return result
-
-
-def statistics_of(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance (C,) that each norm layer of a model with statistics keeps, copied."""
-    result = {}
-    for name, layer in model.norm_layers().items():
-        kept_by_it = statistics(layer)
-        assert kept_by_it is not None
-        mean, var = (value.double().cpu().numpy() for value in kept_by_it)
-        result[name] = (mean, var)
     return result
 
 
@@ -244,7 +232,7 @@ def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
                 path=path, error=error
             )
         ) from error
-    return statistics_of(model)
+    return running_statistics(model)
 
 
 def drop(folder: Path, name: str) -> None:

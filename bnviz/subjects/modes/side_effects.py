@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from bnviz.census.graph_census import release
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import Statistics, check_batch, to_input
+from bnviz.evaluation.inference import Statistics, check_batch, running_statistics, to_input
 from bnviz.i18n import _
 from bnviz.nn.state import put_back, set_statistics
 from bnviz.nn.state import statistics as get_statistics
@@ -94,8 +95,8 @@ def run_in_train_mode(
             for piece in batch.split(part):
                 if len(piece) > 1:
                     run(model, to_input(piece, dtype))
-                    _detach(model)
-        return Moved(_copied(model), 1 - left, expected)
+                    release(model)
+        return Moved(running_statistics(model), 1 - left, expected)
 
 
 def _plain(model: Any, x: Tensor) -> None:
@@ -120,17 +121,9 @@ def _left_of_the_old(
             for piece in batch.split(part):
                 if len(piece) > 1:
                     run(model, to_input(piece, dtype))
-                    _detach(model)
-            ends.append(np.concatenate([mean for mean, _var in _copied(model).values()]))
+                    release(model)
+            ends.append(np.concatenate([mean for mean, _var in running_statistics(model).values()]))
     return float(np.mean(ends[1] - ends[0]))
-
-
-def _detach(model: Any) -> None:
-    """Let go of the graphs of past batches, which the note's layer keeps."""
-    for layer in model.norm_layers().values():
-        kept = get_statistics(layer)
-        if kept is not None and layer.running_mean.requires_grad:
-            set_statistics(layer, *kept)
 
 
 def _known(layer: Any) -> tuple[Tensor, Tensor]:
@@ -138,11 +131,3 @@ def _known(layer: Any) -> tuple[Tensor, Tensor]:
     kept = get_statistics(layer)
     assert kept is not None
     return kept
-
-
-def _copied(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    result = {}
-    for name, layer in model.norm_layers().items():
-        mean, var = _known(layer)
-        result[name] = (mean.cpu().numpy().copy(), var.cpu().numpy().copy())
-    return result

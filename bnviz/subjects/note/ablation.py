@@ -21,12 +21,11 @@ from bnviz.census.graph_census import GraphCensus, release
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import evaluate
+from bnviz.evaluation.inference import evaluate, running_statistics
 from bnviz.evaluation.modes import train_side
 from bnviz.evaluation.population import population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
-from bnviz.nn.state import statistics
 from bnviz.subjects.note.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
 from bnviz.training.checkpoints import errors_against
 from bnviz.training.steps import (
@@ -286,13 +285,8 @@ class _Run:
         }
 
     def _drift(self, heed: Any) -> dict[str, float | None]:
-        own = {}
-        for name, layer in self._model.norm_layers().items():
-            found = statistics(layer)
-            assert found is not None
-            own[name] = (found[0].numpy(), found[1].numpy())
         population = population_statistics(
             self._model, self._images.train[:POPULATION_IMAGES], heed=heed
         )
-        errors = errors_against(own, population)
+        errors = errors_against(running_statistics(self._model), population)
         return {"mean_drift": errors["mean_error"], "var_drift": errors["var_error"]}

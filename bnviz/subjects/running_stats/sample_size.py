@@ -10,7 +10,7 @@ import torch
 from bnviz import data
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import (
     HOW,
     evaluate_with_statistics,
@@ -18,8 +18,6 @@ from bnviz.evaluation.population import (
     precise_batch,
 )
 from bnviz.i18n import _
-from bnviz.nn import LeNet
-from bnviz.nn.state import statistics as get_statistics
 from bnviz.records.schema import LAYERS
 from bnviz.training.checkpoints import (
     Run,
@@ -95,7 +93,7 @@ def images_needed(
         return how, images, draw, accuracy, errors["mean_error"], errors["var_error"]
 
     rows = [row("all", len(training), 0, truth)]
-    rows.append(row("own", step * run.config.batch_size, 0, _own(model)))
+    rows.append(row("own", step * run.config.batch_size, 0, running_statistics(model)))
     for how, size, draw in plan:
         work.next()
         found = population_statistics(
@@ -113,16 +111,6 @@ def drawn(total: int, size: int, draw: int) -> np.ndarray:
     """The places (size,) of the images of a draw: the next `size` of a permutation, in a round."""
     order = np.random.default_rng(size).permutation(total)
     return np.take(order, np.arange(draw * size, (draw + 1) * size), mode="wrap")
-
-
-def _own(model: LeNet) -> Statistics:
-    """The running statistics that a model has."""
-    found = {}
-    for name, layer in model.norm_layers().items():
-        kept = get_statistics(layer)
-        assert kept is not None
-        found[name] = (kept[0].numpy(), kept[1].numpy())
-    return found
 
 
 class _Work:

@@ -6,6 +6,7 @@ import torch
 from safetensors.numpy import load_file
 
 from bnviz.errors import ConfigError, RunError
+from bnviz.evaluation.inference import running_statistics
 from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import replayed_statistics
@@ -30,7 +31,7 @@ def test_recalibration_is_that_of_the_analysis_and_its_accuracy_that_of_eval_mod
 
 
 def test_a_blend_lies_between_the_own_and_the_fresh_statistics(short_run, few):
-    own = recalibration.statistics_of(model_at(short_run, "builtin", 25))
+    own = running_statistics(model_at(short_run, "builtin", 25))
     fresh, none, half = (
         recalibration.mend(
             short_run, "builtin", 25, "blended", batches=4, weight=weight, dataset=few

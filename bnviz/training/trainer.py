@@ -56,6 +56,8 @@ class VariantRun:
         self.observers: list[Observer] = []
         self.stopped: str | None = None
         """Why it steps no more."""
+        self.tested: NoteTested | None = None
+        """Its last test pass as the note makes it."""
 
     @cached_property
     def norms(self) -> NormCapture:
@@ -240,7 +242,7 @@ class Trainer:
             return run.stopped is None
 
         count = self.config.eval_images
-        tested = note_test(
+        run.tested = note_test(
             run.model,
             self.images.test[:count],
             self.images.test_labels[:count],
@@ -249,8 +251,8 @@ class Trainer:
             go_on=go_on,
         )
         for observer in run.observers:
-            observer.after_test(self.step_count, tested)
-        return tested
+            observer.after_test(self.step_count, run.tested)
+        return run.tested
 
     def checkpoint(self) -> None:
         """Hand the state of each active variant to `on_checkpoint`, its steps recorded before."""

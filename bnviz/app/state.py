@@ -59,7 +59,7 @@ def redraw(fragment: str | list[str]) -> None:
     the whole page for the callback, and all that ticks on the page stops. Where the page has not
     come to the fragment yet, the widget's own fragment runs, as it does by itself.
     """
-    jobs().give_way()
+    jobs().yield_cpu()
     with suppress(StreamlitAPIException):
         st.rerun(fragment)
 
@@ -103,17 +103,17 @@ def sliders_here(momentum_help: str, eps_help: str) -> None:
         places, ("momentum", "eps"), (momentum_help, eps_help), strict=True
     ):
         with place:
-            _named_slider(name, help_text, jobs().give_way, jobs().give_way)
+            _named_slider(name, help_text, jobs().yield_cpu, jobs().yield_cpu)
 
 
 def eps_slider(help_text: str) -> None:
     """The eps slider alone, inside the fragment that answers to it."""
-    _named_slider("eps", help_text, jobs().give_way, jobs().give_way)
+    _named_slider("eps", help_text, jobs().yield_cpu, jobs().yield_cpu)
 
 
 def momentum_slider(help_text: str) -> None:
     """The momentum slider alone, inside the fragment that answers to it."""
-    _named_slider("momentum", help_text, jobs().give_way, jobs().give_way)
+    _named_slider("momentum", help_text, jobs().yield_cpu, jobs().yield_cpu)
 
 
 def _named_slider(

@@ -26,7 +26,7 @@ from bnviz.census.tensor_search import graphs_in
 from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn import LeNet
 from bnviz.nn.lenet import Halving
-from bnviz.nn.state import STATISTICS, put_back
+from bnviz.nn.state import STATISTICS, restored
 
 COLUMNS = ("layer", "operation", "saved", "shape", "dtype", "kind", "size", "bytes", "counted_in")
 LOSS = "loss"
@@ -47,7 +47,7 @@ def saved_for_backward(
     others, so that their sum is what is kept; counted_in, the layer of that first row.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else inputs
-    with put_back(model), torch.enable_grad():
+    with restored(model), torch.enable_grad():
         model.train()
         saved = _Saved()
         names = layer_names(model)

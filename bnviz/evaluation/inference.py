@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.instrument.capture import ForwardHook, hooked
-from bnviz.nn.state import affine, put_back, set_statistics
+from bnviz.nn.state import affine, restored, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 
-EVAL_CHUNK = 1000  # images at once in eval mode, where the company does not matter
+EVAL_CHUNK = 1000  # images at once in eval mode, where the batch does not matter
 
 Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Mean and variance of shape (C,) by the names of `LeNet.norm_layers`."""
@@ -63,7 +63,7 @@ def forward(
 ) -> Tensor:
     """Logits (N, 10) of uint8 `images` (N, 28, 28) in ``train`` or ``eval`` mode.
 
-    In train mode the images keep company in batches of `batch_size` in the given order and a
+    In train mode the images stand in batches of `batch_size` in the given order and a
     last batch of one image joins the batch before it. This moves the running statistics: pass a
     model that may be changed. The training flags are put back, also on failure.
 
@@ -132,7 +132,7 @@ def running_statistics(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 @contextmanager
-def changed(
+def with_statistics(
     model: nn.Module, statistics: Statistics | None, eps: float | None = None
 ) -> Iterator[None]:
     """While it lasts `model` has other running statistics or another eps; None leaves its own.
@@ -141,7 +141,7 @@ def changed(
     failure. Raises ConfigError when a layer's statistics are missing or of another shape.
     """
     layers: dict[str, Any] = model.norm_layers()  # type: ignore[operator]
-    with put_back(model):
+    with restored(model):
         for name, layer in layers.items():
             if statistics is not None and get_statistics(layer) is not None:
                 _overwrite(name, layer, statistics)
@@ -251,7 +251,7 @@ def logits_by_groups(
     check_batch(min(batch_size, len(images)))
     dtype = next(model.parameters()).dtype
     parts = []
-    with put_back(model):
+    with restored(model):
         model.eval()
         for where, size in groups_of(len(images), batch_size):
             with by_groups(model, size, layers):

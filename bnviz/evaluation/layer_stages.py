@@ -11,7 +11,7 @@ from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.instrument.capture import capture
 from bnviz.nn.lenet import LeNet
-from bnviz.nn.state import put_back
+from bnviz.nn.state import restored
 from bnviz.nn.state import statistics as get_statistics
 
 Stages = dict[str, np.ndarray]
@@ -46,7 +46,7 @@ def layer_stages(model: LeNet, images: Tensor, layer: str, *, mode: str) -> Stag
     norm = layers[layer]
     chain: list[Any] = [*model.conv, *model.fc]
     activation = chain[next(k for k, module in enumerate(chain) if module is norm) + 1]
-    with put_back(model):
+    with restored(model):
         model.train(mode == "train")
         own = get_statistics(norm)
         before = None if own is None else tuple(value.clone() for value in own)

@@ -14,11 +14,18 @@ import torch
 from torch import Tensor
 
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import Evaluation, Statistics, changed, evaluate, forward, to_input
+from bnviz.evaluation.inference import (
+    Evaluation,
+    Statistics,
+    evaluate,
+    forward,
+    to_input,
+    with_statistics,
+)
 from bnviz.i18n import _
 from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn import LeNet
-from bnviz.nn.state import put_back, set_statistics
+from bnviz.nn.state import restored, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 from bnviz.records.moving_averages import pooled
 
@@ -34,7 +41,7 @@ def population_statistics(
     *,
     batch_size: int = 1000,
     how: str = "layer_by_layer",
-    heed: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and unbiased variance (C,) of what enters each norm layer, over all `images`.
 
@@ -49,7 +56,7 @@ def population_statistics(
     (https://github.com/facebookresearch/fvcore/blob/main/fvcore/nn/precise_bn.py) and
     `torch.optim.swa_utils.update_bn`, which averages the batch variances instead of pooling.
 
-    `heed` is called with each batch that is measured; what it raises ends the measurement.
+    `on_progress` is called with each batch that is measured; what it raises ends the measurement.
 
     Raises ConfigError for another `how`, a model without statistics, fewer than two images and a
     `batch_size` below 1 (below 2 for ``one_pass``).
@@ -72,10 +79,10 @@ def population_statistics(
                     name=name, value=value, least=least
                 )
             )
-    with put_back(model):
+    with restored(model):
         if how == "one_pass":
-            return _in_one_pass(model, images, batch_size, heed)
-        return _layer_by_layer(model, images, batch_size, heed)
+            return _in_one_pass(model, images, batch_size, on_progress)
+        return _layer_by_layer(model, images, batch_size, on_progress)
 
 
 def recalibrate(
@@ -111,20 +118,20 @@ def recalibrate(
 
 
 def _in_one_pass(
-    model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
+    model: LeNet, images: Tensor, batch_size: int, on_progress: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    moments = _InputMoments(heed)
+    moments = _InputMoments(on_progress)
     with hooked(model.norm_layers().items(), moments):
         forward(model, images, mode="train", batch_size=batch_size)
     return {name: moments.pooled(name) for name in model.norm_layers()}
 
 
 def _layer_by_layer(
-    model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
+    model: LeNet, images: Tensor, batch_size: int, on_progress: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     model.eval()
     dtype = next(model.parameters()).dtype
-    moments, result = _InputMoments(heed, ends_pass=True), {}
+    moments, result = _InputMoments(on_progress, ends_pass=True), {}
     for name, layer in model.norm_layers().items():
         with hooked([(name, layer)], moments):
             for part in images.split(batch_size):
@@ -142,13 +149,13 @@ class _Reached(Exception):
 class _InputMoments(ForwardHook):
     """Count, mean and biased variance of each channel that enters a layer, in double precision."""
 
-    def __init__(self, heed: Callable[[], None], *, ends_pass: bool = False) -> None:
-        self._heed, self._ends_pass = heed, ends_pass
+    def __init__(self, on_progress: Callable[[], None], *, ends_pass: bool = False) -> None:
+        self._on_progress, self._ends_pass = on_progress, ends_pass
         self._batches: dict[str, list[tuple[int, np.ndarray, np.ndarray]]] = {}
 
     def before(self, layer: str, inputs: tuple[Tensor, ...]) -> None:
         """Measure a batch (N, C, ...)."""
-        self._heed()
+        self._on_progress()
         (x,) = inputs
         wide = (x.cpu() if x.device.type == "mps" else x).double()  # MPS has no float64
         var, mean = torch.var_mean(wide, [d for d in range(x.dim()) if d != 1], correction=0)
@@ -178,7 +185,7 @@ def evaluate_with_statistics(
     does None for `eps`. The model is put back as it was, also on failure. Raises ConfigError for
     statistics of another shape.
     """
-    with changed(model, statistics, eps):
+    with with_statistics(model, statistics, eps):
         return evaluate(model, images, labels, mode="eval", batch_size=1)
 
 

@@ -16,7 +16,7 @@ from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.nn import LeNet
-from bnviz.nn.state import put_back
+from bnviz.nn.state import restored
 
 
 def resolve_device(name: str) -> torch.device:
@@ -115,7 +115,7 @@ def train_step(
     return loss.detach()
 
 
-def rehearse() -> None:
+def warm_up_step() -> None:
     """One step of a throw-away model: torch loads much of itself only then."""
     config, device = RunConfig(), torch.device("cpu")
     model = build_model(config, "builtin", device)
@@ -152,7 +152,7 @@ def note_test(
     right = seen = tested = 0
     try:
         with (
-            nullcontext() if quirks.test_moves_statistics else put_back(model),
+            nullcontext() if quirks.test_moves_statistics else restored(model),
             torch.set_grad_enabled(quirks.test_with_grad),
         ):
             model.train(quirks.test_in_train_mode)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from bnviz.census.graph_census import release
+from bnviz.census.graph_census import detach_statistics
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
@@ -72,7 +72,7 @@ class VariantRun:
         """Give the layers back and free what their statistics still hold."""
         if "norms" in vars(self):
             self.norms.close()
-        release(self.model)
+        detach_statistics(self.model)
 
 
 class Trainer:
@@ -228,7 +228,7 @@ class Trainer:
         if run.stopped is None:
             run.stopped = reason
             self.event("variant_stopped", variant=run.variant, reason=reason)
-            release(run.model)
+            detach_statistics(run.model)
 
     def test(self, run: VariantRun) -> NoteTested:
         """The note's own test pass over the config's `eval_images`; part of the run, no observer.

@@ -21,7 +21,7 @@ from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.instrument.capture import capture
-from bnviz.nn.state import affine, put_back
+from bnviz.nn.state import affine, restored
 
 
 def layer_before(model: Any, layer: str) -> nn.Module:
@@ -72,7 +72,7 @@ def rescaled(
     norm = model.norm_layers()[layer]
     taken = _input_of(model, before, images)
     rows = []
-    with put_back(model):
+    with restored(model):
         model.train()
         x = before(taken)
         y = norm(x)
@@ -114,7 +114,7 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
     model is as before afterwards, `.grad` included.
     """
     layers = model.weight_layers()
-    with put_back(model):
+    with restored(model):
         model.train()
         dtype = next(model.parameters()).dtype
         loss = F.cross_entropy(model(to_input(images, dtype)), labels)
@@ -127,7 +127,7 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
 
 def _input_of(model: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
     """What a layer gets when the images go through the model in train mode."""
-    with put_back(model), capture({"layer": layer}) as seen:
+    with restored(model), capture({"layer": layer}) as seen:
         model.train()
         model(to_input(images, next(model.parameters()).dtype))
     return seen.inputs["layer"]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bnviz.evaluation.inference import to_input
 from bnviz.instrument.capture import capture
-from bnviz.nn.state import affine, put_back, set_statistics, statistics
+from bnviz.nn.state import affine, restored, set_statistics, statistics
 
 MODES = ("train", "eval")
 KEPT = ("tracked", "momentum 0", "untracked", "untracked, momentum 0")
@@ -52,14 +52,14 @@ def truth_table_in(model: Any, layer: str, images: Tensor) -> pd.DataFrame:
     `layer` is one of `model.norm_layers`, `images` are uint8 (N, 28, 28). The model is left as it was.
     """
     norm = model.norm_layers()[layer]
-    with put_back(model), capture({layer: norm}) as seen, torch.no_grad():
+    with restored(model), capture({layer: norm}) as seen, torch.no_grad():
         model.eval()(to_input(images, next(model.parameters()).dtype))
     return truth_table(norm, seen.inputs[layer])
 
 
 def _observed(layer: nn.Module, x: Tensor, mode: str, kept: str, frozen: str) -> dict[str, Any]:
     """Run a copy of `layer` in one state and say what was seen."""
-    with put_back(layer):
+    with restored(layer):
         _without_graph(layer)
         copied: Any = copy.deepcopy(layer)
     copied.train(mode == "train")

@@ -1,4 +1,4 @@
-"""Eval mode mended: other running statistics for the same weights, and checkpoints kept of them.
+"""Eval mode recalibrated: other running statistics for the same weights, and checkpoints kept of them.
 
 A kept checkpoint lies beside those of the run, ``checkpoints/<step>-<variant>.<name>.safetensors``,
 with what was done to it in its metadata. It has all tensors, so that it loads like any other.
@@ -23,7 +23,7 @@ from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import replayed_statistics
 from bnviz.records.store import RECORDED_FOLDER, write_atomically
 from bnviz.training.checkpoints import Run, model_at
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 
 METHODS = ("recalibrated", "replayed", "blended")
 CHOOSING_IMAGES = 2000
@@ -31,7 +31,7 @@ CHOOSING_IMAGES = 2000
 
 
 @dataclass(frozen=True)
-class Mended:
+class Recalibration:
     """Statistics that replace those of a checkpoint, and what they are worth."""
 
     variant: str
@@ -49,7 +49,7 @@ class Mended:
     statistics: Statistics = field(repr=False)
 
 
-def mend(
+def recalibrate_checkpoint(
     run: Run,
     variant: str,
     step: int,
@@ -58,8 +58,8 @@ def mend(
     batches: int = 60,
     weight: float = 0.5,
     dataset: Dataset | None = None,
-    progress: Progress = unheard,
-) -> Mended:
+    progress: Progress = no_progress,
+) -> Recalibration:
     """Find other running statistics for the checkpoint at `step`, and evaluate both.
 
     ``recalibrated`` takes those of `batches` training batches of the run's size at frozen weights
@@ -102,7 +102,7 @@ def mend(
     before = evaluate_with_statistics(model, None, test, labels).accuracy
     progress(2, 3)
     after = evaluate_with_statistics(model, found, test, labels).accuracy
-    return Mended(variant, step, method, details, before, after, seconds, found)
+    return Recalibration(variant, step, method, details, before, after, seconds, found)
 
 
 def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[float, Statistics]:
@@ -133,8 +133,8 @@ def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A checkpoint that was kept of a mended one."""
+class StoredRecalibration:
+    """A checkpoint that was stored with recalibrated statistics."""
 
     name: str
     """Of its file, without the ending."""
@@ -146,23 +146,23 @@ class Kept:
     after: float
 
 
-def as_checkpoint(run: Run, mended: Mended) -> bytes:
-    """The weights of the checkpoint with the mended statistics, as a safetensors file.
+def as_checkpoint(run: Run, recalibrated: Recalibration) -> bytes:
+    """The weights of the checkpoint with the recalibrated statistics, as a safetensors file.
 
     Raises RunError when the checkpoint is gone.
     """
     from safetensors.torch import save
 
-    model = model_at(run, mended.variant, mended.step)
+    model = model_at(run, recalibrated.variant, recalibrated.step)
     for name, layer in model.norm_layers().items():
-        set_statistics(layer, *(torch.tensor(array) for array in mended.statistics[name]))
-    words = {k: v for k, v in asdict(mended).items() if k != "statistics"}
+        set_statistics(layer, *(torch.tensor(array) for array in recalibrated.statistics[name]))
+    words = {k: v for k, v in asdict(recalibrated).items() if k != "statistics"}
     tensors = {name: tensor.contiguous() for name, tensor in snapshot(model).items()}
     return save(tensors, metadata={"bnviz_mended": json.dumps(words)})
 
 
-def keep(run: Run, folder: Path | None, mended: Mended) -> Kept:
-    """Store a mended checkpoint in the `folder` of its run.
+def keep(run: Run, folder: Path | None, recalibrated: Recalibration) -> StoredRecalibration:
+    """Store a recalibrated checkpoint in the `folder` of its run.
 
     Raises RunError where there is no folder, in the recorded run, which belongs to the package,
     and when it cannot be written.
@@ -177,25 +177,27 @@ def keep(run: Run, folder: Path | None, mended: Mended) -> Kept:
                 else _("the recorded run belongs to the package")
             )
         )
-    stem = f"{mended.step}-{mended.variant}.{mended.method}"
-    number = 1 + max((int(k.name.split("-")[-1]) for k in kept(folder, mended.variant)), default=0)
+    stem = f"{recalibrated.step}-{recalibrated.variant}.{recalibrated.method}"
+    number = 1 + max(
+        (int(k.name.split("-")[-1]) for k in kept(folder, recalibrated.variant)), default=0
+    )
     name = f"{stem}-{number}"
     try:
-        write_atomically(_path(folder, name), as_checkpoint(run, mended))
+        write_atomically(_path(folder, name), as_checkpoint(run, recalibrated))
     except OSError as error:
         raise RunError(
             _("The checkpoint cannot be kept in {folder} ({error}). Free some space.").format(
                 folder=folder, error=error.strerror or error
             )
         ) from error
-    return Kept(
-        name, mended.variant, mended.step, mended.method, mended.details, mended.before,
-        mended.after,
+    return StoredRecalibration(
+        name, recalibrated.variant, recalibrated.step, recalibrated.method, recalibrated.details, recalibrated.before,
+        recalibrated.after,
     )  # fmt: skip
 
 
-def kept(folder: Path | None, variant: str) -> list[Kept]:
-    """The mended checkpoints of a variant that a run's folder has, in the order of their making.
+def kept(folder: Path | None, variant: str) -> list[StoredRecalibration]:
+    """The recalibrated checkpoints of a variant that a run's folder has, in the order of their making.
 
     Files that cannot be read are left out.
     """
@@ -208,7 +210,7 @@ def kept(folder: Path | None, variant: str) -> list[Kept]:
         try:
             with safe_open(path, "np") as file:
                 words = json.loads((file.metadata() or {})["bnviz_mended"])
-            found.append(Kept(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
+            found.append(StoredRecalibration(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
         except (OSError, SafetensorError, KeyError, ValueError):
             continue
     return sorted(found, key=lambda each: int(each.name.split("-")[-1]))
@@ -217,7 +219,7 @@ def kept(folder: Path | None, variant: str) -> list[Kept]:
 _KEPT_WORDS = ("variant", "step", "method", "details", "before", "after")
 
 
-def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
+def kept_statistics(run: Run, folder: Path, kept_one: StoredRecalibration) -> Statistics:
     """The running statistics of a kept checkpoint. Raises RunError when it is gone or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -30,7 +30,7 @@ from bnviz.subjects.note.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, conf
 from bnviz.training.checkpoints import errors_against
 from bnviz.training.observers import MemoryObserver, StepRecorder
 from bnviz.training.steps import NoteTested, build_model
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 from bnviz.training.trainer import Trainer, VariantRun
 
 SETTINGS = (NONE, *QUIRKS, *TOGETHER, ALL)
@@ -125,7 +125,7 @@ def run_bench(
     settings: Iterable[str] = SETTINGS,
     seeds: Sequence[int] = SEEDS,
     steps: int = STEPS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     dataset: Dataset | None = None,
     batch_size: int = 16,
@@ -154,21 +154,23 @@ def run_bench(
     began, rows = time.monotonic(), []
     for number, (setting, config) in enumerate(runs):
 
-        def heed(share: float, number: int = number) -> None:
+        def on_progress(share: float, number: int = number) -> None:
             progress(number, len(runs), (number + share) / len(runs))
 
         with Trainer(config, dataset, observers=(StepRecorder, MemoryObserver)) as trainer:
-            rows.append({"setting": setting, "seed": config.seed, **_measured(trainer, heed)})
+            rows.append(
+                {"setting": setting, "seed": config.seed, **_measured(trainer, on_progress)}
+            )
     return Bench(
         pd.DataFrame(rows), steps, tuple(seeds), batch_size, dataset.whose,
         len(dataset.test_labels), time.monotonic() - began,
     )  # fmt: skip
 
 
-def _measured(trainer: Trainer, heed: Callable[[float], None]) -> dict[str, Any]:
-    """Train as the note does; `heed` is called with the share that is done. One row."""
+def _measured(trainer: Trainer, on_progress: Callable[[float], None]) -> dict[str, Any]:
+    """Train as the note does; `on_progress` is called with the share that is done. One row."""
     (run,) = trainer.runs.values()
-    tested = _trained(trainer, run, heed)
+    tested = _trained(trainer, run, on_progress)
     census = run.observer(MemoryObserver).census
     if run.stopped is None:
         census.update()
@@ -177,7 +179,7 @@ def _measured(trainer: Trainer, heed: Callable[[float], None]) -> dict[str, Any]
     population = population_statistics(
         run.model,
         trainer.images.train[:POPULATION_IMAGES],
-        heed=lambda: heed(1 - (1 - TRAINING_SHARE) / 2),
+        on_progress=lambda: on_progress(1 - (1 - TRAINING_SHARE) / 2),
     )
     drift = errors_against(running_statistics(run.model), population)
     return {
@@ -194,13 +196,15 @@ def _measured(trainer: Trainer, heed: Callable[[float], None]) -> dict[str, Any]
     }
 
 
-def _trained(trainer: Trainer, run: VariantRun, heed: Callable[[float], None]) -> NoteTested | None:
+def _trained(
+    trainer: Trainer, run: VariantRun, on_progress: Callable[[float], None]
+) -> NoteTested | None:
     """Make all steps; returns the last test pass, None where the run was stopped before."""
     while not trainer.done:
         trainer.step()
         step = trainer.step_count
         if step % LOOK_EVERY == 0:
-            heed(TRAINING_SHARE * step / trainer.total_steps)
+            on_progress(TRAINING_SHARE * step / trainer.total_steps)
     if trainer.step_count % TEST_EVERY and run.stopped is None:
         trainer.test(run)
     trainer.flush()

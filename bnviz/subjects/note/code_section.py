@@ -104,7 +104,7 @@ LOOP_ROWS: dict[str, Row] = {
     "test_moves_statistics": Row(
         N_("In train mode a test pass also overwrites the running statistics, with the test images'."),
         Code(STEPS, ("nullcontext() if quirks.test_moves_statistics",)),
-        Code(PASSES, ("with put_back(model):",)),
+        Code(PASSES, ("with restored(model):",)),
     ),
     "test_with_grad": Row(
         N_("`test()` has no `no_grad()`: each test batch builds a graph that no backward ever frees."),
@@ -140,7 +140,7 @@ WHOLE: dict[str, tuple[Whole, Whole]] = {
     ),
     "loop": (
         ((STEPS, ("note_test",)), (OBSERVERS, ("Evaluator._printed_loss",))),
-        ((PASSES, ("forward", "changed", "evaluate")),),
+        ((PASSES, ("forward", "with_statistics", "evaluate")),),
     ),
 }
 

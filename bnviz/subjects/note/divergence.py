@@ -16,7 +16,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from bnviz import data
-from bnviz.census.graph_census import release
+from bnviz.census.graph_census import detach_statistics
 from bnviz.census.saved_tensors import layer_names
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
@@ -28,7 +28,7 @@ from bnviz.records.schema import LAYERS
 from bnviz.subjects.note.quirk_settings import side_config, side_parts
 from bnviz.training.observer import Observer
 from bnviz.training.steps import NoteTested
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 from bnviz.training.trainer import Trainer, VariantRun
 
 KINDS = ("forward", "gradient", "parameter", "buffer")
@@ -87,7 +87,7 @@ def compare_sides(
     first: str,
     second: str,
     steps: int = STEPS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     dtype: str = "float32",
     batch_size: int = 16,
@@ -205,7 +205,7 @@ class _Tensors(Observer, ForwardHook):
 
     def after_test(self, step: int, tested: NoteTested) -> None:
         """The statistics once more, and without what they keep alive."""
-        release(self.run.model)
+        detach_statistics(self.run.model)
         for layer, module in self._layers.items():
             self.found |= _statistics_of(layer, module, " after test()")
 

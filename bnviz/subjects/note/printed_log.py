@@ -26,7 +26,7 @@ from bnviz.evaluation.modes import train_side
 from bnviz.i18n import _
 from bnviz.subjects.note.original_loop import compare_loops
 from bnviz.training.observer import Observer
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 from bnviz.training.trainer import Trainer, VariantRun
 
 BATCH = 4
@@ -34,7 +34,7 @@ MOST_EPOCHS = 5
 LOOK_EVERY = 100
 TEST_IMAGES = 10_000
 """All of them."""
-COMPANY = 256
+LARGE_BATCH = 256
 """A batch so large that train mode is normalized nearly as the whole test set would be."""
 
 
@@ -65,7 +65,7 @@ class Replay:
 
     Columns of `frame`: epoch; mean_loss, the mean cross-entropy of its steps, and printed_loss, as
     the note divides it; note_accuracy, of a test pass as the note makes it; company_accuracy, in
-    train mode at batch COMPANY, and eval_accuracy, of the same weights before that pass moved the
+    train mode at batch LARGE_BATCH, and eval_accuracy, of the same weights before that pass moved the
     statistics; eval_error, the standard error of the last; and seconds of training.
     """
 
@@ -111,7 +111,7 @@ def check_log(epochs: int, seed: int) -> None:
 
 def replay_log(
     epochs: int = MOST_EPOCHS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     seed: int = 0,
     dataset: Dataset | None = None,
@@ -120,7 +120,7 @@ def replay_log(
     """Train and test as the note did, epoch by epoch, and measure what it should have printed.
 
     `loops` also times the note's own loop beside ours, first, in a process of its own. `progress`
-    hears of every LOOK_EVERY steps. Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for
+    is called every LOOK_EVERY steps. Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for
     fewer than BATCH images, RunError when the note's loop cannot be timed.
     """
     check_log(epochs, seed)
@@ -131,13 +131,15 @@ def replay_log(
     dataset = dataset or data.load()
     config.total_steps(len(dataset.train_labels))
 
-    def heed(epoch: int, share: float) -> None:
+    def on_progress(epoch: int, share: float) -> None:
         progress(epoch, epochs, (epoch + share) / epochs)
 
-    heed(0, 0.0)
-    found = compare_loops(BATCH, lambda done, parts, share=None: heed(0, 0.0)) if loops else {}
+    on_progress(0, 0.0)
+    found = (
+        compare_loops(BATCH, lambda done, parts, share=None: on_progress(0, 0.0)) if loops else {}
+    )
     with Trainer(config, dataset, observers=[_Epoch]) as trainer:
-        rows = [_epoch(trainer, number, heed) for number in range(epochs)]
+        rows = [_epoch(trainer, number, on_progress) for number in range(epochs)]
         return Replay(
             pd.DataFrame(rows), seed, BATCH, trainer.step_count // epochs, dataset.whose,
             len(trainer.images.test), torch.get_num_threads(), found,
@@ -151,7 +153,7 @@ class _Epoch(Observer):
     """Sum over the steps."""
     tested = 0
     """Batches."""
-    heed: Callable[[float], None]
+    on_progress: Callable[[float], None]
     """Called with the share of the epoch that is done."""
 
     def after_update(self, step: int, loss: Tensor) -> None:
@@ -162,19 +164,21 @@ class _Epoch(Observer):
         """Say how far it is."""
         self.tested += 1
         if self.tested % LOOK_EVERY == 0:
-            self.heed(0.9 + 0.1 * self.tested * BATCH / len(self.trainer.images.test))
+            self.on_progress(0.9 + 0.1 * self.tested * BATCH / len(self.trainer.images.test))
 
 
-def _epoch(trainer: Trainer, number: int, heed: Callable[[int, float], None]) -> dict[str, float]:
+def _epoch(
+    trainer: Trainer, number: int, on_progress: Callable[[int, float], None]
+) -> dict[str, float]:
     """Train and test one epoch: a row of `Replay.frame`."""
     (run,) = trainer.runs.values()
     seen, steps = run.observer(_Epoch), trainer.total_steps // (trainer.config.epochs or 1)
-    seen.loss, seen.tested, seen.heed = 0.0, 0, partial(heed, number)
+    seen.loss, seen.tested, seen.on_progress = 0.0, 0, partial(on_progress, number)
     began = time.perf_counter()
     for step in range(1, steps + 1):
         trainer.step()
         if step % LOOK_EVERY == 0:
-            seen.heed(0.9 * step / steps)
+            seen.on_progress(0.9 * step / steps)
     seconds = time.perf_counter() - began
     return {
         "epoch": number + 1,
@@ -189,10 +193,10 @@ def _measured(trainer: Trainer, run: VariantRun) -> dict[str, float]:
     """Accuracies on all test images; the note's pass comes last, for it moves the statistics."""
     test, labels = trainer.images.test, trainer.images.test_labels
     in_eval = evaluate(run.model, test, labels, mode="eval", batch_size=1)
-    company = train_side(run.model, test, batch_size=COMPANY, order=np.arange(len(test)))
+    large = train_side(run.model, test, batch_size=LARGE_BATCH, order=np.arange(len(test)))
     return {
         "note_accuracy": trainer.test(run).accuracy,
-        "company_accuracy": float((company.argmax(1) == labels.numpy()).mean()),
+        "company_accuracy": float((large.argmax(1) == labels.numpy()).mean()),
         "eval_accuracy": in_eval.accuracy,
         "eval_error": in_eval.standard_error,
     }

@@ -70,7 +70,7 @@ def kept(batch_size: int) -> pd.DataFrame:
     """`bytes_kept` for a batch size; a repeat is instant."""
     from bnviz.subjects.note.questions import bytes_kept
 
-    jobs().give_way(1.0)
+    jobs().yield_cpu(1.0)
     return bytes_kept(batch_size)
 
 
@@ -177,7 +177,7 @@ def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
         return recorded.estimator_accuracies
     from bnviz.subjects.note.questions import estimator_accuracies
 
-    jobs().give_way(2.0)
+    jobs().yield_cpu(2.0)
     return estimator_accuracies(view(run_id).source, variant, step)
 
 
@@ -305,7 +305,7 @@ def by_size(run_id: str, variant: str, step: int) -> pd.DataFrame:
         return recorded.accuracy_by_batch_size
     from bnviz.subjects.note.questions import accuracy_by_batch_size
 
-    jobs().give_way(2.0)
+    jobs().yield_cpu(2.0)
     return accuracy_by_batch_size(view(run_id).source, variant, step)
 
 

@@ -71,7 +71,7 @@ def _question(run: RunView, variant: str) -> str:
 @st.cache_data(max_entries=256, show_spinner=False)
 def accuracy_of(run_id: str, variant: str, step: int, momentum: float, eps: float) -> float:
     """`accuracy_with` of a run by its id; a repeat is instant. Whatever trains gives way."""
-    jobs().give_way(EVALUATION_S)
+    jobs().yield_cpu(EVALUATION_S)
     return accuracy_with(view(run_id).source, variant, step, momentum, eps=eps)
 
 

@@ -36,7 +36,7 @@ from bnviz.training.steps import (
     note_test,
     train_step,
 )
-from bnviz.training.tasks import Unwanted
+from bnviz.training.tasks import Cancelled
 from tests.paths import ROOT
 
 MIB = 2**20
@@ -214,9 +214,9 @@ def test_a_cancelled_bench_ends_within_a_run_and_frees_what_it_kept(little, mode
     def progress(done, parts, share=None):
         heard.append((done, share))
         if len(heard) == 2:
-            raise Unwanted
+            raise Cancelled
 
-    with pytest.raises(Unwanted):
+    with pytest.raises(Cancelled):
         run_bench(["leak"], (0,), 400, progress, dataset=little)
     assert models and not any(map(holds_a_graph, models))
     assert heard[1][0] == 0 and heard[1][1] < 0.5

@@ -9,7 +9,7 @@ The one way in which this project looks into a forward pass::
 What is to happen at each call stands in a `ForwardHook`; `hooked` calls it while it lasts. The hooks
 of a module stand in the place of its own ``forward``, because a hook of torch sends each call through
 the long way of `torch.nn.Module.__call__` (1 % of a training step of LeNet at batch 16), and
-`torch.utils.module_tracker`, which knows the names of the modules at work, more than doubles a step.
+`torch.utils.module_tracker`, which knows the names of the modules at work, 50 %.
 A forward hook of torch that changes an output comes after these.
 """
 

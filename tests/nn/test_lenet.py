@@ -92,7 +92,7 @@ def test_settings_reach_the_layers(norm):
 
 
 def test_options_reach_the_notes_layers():
-    model = LeNet("note", norm_options={"keep_graph": False, "buffers": True})
+    model = LeNet("note", norm_options={"keep_graph": False, "plain_attributes": False})
     for layer in model.norm_layers().values():
         assert isinstance(layer, NoteBatchNorm)
         assert not layer.keep_graph and "running_mean" in layer.state_dict()

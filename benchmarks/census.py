@@ -18,7 +18,7 @@ from common import median_ratio, parser, show, use_threads
 from torch import nn
 from torch.nn import functional as F
 
-from bnviz.census.graph_census import GraphCensus, release, watch
+from bnviz.census.graph_census import GraphCensus, detach_statistics, watch
 from bnviz.nn import LeNet
 from bnviz.nn.state import STATISTICS
 from bnviz.subjects.memory.experiment_config import LeakConfig
@@ -88,7 +88,7 @@ class Experiments(Loop):
 
 
 def forget(model: nn.Module, census: GraphCensus | None) -> None:
-    release(model)
+    detach_statistics(model)
     if census is not None:
         census.recount()
 

@@ -24,10 +24,10 @@ from common import parser, percentile, show
 
 from bnviz import data
 from bnviz.app.state import EPSILONS
-from bnviz.evaluation.batch_context import companies, company, neighbours_of
+from bnviz.evaluation.batch_context import context_order, neighbours_of, random_contexts
 from bnviz.evaluation.inference import forward
 from bnviz.evaluation.modes import eval_side, layer_drift, train_side
-from bnviz.nn.state import put_back
+from bnviz.nn.state import restored
 from bnviz.records.store import recorded_run
 from bnviz.selection import SLIDER_MOMENTA
 from bnviz.training.checkpoints import model_at
@@ -50,14 +50,14 @@ def computed(repeats: int) -> dict[str, list[float]]:
     run, images_of = recorded_run(), data.load("fashion-mnist")
     model = model_at(run, "builtin", run.checkpoints("builtin")[-1])
     images, labels = torch.tensor(images_of.test_images), images_of.test_labels
-    order = company(labels, "shuffled")
+    order = context_order(labels, "shuffled")
 
     def twin() -> None:
         train_side(model, images, batch_size=16, order=order)
         eval_side(model, images)
 
     def one_by_one() -> None:
-        with put_back(model):
+        with restored(model):
             for seed in range(200):
                 others = neighbours_of(labels, 0, kind="random", count=15, seed=seed)
                 batch = images[torch.from_numpy(np.concatenate([[0], others]))]
@@ -69,7 +69,7 @@ def computed(repeats: int) -> dict[str, list[float]]:
             lambda: layer_drift(model, images, batch_size=16, order=order), repeats
         ),
         "200 companies of 16, together": seconds(
-            lambda: companies(model, images, labels, 0, batch_size=16, count=200), repeats
+            lambda: random_contexts(model, images, labels, 0, batch_size=16, count=200), repeats
         ),
         "200 companies of 16, one by one": seconds(one_by_one, repeats),
     }

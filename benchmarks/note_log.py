@@ -10,7 +10,7 @@ of three others. The same weights are then measured as they should be (`bnviz.su
 
 from common import parser, show, use_threads
 
-from bnviz.subjects.note.printed_log import COMPANY, PRINTED, replay_log
+from bnviz.subjects.note.printed_log import LARGE_BATCH, PRINTED, replay_log
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
             "the note": printed.loss,
             "accuracy as measured": row["note_accuracy"],
             "the note ": printed.accuracy,
-            f"train mode, batch {COMPANY}": row["company_accuracy"],
+            f"train mode, batch {LARGE_BATCH}": row["company_accuracy"],
             "eval mode": row["eval_accuracy"],
             "s": row["seconds"],
             "the note  ": printed.seconds,

@@ -55,7 +55,7 @@ def measure(variant: str, kind: str, rounds: int, steps: int) -> dict[str, objec
     with (
         tempfile.TemporaryDirectory() as folder,
         watched(config, kind, Path(folder)) as watching,
-        Trainer(config, data.load("fashion-mnist"), observe=False) as bare,
+        Trainer(config, data.load("fashion-mnist"), observers=()) as bare,
     ):
         for trainer in (watching, bare):
             seconds(trainer, WARM_UP)

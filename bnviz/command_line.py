@@ -9,11 +9,11 @@ import typer
 
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.training.tasks import Progress as Tell
+from bnviz.training.tasks import Progress as OnProgress
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Tell]:
+def progress_bar(what: str) -> Iterator[OnProgress]:
     """A bar on stderr that goes by the share of the work that is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,11 +25,11 @@ def progress_bar(what: str) -> Iterator[Tell]:
     with redirect_stdout(sys.stderr), Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=1.0, part="")
 
-        def tell(done: int, parts: int, share: float | None = None) -> None:
+        def report_progress(done: int, parts: int, share: float | None = None) -> None:
             share = done / max(parts, 1) if share is None else share
             bar.update(task, completed=share, part=f"{done}/{parts}")
 
-        yield tell
+        yield report_progress
         bar.update(task, completed=1.0)
 
 

@@ -1,10 +1,4 @@
-"""The whole run as a value: `RunConfig`, to and from JSON, URL and command line.
-
->>> RunConfig(momentum=0.9).to_query()
-{'momentum': '0.9'}
->>> RunConfig.from_query({"momentum": "0.9"}) == RunConfig(momentum=0.9)
-True
-"""
+"""The whole run as a value: `RunConfig`, to and from JSON, from an address and the command line."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -70,16 +64,16 @@ class Quirks(BaseModel):
     accuracy_over_full_batches: bool = True
     """The printed accuracy divides by batches times batch size, also when the last is smaller."""
 
-    def layer_options(self) -> dict[str, Any]:
-        """The keyword arguments that these switches give to `bnviz.nn.NoteBatchNorm`."""
-        return {
-            "keep_graph": self.keep_graph,
-            "running_var_init": 0.0 if self.zero_running_var else 1.0,
-            "shift_init": None if self.conv_shift_one else 0.0,
-            "buffers": not self.plain_attributes,
-            "unbiased": not self.biased_running_var,
-            "chained_mean": self.chained_mean,
-        }
+    def layer_options(self) -> dict[str, bool]:
+        """Those of the layer, as keyword arguments of `bnviz.nn.NoteBatchNorm`."""
+        return self.model_dump(include=LAYER_QUIRKS)
+
+
+LAYER_QUIRKS = {
+    "keep_graph", "zero_running_var", "conv_shift_one", "plain_attributes", "biased_running_var",
+    "chained_mean",
+}  # fmt: skip
+"""The quirks that the note's layer has; the others are those of its loop."""
 
 
 class Settings(BaseModel):
@@ -100,7 +94,7 @@ class RunConfig(Settings):
     """One run: data, variants, training, what is observed and how often.
 
     Every field has a default; give `steps` or `epochs`, not both. Raises ConfigError through
-    `parse`, `from_query` and `from_json`, naming the field, the value and what is allowed.
+    `parse` and `from_json`, naming the field, the value and what is allowed.
     """
 
     dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
@@ -190,72 +184,26 @@ class RunConfig(Settings):
         except ValidationError as error:
             raise ConfigError(_explain(cls, error)) from None
 
-    def to_query(self) -> dict[str, str]:
-        """The fields that differ from the defaults, as strings for a URL query."""
-        default = RunConfig()
-        query = {
-            name: _to_text(getattr(self, name))
-            for name in type(self).model_fields
-            if name != "quirks" and getattr(self, name) != getattr(default, name)
-        }
-        off = [name for name in Quirks.model_fields if not getattr(self.quirks, name)]
-        if off:
-            query["quirks_off"] = ",".join(off)
-        return query
-
-    @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> Self:
-        """The inverse of `to_query`; parameters that are no field are left alone.
-
-        Raises ConfigError for a value that is not allowed.
-        """
-        return cls.parse(**_fields_of_query(query))
-
-
-def _fields_of_query(query: Mapping[str, str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        name: None if value == "none" and name in ("momentum", "epochs", "steps") else value
-        for name, value in query.items()
-        if name in RunConfig.model_fields and name != "quirks"
-    }
-    if "quirks_off" in query:
-        fields["quirks"] = dict.fromkeys(query["quirks_off"].split(","), False)
-    return fields
-
-
-def lenient_from_query(query: Mapping[str, str]) -> tuple[RunConfig, list[str]]:
-    """A config from a link that may be wrong: bad values fall back to their defaults.
-
-    Returns the config and a message for each value that was not taken.
-    """
-    fields, notes = good_fields(query)
-    try:
-        return RunConfig.parse(**fields), notes
-    except ConfigError as error:
-        return RunConfig(), [*notes, str(error)]
-
 
 def good_fields(query: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """The fields of a link whose values are allowed, each for itself, and a message for the others.
 
+    Parameters that are no field are left alone; ``none`` is None where a field takes it.
+
     Whether they go together is not asked here: a control may take a value that needs another one.
     """
-    fields, notes = _fields_of_query(query), []
-    for name in list(fields):
+    fields, notes = {}, []
+    for name, text in query.items():
+        if name not in RunConfig.model_fields or name == "quirks":
+            continue
+        value = None if text == "none" and name in ("momentum", "epochs", "steps") else text
         try:
-            RunConfig.parse(**{"variants": "none", name: fields[name]})
+            RunConfig.parse(**{"variants": "none", name: value})
         except ConfigError as error:
             notes.append(str(error))
-            del fields[name]
+        else:
+            fields[name] = value
     return fields, notes
-
-
-def _to_text(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()  # as the page's switch writes it
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -36,14 +36,14 @@ def main() -> None:
     if "quirks" in wanted:
         from bnviz.subjects.note.ablation import run_bench
 
-        with progress_bar("quirks") as tell:
-            bench = run_bench(progress=tell)
+        with progress_bar("quirks") as report_progress:
+            bench = run_bench(progress=report_progress)
         BENCH_FILE.write_text(replace(bench, made=made("python -m bnviz quirks")).to_json() + "\n")
     if "log" in wanted:
         from bnviz.subjects.note.printed_log import replay_log
 
-        with progress_bar("log") as tell:
-            log = replay_log(5, tell)
+        with progress_bar("log") as report_progress:
+            log = replay_log(5, report_progress)
         LOG_FILE.write_text(
             replace(log, made=made("python -m bnviz log --epochs 5")).to_json() + "\n"
         )

@@ -19,11 +19,11 @@ def warm_up(_after_s: float = 0.0) -> threading.Thread:
 
     def load() -> None:
         import bnviz.training.trainer  # noqa: F401
-        from bnviz.training.steps import leave_one_core_free, rehearse
+        from bnviz.training.steps import leave_one_core_free, warm_up_step
 
         leave_one_core_free()
         data.load()
-        rehearse()
+        warm_up_step()
         gc.collect()
         gc.freeze()
 

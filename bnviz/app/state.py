@@ -51,7 +51,7 @@ def redraw(fragment: str | list[str]) -> None:
     the whole page for the callback, and all that ticks on the page stops. Where the page has not
     come to the fragment yet, the widget's own fragment runs, as it does by itself.
     """
-    jobs().give_way()
+    jobs().yield_cpu()
     with suppress(StreamlitAPIException):
         st.rerun(fragment)
 
@@ -87,7 +87,7 @@ def _named_slider(key: str, help_text: str, on_change: Callable[[], None] = lamb
     }[key]
 
     def changed() -> None:
-        jobs().give_way()
+        jobs().yield_cpu()
         on_change()
 
     def take(value: float) -> None:

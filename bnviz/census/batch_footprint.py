@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bnviz.census.graph import first_to_save
-from bnviz.instrument.layer_tracking import OUTSIDE
+
+OUTSIDE = ""
+"""The layer of what was computed in no layer's forward, or before anybody watched."""
 
 Spans = tuple[tuple[int, str], ...]
 """Numbers of nodes since the batch began, ascending, and the layer that ran from there on."""
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class Footprint:
     """What batches of one kind leave behind, by layer and operation."""
 
     bytes: int
@@ -30,7 +32,7 @@ class Kept:
     """By place in the batch: bytes that the node there holds, 0 where backward has emptied it."""
 
 
-NOTHING = Kept(0, Counter(), Counter(), (), {})
+NOTHING = Footprint(0, Counter(), Counter(), (), {})
 
 
 class Batch(NamedTuple):
@@ -42,7 +44,7 @@ class Batch(NamedTuple):
     """The number after its last one."""
     nodes: int
     """Of them those that are kept alive."""
-    kept: Kept
+    kept: Footprint
 
     @property
     def bytes(self) -> int:
@@ -58,7 +60,7 @@ class Batch(NamedTuple):
         return table_of(Counter({self.kept: 1}))
 
 
-def table_of(times: Counter[Kept]) -> pd.DataFrame:
+def table_of(times: Counter[Footprint]) -> pd.DataFrame:
     """Sums over so many batches of each kind, as `GraphCensus.table`."""
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
@@ -71,9 +73,9 @@ def table_of(times: Counter[Kept]) -> pd.DataFrame:
     return frame.sort_values(["bytes", "nodes"], ascending=False, ignore_index=True)
 
 
-def kept_by(
+def footprint_of(
     nodes: Mapping[int, Any], begun: int, spans: Spans, held: Mapping[int, int], seen: set[int]
-) -> Kept:
+) -> Footprint:
     """What a batch of `nodes` leaves, each storage where it was saved first, if it is not `seen` yet."""
     counts: Counter[tuple[str, str]] = Counter()
     sizes: Counter[tuple[str, str]] = Counter()
@@ -81,7 +83,7 @@ def kept_by(
         key = _layer(spans, number - begun), node.name()
         counts[key] += 1
         sizes[key] += first_to_save(node, seen)
-    return Kept(sizes.total(), counts, sizes, spans, held)
+    return Footprint(sizes.total(), counts, sizes, spans, held)
 
 
 def _layer(spans: Spans, place: int) -> str:

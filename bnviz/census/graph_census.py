@@ -23,18 +23,26 @@ from typing import Any, Self
 import pandas as pd
 from torch import Tensor, nn
 
-from bnviz.census.batch_footprint import NOTHING, Batch, Kept, Spans, kept_by, table_of
+from bnviz.census.batch_footprint import (
+    NOTHING,
+    OUTSIDE,
+    Batch,
+    Footprint,
+    Spans,
+    footprint_of,
+    table_of,
+)
 from bnviz.census.graph import held_bytes, newer_nodes, next_number, storages, walk
 from bnviz.census.tensor_search import graphs_in, refuse_what_holds_nothing, search
 from bnviz.i18n import _
-from bnviz.instrument.layer_tracking import Noting
+from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
 from bnviz.nn.state import STATISTICS
 
 PROBED = 8
 """At each look so many nodes are followed down from the newest old one: was one of them emptied?"""
 
 
-class GraphCensus:
+class GraphCensus(ForwardHook):
     """Counts what `held` keeps alive, one batch at a time.
 
     `held` are modules, tensors, collections of them and other objects, in whose attributes is looked
@@ -47,7 +55,7 @@ class GraphCensus:
     bytes a node, as long as that lives). Parameters and buffers are not counted: they live anyway.
     Call it after each step, when `backward` has freed what it frees, in the thread that computes:
     each thread numbers its own. Where `backward` goes back over batches that were counted before,
-    that is noticed by their newest nodes and all is counted anew; `recount` does so at once.
+    that is noticed by their newest nodes and all is counted again; `recount` does so at once.
     A storage that several batches saved, the same input for one, counts in each of them.
     Tensors that were packed by `torch.autograd.graph.saved_tensors_hooks` (checkpointing, offloading)
     are not seen. Where it is known which attributes of the modules may have a graph, `only` names
@@ -59,7 +67,7 @@ class GraphCensus:
     def __init__(self, *held: Any, only: tuple[str, ...] | None = None):
         refuse_what_holds_nothing(held)
         self._held, self._only = held, only
-        self._listening = False
+        self._hooked = False
         self._names: dict[nn.Module, str] = {}
         self._living: list[dict[str, Any]] = []
         self._find()
@@ -74,8 +82,8 @@ class GraphCensus:
         self._spans: list[tuple[int, str]] = []
         self._tops: set[int] = set()  # numbers of the tensors held to which no other of them leads
         self._under: set[int] = set()
-        self._known: dict[Any, Kept] = {}
-        self._times: Counter[Kept] = Counter()
+        self._known: dict[Any, Footprint] = {}
+        self._times: Counter[Footprint] = Counter()
         self.holders: tuple[str, ...] = ()
         """Names of the tensors that have a graph, as they were found last."""
         self.batches: list[Batch] = []
@@ -89,15 +97,15 @@ class GraphCensus:
         """Add what came since the last call; `others` are held too, for this once.
 
         While what is held leads on to all that was held before, only what is new is walked; if
-        something was detached, replaced or emptied, all is counted anew.
+        something was detached, replaced or emptied, all is counted again.
         """
         return self._look(others)
 
     def recount(self, *others: Any) -> None:
-        """Walk the whole chain anew: after something of it was cut or freed."""
-        self._look(others, anew=True)
+        """Walk the whole chain again: after something of it was cut or freed."""
+        self._look(others, whole=True)
 
-    def _look(self, others: tuple[Any, ...], *, anew: bool = False) -> Batch:
+    def _look(self, others: tuple[Any, ...], *, whole: bool = False) -> Batch:
         refuse_what_holds_nothing(others)
         found = self._graphs(others)
         if not found and not self.batches:
@@ -106,7 +114,7 @@ class GraphCensus:
         nodes, border, under = walk(roots, self._newest)
         known = self._tops | self._under
         strange = any(number <= self._newest for number in roots.keys() - known)
-        if anew or strange or not self._tops.issubset(border):
+        if whole or strange or not self._tops.issubset(border):
             self._recount(roots.values())
             self._under.clear()
         self.holders = tuple(dict.fromkeys(name for name, _graph in found))
@@ -187,7 +195,7 @@ class GraphCensus:
     def table(self) -> pd.DataFrame:
         """Columns layer, operation (autograd's name of the node), nodes and bytes; most bytes first.
 
-        Layers are names of modules, known for what was computed while `watch` listened.
+        Layers are names of modules, known for what was computed under `watch`.
         """
         return table_of(self._times)
 
@@ -200,18 +208,18 @@ class GraphCensus:
             "kept, or compute it under no_grad."
         ).format(nodes=self.nodes, size=self.bytes, holders=_some(self.holders, 4))
 
-    def listen(self) -> None:
+    def hook_layers(self) -> None:
         """Note from now on in which layer a node is made (modules without children), until `close`."""
-        self._listening = True
+        self._hooked = True
         for module, name in self._names.items():
             if not any(True for _child in module.children()):
-                Noting.of(module).listeners.setdefault(self, name)
+                add_hook(module, self, name)
 
     def close(self) -> None:
-        """Give the layers their own forward back, unless somebody else listens."""
-        self._listening = False
+        """Give the layers their own forward back, unless they have other hooks."""
+        self._hooked = False
         for module in self._names:
-            Noting.leave(module, self)
+            remove_hook(module, self)
 
     def __enter__(self) -> Self:
         return self
@@ -219,9 +227,13 @@ class GraphCensus:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def note(self, layer: str) -> None:
+    def before(self, layer: str, inputs: object = ()) -> None:
         """From now on nodes are made in `layer`."""
         self._spans.append((next_number() - self._begun, layer))
+
+    def over(self, layer: str) -> None:
+        """From now on nodes are made in no layer."""
+        self.before(OUTSIDE)
 
     def alive_anyway(self) -> set[int]:
         """What tells apart the storages of all parameters and buffers."""
@@ -232,18 +244,18 @@ class GraphCensus:
             return {storage for tensor in tensors for storage in storages(tensor)}
 
     def _find(self, others: tuple[Any, ...] = ()) -> list[tuple[str, Any]]:
-        """Search all that is held; while it listens also modules that were added are listened to."""
+        """Search all that is held; where layers are hooked, modules that were added are too."""
         before = self._names
         self._names, graphs = search((*self._held, *others))
         if self._names.keys() != before.keys():
             self._living = [own for m in self._names for own in (m._parameters, m._buffers)]
-            if self._listening:
+            if self._hooked:
                 for module in before.keys() - self._names.keys():
-                    Noting.leave(module, self)
-                self.listen()
+                    remove_hook(module, self)
+                self.hook_layers()
         return graphs
 
-    def _count(self, nodes: Mapping[int, Any], start: int, spans: Spans) -> Kept:
+    def _count(self, nodes: Mapping[int, Any], start: int, spans: Spans) -> Footprint:
         """What `nodes` hold; batches alike are counted once, which keeps looking cheap.
 
         Alike are those whose layers ran at the same numbers and left nodes of the same types at the
@@ -258,7 +270,7 @@ class GraphCensus:
         kept = self._known.get(alike)
         if kept is None:
             by_place = {number - start: size for number, size in held.items()}
-            kept = self._known[alike] = kept_by(nodes, start, spans, by_place, anyway)
+            kept = self._known[alike] = footprint_of(nodes, start, spans, by_place, anyway)
         return kept
 
     def _graphs(self, others: tuple[Any, ...]) -> list[tuple[str, Any]]:
@@ -301,7 +313,7 @@ def watch(*held: Any, only: tuple[str, ...] | None = None) -> GraphCensus:
     own state in its forward, running averages for one, belongs to it.
     """
     found = GraphCensus(*held, only=only)
-    found.listen()
+    found.hook_layers()
     return found
 
 
@@ -311,7 +323,7 @@ def _some(names: tuple[str, ...], count: int) -> str:
     return _("{names} and {n} more").format(names=shown, n=left) if left > 0 else shown
 
 
-def release(model: nn.Module) -> None:
+def detach_statistics(model: nn.Module) -> None:
     """Cut the graph off the running statistics of `model` (their values stay)."""
     for layer in model.modules():
         for name in STATISTICS:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnviz.census.batch_footprint import Batch
-from bnviz.census.graph_census import release, watch
+from bnviz.census.graph_census import detach_statistics, watch
 
 KINDS = ("test", "train")
 ROUNDING = 1e-9
@@ -122,7 +122,7 @@ def predict(
     found: dict[str, list[Batch]] = {}
     with watch(model) as census:
         for kind in KINDS:
-            release(model)
+            detach_statistics(model)
             found[kind] = []
             for _again in range(2):  # the first begins the chain, the second adds to it
                 _batch(model, kind, inputs, labels, test_mode, grad)

@@ -8,8 +8,8 @@ A node of autograd keeps the tensors that its gradient needs until backward has 
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from bnviz.census.graph import newer_nodes
 from bnviz.census.tensor_search import graphs_in
+from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn import LeNet
 from bnviz.nn.lenet import Halving
-from bnviz.nn.state import STATISTICS, put_back
+from bnviz.nn.state import STATISTICS, restored
 
 COLUMNS = ("layer", "operation", "saved", "shape", "dtype", "kind", "size", "bytes", "counted_in")
 LOSS = "loss"
@@ -46,10 +47,11 @@ def saved_for_backward(
     others, so that their sum is what is kept; counted_in, the layer of that first row.
     """
     given = (inputs,) if isinstance(inputs, Tensor) else inputs
-    with put_back(model), torch.enable_grad():
+    with restored(model), torch.enable_grad():
         model.train()
-        saved = _Saved(layer_names(model))
-        with saved.listening():
+        saved = _Saved()
+        names = layer_names(model)
+        with hooked([(name, module) for module, name in names.items()], saved), saved.recording():
             output = model(*given)
             if labels is not None:
                 output = F.cross_entropy(output, labels)
@@ -73,26 +75,25 @@ class _Record:
     saved: str = ""
 
 
-class _Saved:
-    """What autograd saves while it listens, each with the innermost module at work."""
+class _Saved(ForwardHook):
+    """What autograd saves while it records, each with the innermost module at work."""
 
-    def __init__(self, names: Mapping[nn.Module, str]):
+    def __init__(self) -> None:
         self.records: list[_Record] = []
-        self._names = names
         self._inside = [LOSS]
         self._unpacked: list[_Record] = []
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """While it lasts, the hooks of autograd and of the modules are set."""
-        handles = [m.register_forward_pre_hook(self._enter) for m in self._names]
-        handles += [m.register_forward_hook(self._leave, always_call=True) for m in self._names]
-        try:
-            with torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def recording(self) -> AbstractContextManager[None]:
+        """While it lasts, autograd says what it saves."""
+        return torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+
+    def before(self, layer: str, inputs: object) -> None:
+        """The forward of `layer` begins."""
+        self._inside.append(layer)
+
+    def over(self, layer: str) -> None:
+        """It is over."""
+        self._inside.pop()
 
     def name_operations(self, results: list[Any]) -> None:
         """Ask every node from `results` back for what it saved; unpacking says which record it is."""
@@ -115,12 +116,6 @@ class _Saved:
         self._unpacked.append(record)
         return record.tensor
 
-    def _enter(self, module: nn.Module, _inputs: Any) -> None:
-        self._inside.append(self._names[module])
-
-    def _leave(self, *_: Any) -> None:
-        self._inside.pop()
-
 
 WORDS = {nn.Sigmoid: "sigmoid", nn.ReLU: "ReLU", Halving: "pooling"}
 """What the layers of LeNet without weights are called."""
@@ -135,10 +130,10 @@ def layer_names(model: nn.Module) -> dict[nn.Module, str]:
     if not isinstance(model, LeNet):
         return names
     norms = list(model.norm_layers().values())
-    weights, current = iter([*model.norm_layers(), "out"]), ""
+    weights, current = {m: name for name, m in model.weight_layers().items()}, ""
     for module in (*model.conv, *model.fc):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            names[module] = current = next(weights)
+        if module in weights:
+            names[module] = current = weights[module]
         else:
             what = "BN" if module in norms else WORDS[type(module)]
             names[module] = f"{current} {what}"

@@ -1,4 +1,4 @@
-"""The company that an image keeps in a batch of train mode, and what it makes of it."""
+"""The batch context of an image: what shares its batch in train mode, and what that changes."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from bnviz.i18n import _
 NEIGHBOURS = ("shuffled", "as they come", "same class")
 
 
-def company(labels: np.ndarray, neighbours: str, seed: int = 0) -> np.ndarray:
+def context_order(labels: np.ndarray, neighbours: str, seed: int = 0) -> np.ndarray:
     """An order of the images: those that stand together share a batch in train mode.
 
     ``shuffled`` is a fixed permutation, ``as they come`` leaves the order, ``same class`` puts each
@@ -85,7 +85,7 @@ def _pictures(images: Tensor, batch: Tensor, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def companies(
+def random_contexts(
     model: Any,
     images: Tensor,
     labels: np.ndarray,
@@ -96,11 +96,11 @@ def companies(
     count: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One image of uint8 `images` (N, 28, 28) in train mode, in `count` companies.
+    """One image of uint8 `images` (N, 28, 28) in train mode, in `count` batch contexts.
 
-    Each company is the image and `batch_size` - 1 neighbours of that `kind` (`neighbours_of`, seeds
-    from `seed` on). One row a company: prediction (0 to 9), right, and the logits ``logit_0`` to
-    ``logit_9`` of the image; the neighbours' numbers as a tuple in ``neighbours``. All companies go
+    Each context is the image and `batch_size` - 1 neighbours of that `kind` (`neighbours_of`, seeds
+    from `seed` on). One row a context: prediction (0 to 9), right, and the logits ``logit_0`` to
+    ``logit_9`` of the image; the neighbours' numbers as a tuple in ``neighbours``. All contexts go
     through the network together (`logits_by_groups`). The model is put back as it was. Raises ConfigError as `neighbours_of`, and for a `batch_size` below 2.
     """
     if batch_size < 2:

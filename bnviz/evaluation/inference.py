@@ -6,7 +6,7 @@ network together.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
-from bnviz.nn.state import affine, put_back, set_statistics
+from bnviz.instrument.capture import ForwardHook, hooked
+from bnviz.nn.state import affine, restored, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 
-EVAL_CHUNK = 1000  # images at once in eval mode, where the company does not matter
+EVAL_CHUNK = 1000  # images at once in eval mode, where the batch does not matter
 
 Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Mean and variance of shape (C,) by the names of `LeNet.norm_layers`."""
@@ -62,7 +63,7 @@ def forward(
 ) -> Tensor:
     """Logits (N, 10) of uint8 `images` (N, 28, 28) in ``train`` or ``eval`` mode.
 
-    In train mode the images keep company in batches of `batch_size` in the given order and a
+    In train mode the images stand in batches of `batch_size` in the given order and a
     last batch of one image joins the batch before it. This moves the running statistics: pass a
     model that may be changed. The training flags are put back, also on failure.
 
@@ -119,8 +120,19 @@ def evaluate(
     )
 
 
+def running_statistics(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Running mean and variance (C,) of each norm layer of a model that has some: float64, copied."""
+    result = {}
+    for name, layer in model.norm_layers().items():
+        own = get_statistics(layer)
+        assert own is not None
+        mean, var = (value.double().cpu().numpy().copy() for value in own)
+        result[name] = (mean, var)
+    return result
+
+
 @contextmanager
-def changed(
+def with_statistics(
     model: nn.Module, statistics: Statistics | None, eps: float | None = None
 ) -> Iterator[None]:
     """While it lasts `model` has other running statistics or another eps; None leaves its own.
@@ -129,7 +141,7 @@ def changed(
     failure. Raises ConfigError when a layer's statistics are missing or of another shape.
     """
     layers: dict[str, Any] = model.norm_layers()  # type: ignore[operator]
-    with put_back(model):
+    with restored(model):
         for name, layer in layers.items():
             if statistics is not None and get_statistics(layer) is not None:
                 _overwrite(name, layer, statistics)
@@ -155,8 +167,9 @@ def _overwrite(name: str, layer: nn.Module, statistics: Statistics) -> None:
     set_statistics(layer, *given)
 
 
-@contextmanager
-def by_groups(model: Any, size: int, layers: Collection[str] | None = None) -> Iterator[None]:
+def by_groups(
+    model: Any, size: int, layers: Collection[str] | None = None
+) -> AbstractContextManager[None]:
     """While it lasts the norm layers normalize each `size` consecutive images by their own statistics.
 
     As each does in train mode on a batch of `size` (at least 2), but without writing its running
@@ -165,19 +178,23 @@ def by_groups(model: Any, size: int, layers: Collection[str] | None = None) -> I
     statistics keep out of it.
     """
 
-    def grouped(layer: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        return _normalized_by_groups(layer, inputs[0], size)
-
-    handles = [
-        layer.register_forward_hook(grouped)
+    chosen = {
+        name: layer
         for name, layer in model.norm_layers().items()
         if get_statistics(layer) is not None and (layers is None or name in layers)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    }
+    return hooked(chosen.items(), _ByGroups(chosen, size))
+
+
+class _ByGroups(ForwardHook):
+    """Puts in the place of a layer's output what it would be in groups of `size`."""
+
+    def __init__(self, layers: Mapping[str, nn.Module], size: int):
+        self._layers, self._size = layers, size
+
+    def after(self, layer: str, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """The output of `layer` by groups."""
+        return _normalized_by_groups(self._layers[layer], inputs[0], self._size)
 
 
 def _normalized_by_groups(layer: Any, x: Tensor, size: int) -> Tensor:
@@ -234,7 +251,7 @@ def logits_by_groups(
     check_batch(min(batch_size, len(images)))
     dtype = next(model.parameters()).dtype
     parts = []
-    with put_back(model):
+    with restored(model):
         model.eval()
         for where, size in groups_of(len(images), batch_size):
             with by_groups(model, size, layers):

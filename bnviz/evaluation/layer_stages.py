@@ -9,8 +9,9 @@ from torch import Tensor
 from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
+from bnviz.instrument.capture import capture
 from bnviz.nn.lenet import LeNet
-from bnviz.nn.state import put_back
+from bnviz.nn.state import restored
 from bnviz.nn.state import statistics as get_statistics
 
 Stages = dict[str, np.ndarray]
@@ -45,26 +46,17 @@ def layer_stages(model: LeNet, images: Tensor, layer: str, *, mode: str) -> Stag
     norm = layers[layer]
     chain: list[Any] = [*model.conv, *model.fc]
     activation = chain[next(k for k, module in enumerate(chain) if module is norm) + 1]
-    caught: dict[Any, tuple[Tensor, Tensor]] = {}
-
-    def catch(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        caught[module] = (inputs[0], output)
-
-    with put_back(model):
+    with restored(model):
         model.train(mode == "train")
         own = get_statistics(norm)
         before = None if own is None else tuple(value.clone() for value in own)
-        handles = [module.register_forward_hook(catch) for module in (norm, activation)]
-        try:
+        with capture({"norm": norm, "activation": activation}) as seen:
             model(to_input(images, next(model.parameters()).dtype))
-        finally:
-            for handle in handles:
-                handle.remove()
-    x, y = caught[norm]
+    x = seen.inputs["norm"]
     stages = {"input": x}
     if before is not None:
-        stages |= {"normalized": _normalized(x, norm, mode, before), "scaled": y}
-    stages["activation"] = caught[activation][1]
+        stages |= {"normalized": _normalized(x, norm, mode, before), "scaled": seen.outputs["norm"]}
+    stages["activation"] = seen.outputs["activation"]
     return {name: values.cpu().float().numpy() for name, values in stages.items()}
 
 

@@ -1,7 +1,6 @@
 """Train mode against eval mode: the same images through the same weights both ways."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from bnviz.errors import ConfigError
-from bnviz.evaluation.batch_context import companies
+from bnviz.evaluation.batch_context import random_contexts
 from bnviz.evaluation.inference import (
     EVAL_CHUNK,
     Statistics,
     by_groups,
-    changed,
     check_batch,
     forward,
     groups_of,
@@ -23,20 +21,29 @@ from bnviz.evaluation.inference import (
     logits_by_groups,
     moments_by_group,
     to_input,
+    with_statistics,
 )
 from bnviz.evaluation.population import recalibrate
 from bnviz.i18n import _
-from bnviz.nn.state import put_back
+from bnviz.instrument.capture import capture
+from bnviz.nn.state import restored
 from bnviz.nn.state import statistics as get_statistics
 
 __all__ = [
-    "PAIRS", "companies", "compare_modes", "eval_side", "layer_drift", "paired", "paired_counts",
-    "recalibrate", "train_side",
+    "PAIRS",
+    "compare_modes",
+    "eval_side",
+    "layer_drift",
+    "paired",
+    "paired_counts",
+    "random_contexts",
+    "recalibrate",
+    "train_side",
 ]  # fmt: skip
 
 
 def train_side(model: Any, images: Tensor, *, batch_size: int, order: np.ndarray) -> np.ndarray:
-    """Logits (N, 10) in train mode, each image in the company that `order` gives it.
+    """Logits (N, 10) in train mode, each image in the batch that `order` gives it.
 
     The model is put back as it was: its running statistics are not written. Raises ConfigError for
     a batch of one.
@@ -66,7 +73,7 @@ def eval_side(
     was. Raises ConfigError for a layer, a mode or statistics that do not fit.
     """
     by_batch = layers_by_batch(model, layer_modes)
-    with changed(model, statistics, eps):
+    with with_statistics(model, statistics, eps):
         if by_batch:
             index = torch.arange(len(images)) if order is None else torch.from_numpy(order)
             found = logits_by_groups(model, images[index], batch_size=batch_size, layers=by_batch)
@@ -176,37 +183,21 @@ def layer_drift(
     ordered = images if order is None else images[torch.from_numpy(order)]
     dtype = next(model.parameters()).dtype
     sums = {name: _Difference() for name in layers}
-    with put_back(model):
+    with restored(model):
         model.eval()
         for where, size in groups_of(len(ordered), batch_size):
             part = to_input(ordered[where], dtype)
-            with by_groups(model, size), _listening(layers) as train:
+            with by_groups(model, size), capture(layers) as train:
                 model(part)
-            with changed(model, statistics, eps):
-                with by_groups(model, size, by_batch), _listening(layers) as evaluation:
+            with with_statistics(model, statistics, eps):
+                with by_groups(model, size, by_batch), capture(layers) as evaluation:
                     model(part)
                 running = {name: get_statistics(layer) for name, layer in layers.items()}
             for name, total in sums.items():
-                total.add(*train[name], evaluation[name][1], size)
+                total.add(train.inputs[name], train.outputs[name], evaluation.outputs[name], size)
     return pd.concat(
         [total.frame(name, running[name]) for name, total in sums.items()], ignore_index=True
     )
-
-
-@contextmanager
-def _listening(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """While it lasts the dict yielded gets what enters and what leaves each layer."""
-    heard: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def hear(name: str) -> Any:
-        return lambda _layer, inputs, output: heard.__setitem__(name, (inputs[0], output))
-
-    handles = [layer.register_forward_hook(hear(name)) for name, layer in layers.items()]
-    try:
-        yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class _Difference:

@@ -6,19 +6,26 @@ be held against (PreciseBN: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm"
 https://arxiv.org/abs/2105.07576, section 3.1).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import Evaluation, Statistics, changed, evaluate, forward, to_input
+from bnviz.evaluation.inference import (
+    Evaluation,
+    Statistics,
+    evaluate,
+    forward,
+    to_input,
+    with_statistics,
+)
 from bnviz.i18n import _
+from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn import LeNet
-from bnviz.nn.state import put_back, set_statistics
+from bnviz.nn.state import restored, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 from bnviz.records.moving_averages import pooled
 
@@ -34,7 +41,7 @@ def population_statistics(
     *,
     batch_size: int = 1000,
     how: str = "layer_by_layer",
-    heed: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and unbiased variance (C,) of what enters each norm layer, over all `images`.
 
@@ -49,7 +56,7 @@ def population_statistics(
     (https://github.com/facebookresearch/fvcore/blob/main/fvcore/nn/precise_bn.py) and
     `torch.optim.swa_utils.update_bn`, which averages the batch variances instead of pooling.
 
-    `heed` is called with each batch that is measured; what it raises ends the measurement.
+    `on_progress` is called with each batch that is measured; what it raises ends the measurement.
 
     Raises ConfigError for another `how`, a model without statistics, fewer than two images and a
     `batch_size` below 1 (below 2 for ``one_pass``).
@@ -72,10 +79,10 @@ def population_statistics(
                     name=name, value=value, least=least
                 )
             )
-    with put_back(model):
+    with restored(model):
         if how == "one_pass":
-            return _in_one_pass(model, images, batch_size, heed)
-        return _layer_by_layer(model, images, batch_size, heed)
+            return _in_one_pass(model, images, batch_size, on_progress)
+        return _layer_by_layer(model, images, batch_size, on_progress)
 
 
 def recalibrate(
@@ -111,27 +118,26 @@ def recalibrate(
 
 
 def _in_one_pass(
-    model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
+    model: LeNet, images: Tensor, batch_size: int, on_progress: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found = {name: _Moments(heed) for name in model.norm_layers()}
-    with _listening(model, {name: moments.add for name, moments in found.items()}):
+    moments = _InputMoments(on_progress)
+    with hooked(model.norm_layers().items(), moments):
         forward(model, images, mode="train", batch_size=batch_size)
-    return {name: moments.pooled() for name, moments in found.items()}
+    return {name: moments.pooled(name) for name in model.norm_layers()}
 
 
 def _layer_by_layer(
-    model: LeNet, images: Tensor, batch_size: int, heed: Callable[[], None]
+    model: LeNet, images: Tensor, batch_size: int, on_progress: Callable[[], None]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     model.eval()
     dtype = next(model.parameters()).dtype
-    result = {}
+    moments, result = _InputMoments(on_progress, ends_pass=True), {}
     for name, layer in model.norm_layers().items():
-        moments = _Moments(heed)
-        with _listening(model, {name: moments.add}, leave=True):
+        with hooked([(name, layer)], moments):
             for part in images.split(batch_size):
                 with suppress(_Reached):
                     model(to_input(part, dtype))
-        mean, var = result[name] = moments.pooled()
+        mean, var = result[name] = moments.pooled(name)
         set_statistics(layer, torch.tensor(mean), torch.tensor(var))
     return result
 
@@ -140,54 +146,28 @@ class _Reached(Exception):
     """The layer that is measured has its input: the rest of the network need not be run."""
 
 
-class _Moments:
-    """Count, mean and biased variance of each channel, batch by batch, in double precision."""
+class _InputMoments(ForwardHook):
+    """Count, mean and biased variance of each channel that enters a layer, in double precision."""
 
-    def __init__(self, heed: Callable[[], None]) -> None:
-        self._heed = heed
-        self._counts: list[int] = []
-        self._means: list[np.ndarray] = []
-        self._vars: list[np.ndarray] = []
+    def __init__(self, on_progress: Callable[[], None], *, ends_pass: bool = False) -> None:
+        self._on_progress, self._ends_pass = on_progress, ends_pass
+        self._batches: dict[str, list[tuple[int, np.ndarray, np.ndarray]]] = {}
 
-    def add(self, x: Tensor) -> None:
-        """Take note of a batch (N, C, ...)."""
-        self._heed()
+    def before(self, layer: str, inputs: tuple[Tensor, ...]) -> None:
+        """Measure a batch (N, C, ...)."""
+        self._on_progress()
+        (x,) = inputs
         wide = (x.cpu() if x.device.type == "mps" else x).double()  # MPS has no float64
-        dims = [dim for dim in range(x.dim()) if dim != 1]
-        var, mean = torch.var_mean(wide, dims, correction=0)
-        self._counts.append(x.numel() // x.shape[1])
-        self._means.append(mean.cpu().numpy())
-        self._vars.append(var.cpu().numpy())
+        var, mean = torch.var_mean(wide, [d for d in range(x.dim()) if d != 1], correction=0)
+        batch = (x.numel() // x.shape[1], mean.cpu().numpy(), var.cpu().numpy())
+        self._batches.setdefault(layer, []).append(batch)
+        if self._ends_pass:
+            raise _Reached
 
-    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and unbiased variance (C,) of all batches together."""
-        return pooled(self._counts, self._means, self._vars)
-
-
-@contextmanager
-def _listening(
-    model: LeNet, ears: dict[str, Callable[[Tensor], None]], *, leave: bool = False
-) -> Iterator[None]:
-    """While it lasts, each named norm layer tells its ear what enters it.
-
-    With `leave` the forward pass ends there, by raising _Reached.
-    """
-
-    def hook(ear: Callable[[Tensor], None]) -> Any:
-        def tell(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            ear(inputs[0])
-            if leave:
-                raise _Reached
-
-        return tell
-
-    layers = model.norm_layers()
-    handles = [layers[name].register_forward_pre_hook(hook(ear)) for name, ear in ears.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def pooled(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and unbiased variance (C,) of all batches of a layer together."""
+        counts, means, variances = map(list, zip(*self._batches[layer], strict=True))
+        return pooled(counts, means, variances)
 
 
 def evaluate_with_statistics(
@@ -205,5 +185,5 @@ def evaluate_with_statistics(
     does None for `eps`. The model is put back as it was, also on failure. Raises ConfigError for
     statistics of another shape.
     """
-    with changed(model, statistics, eps):
+    with with_statistics(model, statistics, eps):
         return evaluate(model, images, labels, mode="eval", batch_size=1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnviz.nn.layers import LAYERS, POSITIONS, WEIGHT_LAYERS
 from bnviz.nn.variants import VARIANTS
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
@@ -61,27 +62,28 @@ class LeNet(nn.Module):
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         act = ACTIVATIONS[activation]
 
-        def bn(channels: int, num_dims: int) -> nn.Module:
+        def bn(layer: str) -> nn.Module:
+            dims = 4 if POSITIONS[layer] > 1 else 2
             return VARIANTS[norm].factory(
-                channels, num_dims, eps=eps, momentum=momentum, **place, **(norm_options or {})
+                LAYERS[layer], dims, eps=eps, momentum=momentum, **place, **(norm_options or {})
             )
 
         self.conv = nn.Sequential(  # (N, 1, 28, 28)
             nn.Conv2d(1, 6, 5, **place),  # (N, 6, 24, 24)
-            bn(6, 4),
+            bn("conv1"),
             act(),
             Halving(),  # (N, 6, 12, 12)
             nn.Conv2d(6, 16, 5, **place),  # (N, 16, 8, 8)
-            bn(16, 4),
+            bn("conv2"),
             act(),
             Halving(),  # (N, 16, 4, 4)
         )
         self.fc = nn.Sequential(  # (N, 256)
             nn.Linear(16 * 4 * 4, 120, **place),
-            bn(120, 2),
+            bn("fc1"),
             act(),
             nn.Linear(120, 84, **place),
-            bn(84, 2),
+            bn("fc2"),
             act(),
             nn.Linear(84, 10, **place),
         )
@@ -92,34 +94,34 @@ class LeNet(nn.Module):
 
     def norm_layers(self) -> dict[str, nn.Module]:
         """The norm layers (or what stands in their place) in order, by the layer they follow."""
-        return {
-            "conv1": self.conv[1],
-            "conv2": self.conv[5],
-            "fc1": self.fc[1],
-            "fc2": self.fc[4],
-        }
+        norms = (self.conv[1], self.conv[5], self.fc[1], self.fc[4])
+        return dict(zip(LAYERS, norms, strict=True))
+
+    def weight_layers(self) -> dict[str, nn.Conv2d | nn.Linear]:
+        """The convolutions and linear layers in order, by WEIGHT_LAYERS."""
+        found = [m for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        return dict(zip(WEIGHT_LAYERS, found, strict=True))
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw all weights of the convolutions and linear layers anew from `generator`.
+        """Draw all weights of the convolutions and linear layers from `generator`.
 
         The same distributions in the same order as torch's constructors, so a generator with
         seed s gives what ``torch.manual_seed(s)`` before building would give, whatever the norm.
         The global generator is not used. Numbers are drawn where the generator lives, then
         copied, so a GPU starts from the same weights. The norm layers are left alone.
         """
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                assert layer.bias is not None
-                # kaiming_uniform_ with a = sqrt(5) is U(-1/sqrt(fan_in), 1/sqrt(fan_in)); see
-                # torch.nn.Linear.reset_parameters.
-                weight = torch.empty_like(layer.weight, device=generator.device)
-                bias = torch.empty_like(layer.bias, device=generator.device)
-                nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
-                bound = 1 / math.sqrt(weight[0].numel())
-                nn.init.uniform_(bias, -bound, bound, generator=generator)
-                layer.weight.copy_(weight)
-                layer.bias.copy_(bias)
+        for layer in self.weight_layers().values():
+            assert layer.bias is not None
+            # kaiming_uniform_ with a = sqrt(5) is U(-1/sqrt(fan_in), 1/sqrt(fan_in)); see
+            # torch.nn.Linear.reset_parameters.
+            weight = torch.empty_like(layer.weight, device=generator.device)
+            bias = torch.empty_like(layer.bias, device=generator.device)
+            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+            bound = 1 / math.sqrt(weight[0].numel())
+            nn.init.uniform_(bias, -bound, bound, generator=generator)
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
 
 
 def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:

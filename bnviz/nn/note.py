@@ -20,13 +20,13 @@ class NoteBatchNorm(nn.Module):
         momentum: 0.9, the weight of the NEW batch (torch: 0.1).
         keep_graph: True leaves the running statistics attached to the graph of every batch they
             were averaged over; False detaches them.
-        running_var_init: 0.0, so that evaluating before training divides by sqrt(eps); 1.0 as in
-            torch.
-        shift_init: None starts beta at 1 in a convolutional layer and at 0 in a fully connected
-            one; 0.0 as in torch.
-        buffers: False keeps the running statistics as plain attributes, which `state_dict` and
-            `.to()` do not see; True registers them.
-        unbiased: False averages the biased variance; True the unbiased one.
+        zero_running_var: True starts the running variance at 0, so that evaluating before training
+            divides by sqrt(eps); False at 1 as in torch.
+        conv_shift_one: True starts beta at 1 in a convolutional layer and at 0 in a fully connected
+            one; False at 0 as in torch.
+        plain_attributes: True keeps the running statistics as plain attributes, which `state_dict`
+            and `.to()` do not see; False registers them.
+        biased_running_var: True averages the biased variance; False the unbiased one.
         chained_mean: True takes means one dimension after the other, with a graph node for each;
             False at once.
         in_place: False makes new running statistics at each batch; True writes into those that
@@ -51,10 +51,10 @@ class NoteBatchNorm(nn.Module):
         eps: float = 1e-5,
         momentum: float = 0.9,
         keep_graph: bool = True,
-        running_var_init: float = 0.0,
-        shift_init: float | None = None,
-        buffers: bool = False,
-        unbiased: bool = False,
+        zero_running_var: bool = True,
+        conv_shift_one: bool = True,
+        plain_attributes: bool = True,
+        biased_running_var: bool = True,
         chained_mean: bool = True,
         in_place: bool = False,
         device: Any = None,
@@ -72,26 +72,26 @@ class NoteBatchNorm(nn.Module):
         self.eps = eps
         self.momentum = momentum
         self.keep_graph = keep_graph
-        self.unbiased = unbiased
+        self.biased_running_var = biased_running_var
         self.chained_mean = chained_mean
         self.in_place = in_place
         self.batch_mean: Tensor | None = None
         self.batch_var: Tensor | None = None
 
-        if shift_init is None:
-            shift_init = 1.0 if num_dims == 4 else 0.0
+        shift = 1.0 if conv_shift_one and num_dims == 4 else 0.0
         shape = (1, num_features) if num_dims == 2 else (1, num_features, 1, 1)
 
         def filled(value: float) -> Tensor:
             return torch.full(shape, float(value), device=device, dtype=dtype)
 
         self.gamma = nn.Parameter(filled(1))
-        self.beta = nn.Parameter(filled(shift_init))
-        for name, value in (("running_mean", 0.0), ("running_var", running_var_init)):
-            if buffers:
-                self.register_buffer(name, filled(value))
-            else:
+        self.beta = nn.Parameter(filled(shift))
+        var = 0.0 if zero_running_var else 1.0
+        for name, value in (("running_mean", 0.0), ("running_var", var)):
+            if plain_attributes:
                 setattr(self, name, filled(value))
+            else:
+                self.register_buffer(name, filled(value))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x; same shape. Raises ValueError for another number of dims or channels."""
@@ -121,7 +121,7 @@ class NoteBatchNorm(nn.Module):
         self.batch_mean, self.batch_var = mean.detach().flatten(), var.detach().flatten()
         if not self.keep_graph:
             mean, var = mean.detach(), var.detach()
-        if self.unbiased:
+        if not self.biased_running_var:
             var = var * (count / max(count - 1, 1))
         if self.in_place:
             self.running_mean.lerp_(mean.detach(), self.momentum)
@@ -141,5 +141,5 @@ class NoteBatchNorm(nn.Module):
         return (
             f"{self.num_features}, num_dims={self.num_dims}, eps={self.eps}, "
             f"momentum={self.momentum}, keep_graph={self.keep_graph}, "
-            f"unbiased={self.unbiased}, chained_mean={self.chained_mean}"
+            f"biased_running_var={self.biased_running_var}, chained_mean={self.chained_mean}"
         )

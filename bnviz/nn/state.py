@@ -68,7 +68,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 @contextmanager
-def put_back(model: nn.Module) -> Iterator[None]:
+def restored(model: nn.Module) -> Iterator[None]:
     """While it lasts the model may be run and changed; afterwards it is as it was, also on failure.
 
     Put back are all plain attributes of all modules (training flags, eps, the note's statistics

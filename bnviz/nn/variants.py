@@ -31,8 +31,6 @@ class Variant:
     key: str
     label: str
     sentence: str
-    colour: str
-    """Key of its colour and line style in the theme."""
     factory: Callable[..., nn.Module]
     hand_written: bool
     """Whether the layer is this project's code rather than torch's."""
@@ -98,7 +96,6 @@ _ENTRIES = (
         key="note",
         label=N_("Note's BN"),
         sentence=N_("The learner's layer with its oddities, each of which can be switched off."),
-        colour="note",
         factory=_note,
         hand_written=True,
         agrees=False,
@@ -107,7 +104,6 @@ _ENTRIES = (
         key="composite",
         label=N_("Hand-written BN"),
         sentence=N_("Written out in separate torch operations; autograd derives the gradient."),
-        colour="composite",
         factory=_composite,
         hand_written=True,
     ),
@@ -115,7 +111,6 @@ _ENTRIES = (
         key="fused",
         label=N_("Fused BN"),
         sentence=N_("Hand-written with its gradient in closed form: it keeps less for backward."),
-        colour="fused",
         factory=_fused,
         hand_written=True,
     ),
@@ -123,7 +118,6 @@ _ENTRIES = (
         key="builtin",
         label=N_("nn.BatchNorm"),
         sentence=N_("PyTorch's own layer, untouched: the reference."),
-        colour="builtin",
         factory=_builtin,
         hand_written=False,
     ),
@@ -131,7 +125,6 @@ _ENTRIES = (
         key="none",
         label=N_("No BN"),
         sentence=N_("The same network with nothing in the place of Batch Normalization."),
-        colour="none",
         factory=_none,
         hand_written=False,
         normalizes=False,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnviz.config import RunConfig
+from bnviz.nn.layers import POSITIONS
 from bnviz.records.history import History
 from bnviz.records.moving_averages import replay
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
@@ -10,7 +11,7 @@ from bnviz.records.schema import LAYERS, layer_slice, steps_table
 
 def values_per_channel(config: RunConfig, layer: str) -> int:
     """How many values of a batch share one mean: batch size times the positions of a map."""
-    return config.batch_size * {"conv1": 24 * 24, "conv2": 8 * 8}.get(layer, 1)
+    return config.batch_size * POSITIONS[layer]
 
 
 def unbiasing(config: RunConfig, layer: str) -> float:
@@ -19,22 +20,10 @@ def unbiasing(config: RunConfig, layer: str) -> float:
     return count / (count - 1) if count > 1 else 1.0
 
 
-def momentum_schedule(config: RunConfig, history: History, steps: np.ndarray) -> np.ndarray:
-    """The momentum that each of `steps` was made with, changes in mid-run respected."""
-    return _schedule(config.momentum, history, "momentum", steps)
-
-
 def eps_at(config: RunConfig, history: History, step: int) -> float:
     """The eps that `step` was made with, changes in mid-run respected."""
-    return float(_schedule(config.eps, history, "eps", np.array([step]))[0])
-
-
-def _schedule(start: float | None, history: History, name: str, steps: np.ndarray) -> np.ndarray:
-    schedule = np.full(len(steps), start, float)
-    for event in history.events:
-        if event["kind"] == "set" and event["name"] == name:
-            schedule[steps > event["step"]] = event["new"]
-    return schedule
+    changes = [e for e in history.events if e["kind"] == "set" and e["name"] == "eps"]
+    return float(next((e["new"] for e in reversed(changes) if step > e["step"]), config.eps))
 
 
 def starting_statistics(config: RunConfig, variant: str) -> tuple[float, float, bool]:

@@ -5,14 +5,10 @@ Without torch, so that a stored run can be read and drawn before torch is loaded
 
 import numpy as np
 
+from bnviz.nn.layers import LAYERS, WEIGHT_LAYERS
 from bnviz.records.history import Schema
 
-# The BN layers of LeNet in order, with their channels.
-LAYERS = {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}
 CHANNELS = sum(LAYERS.values())
-
-# The layers with weights, in order: those before a BN layer carry its name, then the last linear.
-WEIGHT_LAYERS = (*LAYERS, "out")
 
 # A BN layer from its input to what the next layer sees.
 STAGES = ("input", "normalized", "scaled", "activation")

@@ -4,84 +4,74 @@ An observer that a run must ask for (`RunConfig.gradients`), because it looks in
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from bnviz.nn import LeNet
-from bnviz.records.history import Table
-from bnviz.records.schema import SIDES, WEIGHT_LAYERS
-from bnviz.training.observers import SAMPLED_VALUES, NormTap, quantiles, sampled_places
+from bnviz.config import RunConfig
+from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
+from bnviz.records.schema import SIDES, gradients_table
+from bnviz.training.observer import Observer
+from bnviz.training.stages import SAMPLED_VALUES, quantiles, sampled_places
+
+if TYPE_CHECKING:
+    from bnviz.training.trainer import Trainer, VariantRun
 
 
-def weights_of(model: LeNet) -> dict[str, Tensor]:
-    """The weights (no biases) of the convolutions and linear layers, by WEIGHT_LAYERS."""
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    return {name: layer.weight for name, layer in zip(WEIGHT_LAYERS, layers, strict=True)}
-
-
-class GradientSampler:
+class GradientSampler(Observer, ForwardHook):
     """Quantiles of the gradients at both sides of each BN layer; norms of gradients and updates.
 
-    ``with sampler.watching():`` goes around one training step with an armed tap, `observe` writes
-    what was caught. The gradients are those of the mean loss of the batch, read by tensor hooks
-    that change nothing; hooks and copies are gone after the step, also when it fails. With
-    `nn.Identity` in the norm's place both sides are the same tensor.
+    The gradients are those of the mean loss of the batch, read by tensor hooks that change nothing;
+    hooks and copies are gone after the step, also when it fails. With `nn.Identity` in the norm's
+    place both sides are the same tensor.
     """
 
-    def __init__(self, tap: NormTap, model: LeNet, table: Table):
-        self._tap, self._table = tap, table
-        self._weights = list(weights_of(model).values())
+    when = "stages"
+
+    def __init__(self, trainer: "Trainer", run: "VariantRun"):
+        super().__init__(trainer, run)
+        self._layers = run.model.norm_layers()
+        self._table = trainer.history[gradients_table(run.variant)]
+        self._weights: list[Tensor] = [m.weight for m in run.model.weight_layers().values()]
         self._sizes = [weight.numel() for weight in self._weights]
         self._before = torch.empty(0)
         self._caught: dict[tuple[str, str], Tensor] = {}
         self._handles: list[RemovableHandle] = []
         self._places: dict[str, Tensor] = {}
-        self.seconds_inside = 0.0
-        """How much longer the last watched step took because it was watched."""
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """While it lasts, the gradients of one training step are caught."""
-        began = time.perf_counter()
+    @classmethod
+    def wanted(cls, config: RunConfig) -> bool:
+        """Only where the run asks for them."""
+        return config.gradients
+
+    def before_update(self, step: int) -> None:
+        """Catch the gradients of the update."""
         self._caught.clear()
         self._before = _flat(self._weights)
-        self._tap.on_call = self._listen
-        self.seconds_inside = time.perf_counter() - began
-        try:
-            yield
-        except BaseException:
-            self._forget()
-            raise
-        finally:
-            began = time.perf_counter()
-            self._tap.on_call = None
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
-            self.seconds_inside += time.perf_counter() - began
+        for name, layer in self._layers.items():
+            add_hook(layer, self, name)
 
-    def _listen(self, name: str, x: Tensor, output: Tensor) -> None:
+    def after(self, layer: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Ask autograd for the gradients of a BN layer's output and input."""
         began = time.perf_counter()
-        for side, tensor in zip(SIDES, (output, x), strict=True):
-            self._handles.append(tensor.register_hook(self._catching(name, side)))
-        self.seconds_inside += time.perf_counter() - began
+        for side, tensor in zip(SIDES, (output, inputs[0]), strict=True):
+            self._handles.append(tensor.register_hook(self._catching(layer, side)))
+        self.spend(time.perf_counter() - began)
 
     def _catching(self, name: str, side: str) -> Callable[[Tensor], None]:
         def catch(gradient: Tensor) -> None:
             began = time.perf_counter()
             self._caught[name, side] = gradient
-            self.seconds_inside += time.perf_counter() - began
+            self.spend(time.perf_counter() - began)
 
         return catch
 
     @torch.no_grad()
-    def observe(self, step: int) -> None:
-        """Write what the watched step has left."""
+    def after_update(self, step: int, loss: Tensor) -> None:
+        """Write what the update has left."""
         gradients = _flat([_gradient(weight) for weight in self._weights])
         updates = _flat(self._weights).sub_(self._before)
         norms = torch.stack(
@@ -99,11 +89,21 @@ class GradientSampler:
             grad_norm=grad_norm,
             update_ratio=update_ratio,
         )
-        self._forget()
+        self.failed()
+
+    def failed(self) -> None:
+        """Take the hooks off and let go of what was caught."""
+        for layer in self._layers.values():
+            remove_hook(layer, self)
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._caught.clear()
+        self._before = torch.empty(0)
 
     def _sampled(self) -> Tensor:
         """The sampled values, of shape (layers, sides, SAMPLED_VALUES)."""
-        layers, first = self._tap.layers, next(iter(self._caught.values()))
+        layers, first = self._layers, next(iter(self._caught.values()))
         values = first.new_empty(len(layers), len(SIDES), SAMPLED_VALUES)
         for k, name in enumerate(layers):
             for j, side in enumerate(SIDES):
@@ -112,10 +112,6 @@ class GradientSampler:
                     self._places[name] = sampled_places(gradient.numel()).to(gradient.device)
                 torch.index_select(gradient.reshape(-1), 0, self._places[name], out=values[k, j])
         return values
-
-    def _forget(self) -> None:
-        self._caught.clear()
-        self._before = torch.empty(0)
 
 
 @torch.no_grad()

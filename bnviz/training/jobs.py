@@ -27,7 +27,7 @@ from bnviz.records.store import RunWriter, checkpoint_steps, new_run_id, read_ch
 
 UNWATCHED_S = 600.0  # a run that nobody looks at ends after this long, with its results kept
 RATE_WINDOW_S = 5.0
-GIVE_WAY_S = 0.2  # so long a run rests when the reader moves a control
+YIELD_S = 0.2  # so long a run rests when the reader moves a control
 
 
 class State(StrEnum):
@@ -74,7 +74,9 @@ class Job:
         self._writer: RunWriter | None = None
         self._wake = threading.Condition()
         self._commands: deque[tuple[str, Any]] = deque()
-        self._allowance: int | None = None  # steps still allowed before pausing; None = no limit
+        self._steps_allowed: int | None = (
+            None  # steps still allowed before pausing; None = no limit
+        )
         self._stop = False
         self._watched = self._rests_until = time.monotonic()
         self._rate: deque[tuple[float, int]] = deque(maxlen=256)
@@ -123,13 +125,13 @@ class Job:
         """Somebody looks: do not end for lack of interest."""
         self._watched = time.monotonic()
 
-    def give_way(self, seconds: float | None = None) -> None:
+    def yield_cpu(self, seconds: float | None = None) -> None:
         """Leave the machine to the page so long (GIVE_WAY_S): somebody waits for an answer there.
 
         Page, browser and training share a few cores, and an answer that comes late costs the
         reader more than the rest costs the run.
         """
-        self._rests_until = time.monotonic() + (GIVE_WAY_S if seconds is None else seconds)
+        self._rests_until = time.monotonic() + (YIELD_S if seconds is None else seconds)
 
     def pause(self) -> None:
         """Stop between two steps until `resume` or `step`."""
@@ -181,7 +183,7 @@ class Job:
             self.state = State.STOPPED if self._stop else State.DONE
         except BnvizError as error:
             self._fail(str(error))
-        except Exception as error:  # the page must hear of anything that ends the thread
+        except Exception as error:  # the page must be told of anything that ends the thread
             traceback.print_exc(file=sys.stderr)
             self._fail(
                 _(
@@ -238,17 +240,17 @@ class Job:
 
     def _loop(self, trainer: Any) -> None:
         while not trainer.done and not self._stop:
-            self._obey(trainer)
-            if self._allowance == 0:
+            self._run_commands(trainer)
+            if self._steps_allowed == 0:
                 self._wait(trainer)
                 continue
             if (rest := self._rests_until - time.monotonic()) > 0:
                 time.sleep(rest)
             trainer.step()
-            if self._allowance is not None:
-                self._allowance -= 1
+            if self._steps_allowed is not None:
+                self._steps_allowed -= 1
             self.steps_done = trainer.step_count
-            if self.steps_done % 5 == 0 or self._allowance == 0:
+            if self.steps_done % 5 == 0 or self._steps_allowed == 0:
                 self._report(trainer)
         self._report(trainer)
 
@@ -282,11 +284,11 @@ class Job:
         self._rate.clear()
         self.state = State.RUNNING
 
-    def _obey(self, trainer: Any) -> None:
+    def _run_commands(self, trainer: Any) -> None:
         while self._commands:
             name, value = self._commands.popleft()
             if name == "allow":
-                self._allowance = value
+                self._steps_allowed = value
             else:
                 trainer.set(**value)
 
@@ -325,12 +327,12 @@ class Jobs:
         with self._lock:
             return self._waiting.index(job) + 1 if job in self._waiting else 0
 
-    def give_way(self, seconds: float | None = None) -> None:
-        """Let all that train leave the machine to the page, see `Job.give_way`."""
+    def yield_cpu(self, seconds: float | None = None) -> None:
+        """Let all that train leave the machine to the page, see `Job.yield_cpu`."""
         with self._lock:
             running = list(self._running)
         for job in running:
-            job.give_way(seconds)
+            job.yield_cpu(seconds)
 
     def forget(self, run_id: str) -> None:
         """Drop an ended job (its stored run stays)."""

@@ -1,215 +1,92 @@
-"""Small objects that look at a run and never change it.
+"""The observers of a run: each reads what it looks at and writes it into the history.
 
-Each observer has a `Cadence` (when), reads one variant after a step (what) and writes to the
-history (where). Drawing is somebody else's work.
+`OBSERVERS` is the list of them; who adds one adds it there. Drawing is somebody else's work.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as TorchBatchNorm
+from torch import Tensor
 
 from bnviz.census.allocator import device_bytes, process_bytes
 from bnviz.census.graph_census import GraphCensus
 from bnviz.evaluation.inference import evaluate
-from bnviz.nn import LeNet
+from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS, restore, snapshot
-from bnviz.records.history import Table
-from bnviz.records.schema import LAYERS, MODES, QUANTILES, RECORDED_STAGES
+from bnviz.nn.variants import VARIANTS
+from bnviz.records.schema import CHANNELS, MODES, memory_table, steps_table
+from bnviz.training.gradients import GradientSampler
+from bnviz.training.observer import EARLY_EVALUATIONS, Observer
+from bnviz.training.stages import StageSampler
+from bnviz.training.steps import NoteTested, StepTimer, build_model
+from bnviz.units import MIB
 
-SAMPLED_VALUES = 2048  # of each tensor, at fixed places
-FLUSH_EVERY = 32  # so many steps may wait on the device for their way into the history,
-FLUSH_AFTER_S = 0.2  # or those of so long a time
+if TYPE_CHECKING:
+    from bnviz.training.trainer import Trainer, VariantRun
+
+FLUSH_EVERY = 32
+"""So many steps may wait on the device for their way into the history,"""
+FLUSH_AFTER_S = 0.2
+"""or those of so long a time."""
 PROCESS_EVERY_S = 0.1
+EARLY_IMAGES = 200
+"""An early evaluation takes so many images."""
 
 
-class Cadence:
-    """Every so many steps, less often while this observer takes more than its share of the time.
-
-    `early` steps are always observed, so that a chart has its first point soon.
-    """
-
-    MAX_STRETCH = 10
-
-    def __init__(self, every: int, share: float, early: tuple[int, ...] = ()):
-        self.every, self.share, self.early = every, share, early
-        self._spent = self._total = 0.0
-        self._last = 0
-
-    def due(self, step: int) -> bool:
-        """Whether to observe after `step`."""
-        if step in self.early:
-            return True
-        if step % self.every:
-            return False
-        dear = self._spent > self.share * self._total
-        return not dear or step - self._last >= self.MAX_STRETCH * self.every
-
-    def spent(self, step: int, seconds: float, total: float) -> None:
-        """Take note that observing after `step` took `seconds`, of `total` so far in the run."""
-        self._last = step
-        self._spent += seconds
-        self._total = total
-
-    def clock(self, total: float) -> None:
-        """Take note of the time that the run has taken so far."""
-        self._total = total
-
-
-class NormTap:
-    """Listens to the norm layers of a model: statistics always, tensors when armed.
-
-    Our layers hand over the batch statistics that they computed; `nn.BatchNorm` leaves its own in
-    ``grad_fn._saved_result1`` (mean) and ``_saved_result2`` (1/std), so nothing is computed again.
-    A context manager: the layers are as they were at its end, also after an error.
-    """
-
-    def __init__(self, model: LeNet):
-        self.layers: dict[str, Any] = dict(model.norm_layers())
-        self.armed = False
-        self.tensors: dict[str, tuple[Tensor, Tensor]] = {}
-        self.on_call: Callable[[str, Tensor, Tensor], None] | None = None
-        """Told of each call while armed: the layer's name, its input and output in the graph."""
-        self._builtin = all(isinstance(layer, TorchBatchNorm) for layer in self.layers.values())
-        self._saved: dict[str, tuple[Tensor, Tensor]] = {}
-        # Where running statistics are buffers they are read from there: `Module.__getattr__` costs
-        # as much as copying them. The note's are attributes, and of another shape.
-        registered = [layer._buffers for layer in self.layers.values()]
-        flat = all(
-            name in of_layer and of_layer[name].dim() == 1
-            for of_layer in registered
-            for name in STATISTICS
-        )
-        self._buffers: list[dict[str, Any]] | None = registered if flat else None
-        for name, layer in self.layers.items():
-            layer.forward = self._listening(name, layer)
-
-    def _listening(self, name: str, layer: Any) -> Any:
-        """The forward of `layer` that also tells this tap.
-
-        An attribute of the instance instead of a forward hook: a hook sends each call through the
-        long way of `Module.__call__`, which costs 1 % of a training step of LeNet.
-        """
-        forward = layer.forward
-
-        def listening(x: Tensor) -> Tensor:
-            output = forward(x)
-            node: Any = output.grad_fn if self._builtin else None
-            if node is not None:
-                try:
-                    self._saved[name] = (node._saved_result1, node._saved_result2)
-                except AttributeError:  # a backend whose node does not say: compute them
-                    dims = [d for d in range(x.dim()) if d != 1]
-                    var, mean = torch.var_mean(x.detach(), dims, correction=0)
-                    self._saved[name] = (mean, (var + layer.eps).rsqrt())
-            if self.armed:
-                self.tensors[name] = (x.detach(), output.detach())
-                if self.on_call is not None:
-                    self.on_call(name, x, output)
-            return output
-
-        return listening
-
-    def mean_and_rstd(self) -> tuple[Tensor, Tensor] | None:
-        """Mean and 1/std of the last train-mode batch, all layers' channels; None without BN."""
-        vectors = self.raw_statistics()
-        if vectors is None:
-            return None
-        count = len(self.layers)
-        mean, spread = torch.cat(vectors[:count]), torch.cat(vectors[count : 2 * count])
-        if self._builtin:
-            return mean, spread
-        return mean, spread.add_(next(iter(self.layers.values())).eps).rsqrt_()
-
-    def raw_statistics(self) -> list[Tensor] | None:
-        """Means of all layers, their variances, running means, running variances; None without BN.
-
-        Each of shape (C,) and without any arithmetic: `nn.BatchNorm` has 1/std instead of the
-        variance, and `finish_variances` puts that right for many steps at once.
-        """
-        layers = self.layers.values()
-        if self._builtin:
-            saved = self._saved
-            batch = [saved[name][k] for k in (0, 1) for name in self.layers]
-        elif hasattr(next(iter(layers)), "batch_mean"):
-            batch = [getattr(x, n) for n in ("batch_mean", "batch_var") for x in layers]
-        else:
-            return None
-        if self._buffers is not None:
-            return batch + [of_layer[n] for n in STATISTICS for of_layer in self._buffers]
-        attributes = [getattr(layer, name) for name in STATISTICS for layer in layers]
-        return [vector.reshape(-1) for vector in batch + attributes]
-
-    def finish_variances(self, rows: Tensor) -> None:
-        """Make biased variances of what `raw_statistics` gave, in place; rows are (steps, C)."""
-        if self._builtin:
-            eps = next(iter(self.layers.values())).eps
-            rows.pow_(-2).sub_(eps).clamp_(min=0)
-
-    def close(self) -> None:
-        """Give the layers their own forward back."""
-        for layer in self.layers.values():
-            vars(layer).pop("forward", None)
-        self.tensors.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class StepRecorder:
+class StepRecorder(Observer):
     """Loss, time, batch and running statistics of every step.
 
     Rows wait on the device and travel to the history many at a time, so that a GPU is not made to
-    wait at each step.
+    wait at each step. A loss that is no finite number stops the variant.
     """
 
-    def __init__(self, tap: NormTap, table: Table, device: torch.device, dtype: torch.dtype):
-        self._tap, self._table = tap, table
+    def __init__(self, trainer: "Trainer", run: "VariantRun"):
+        super().__init__(trainer, run)
+        self._table = trainer.history[steps_table(run.variant)]
+        self._timer = StepTimer(trainer.device)
         self._rows = torch.full(
-            (FLUSH_EVERY, 4, sum(LAYERS.values())), torch.nan, device=device, dtype=dtype
+            (FLUSH_EVERY, 4, CHANNELS),
+            torch.nan,
+            device=trainer.device,
+            dtype=getattr(torch, trainer.config.dtype),
         )
         self._flat_rows = [row.view(-1) for row in self._rows]
         self._losses: list[Tensor] = []
         self._steps: list[int] = []
         self._flushed = time.monotonic()
+        self._norms = run.norms
 
-    @property
-    def full(self) -> bool:
-        """Whether the rows must travel before the next step."""
-        waited = time.monotonic() - self._flushed
-        return len(self._steps) == FLUSH_EVERY or waited > FLUSH_AFTER_S
+    def before_update(self, step: int) -> None:
+        """Take the time."""
+        self._timer.start()
 
     @torch.no_grad()
-    def record(self, step: int, loss: Tensor) -> None:
+    def after_update(self, step: int, loss: Tensor) -> None:
         """Take note of the step that has just been made."""
-        vectors = self._tap.raw_statistics()
+        self._timer.stop()
+        vectors = self._norms.raw_statistics()
         if vectors is not None:
             torch.cat(vectors, out=self._flat_rows[len(self._steps)])
         self._losses.append(loss)
         self._steps.append(step)
 
-    def flush(self, milliseconds: list[float]) -> np.ndarray:
-        """Write the waiting rows with their times; returns their losses."""
-        count = len(self._steps)
+    def after_step(self, step: int) -> None:
+        """Let the rows of all variants travel where one has no room for the next."""
+        waited = time.monotonic() - self._flushed
+        if len(self._steps) == FLUSH_EVERY or waited > FLUSH_AFTER_S:
+            self.trainer.flush()
+
+    def flush(self) -> None:
+        """Write the waiting rows."""
+        count, milliseconds = len(self._steps), self._timer.read()
         self._flushed = time.monotonic()
         if not count:
-            return np.empty(0)
+            return
         losses = torch.stack(self._losses).double().cpu().numpy()
         self._losses = []
-        self._tap.finish_variances(self._rows[:count, 1])
+        self._norms.finish_variances(self._rows[:count, 1])
         rows = self._rows[:count].cpu().float().numpy()
         self._table.extend(
             step=np.array(self._steps),
@@ -221,104 +98,86 @@ class StepRecorder:
             running_var=rows[:, 3],
         )
         self._steps = []
-        return losses
+        if not np.isfinite(losses).all():
+            self.trainer.stop(self.run, self._diverged(losses))
+
+    def _diverged(self, losses: np.ndarray) -> str:
+        return _(
+            "The loss became {value} near step {step}: training has diverged. "
+            "Lower lr (now {lr:g})."
+        ).format(
+            value=losses[~np.isfinite(losses)][0],
+            step=self.trainer.step_count,
+            lr=self.trainer.settings["lr"],
+        )
 
 
-def sampled_places(total: int) -> Tensor:
-    """The SAMPLED_VALUES places (int64, ascending) at which a tensor of `total` values is sampled.
+class MemoryObserver(Observer):
+    """Autograd nodes and tensor bytes that the running statistics of a variant keep alive.
 
-    Always the same ones. Of a tensor that is smaller all values are taken, evenly: some once more
-    than others.
-    """
-    if total <= SAMPLED_VALUES:
-        return torch.arange(SAMPLED_VALUES) * total // SAMPLED_VALUES
-    generator = torch.Generator().manual_seed(0)
-    # In order: memory is read much faster forwards than here and there.
-    return torch.randint(total, (SAMPLED_VALUES,), generator=generator).sort()[0]
-
-
-class StageSampler:
-    """Quantiles of what enters a BN layer, of x̂, and of what leaves it, at fixed sampled places.
-
-    The normalized values come from the sampled inputs and the layer's own batch statistics; the
-    scaled ones are sampled from the layer's real output. What the activation makes of them
-    follows exactly, since it is monotone, and is not stored.
+    Past the limit of the config the variant is stopped.
     """
 
-    def __init__(self, tap: NormTap, table: Table):
-        self._tap, self._table = tap, table
-        self._places: dict[str, Tensor] = {}
-        self._channels = self._values = torch.empty(0)
+    when = "memory"
 
-    def _prepare(self) -> None:
-        """Choose the places in tensors like those that were caught, and the channel of each."""
-        channels, before = [], 0
-        for name, (x, _y) in self._tap.tensors.items():
-            places = sampled_places(x.numel())
-            channels.append(before + places // x[0, 0].numel() % x.shape[1])
-            before += x.shape[1]
-            self._places[name] = places.to(x.device)
-        self._channels = torch.cat(channels).to(x.device)
-        shape = (len(RECORDED_STAGES), len(self._places), SAMPLED_VALUES)
-        self._values = x.new_full(shape, torch.nan)
+    def __init__(self, trainer: "Trainer", run: "VariantRun"):
+        super().__init__(trainer, run)
+        self.census = GraphCensus(run.model, only=STATISTICS)
+        self._table = trainer.history[memory_table(run.variant)]
 
-    @torch.no_grad()
-    def observe(self, step: int) -> None:
-        """Write the quantiles of the tensors that the armed tap has caught."""
-        if not self._places:
-            self._prepare()
-        inputs, normalized, scaled = self._values
-        statistics = self._tap.mean_and_rstd()
-        for k, (name, places) in enumerate(self._places.items()):
-            x, y = self._tap.tensors[name]
-            torch.index_select(x.reshape(-1), 0, places, out=inputs[k])
-            if statistics is not None:
-                torch.index_select(y.reshape(-1), 0, places, out=scaled[k])
-        if statistics is not None:
-            mean, rstd = (s.index_select(0, self._channels).view_as(inputs) for s in statistics)
-            torch.sub(inputs, mean, out=normalized).mul_(rstd)
-        self._tap.tensors.clear()
-        self._table.append(step=step, quantiles=quantiles(self._values).swapaxes(0, 1))
-
-
-_RANKS = ((np.arange(QUANTILES) + 0.5) / QUANTILES * SAMPLED_VALUES).astype(int)
-
-
-def quantiles(values: Tensor) -> np.ndarray:
-    """Of SAMPLED_VALUES along the last axis, those at the levels (i + 1/2) / QUANTILES."""
-    return np.sort(values.cpu().float().numpy(), axis=-1)[..., _RANKS]
-
-
-class MemoryObserver:
-    """Autograd nodes and tensor bytes that the running statistics of one variant keep alive."""
-
-    def __init__(self, model: nn.Module, table: Table):
-        self.census = GraphCensus(model, only=STATISTICS)
-        self._table = table
-
-    def observe(self, step: int) -> None:
-        """Count what came since the last call and write the totals."""
+    def after_step(self, step: int) -> None:
+        """Count what came since the last look and write the totals."""
         self.census.update()
-        self._table.append(step=step, kept_bytes=self.census.bytes, graph_nodes=self.census.nodes)
+        kept = self.census.bytes
+        self._table.append(step=step, kept_bytes=kept, graph_nodes=self.census.nodes)
+        limit = self.trainer.config.memory_limit_mib
+        if kept > limit * MIB:
+            self.trainer.stop(
+                self.run,
+                _(
+                    "{variant} keeps {kept:,.1f} MiB of tensors alive at step {step}, more than the "
+                    "limit of {limit:,} MiB: its running statistics hold the graph of every batch "
+                    "that was tested with gradients on. Detach them, or test in eval mode or with "
+                    "no_grad."
+                ).format(
+                    variant=_(VARIANTS[self.run.variant].label),
+                    kept=kept / MIB,
+                    step=step,
+                    limit=limit,
+                ),
+            )
+
+    def after_test_batch(self) -> None:
+        """A test batch may be kept too."""
+        self.after_step(self.trainer.step_count)
+
+    def after_test(self, step: int, tested: NoteTested) -> None:
+        """Where the statistics were put back, what the pass kept is gone."""
+        if not self.trainer.config.quirks.test_moves_statistics:
+            self.census.recount()
 
 
-class ProcessObserver:
+class ProcessObserver(Observer):
     """Memory of the process (`process_bytes`) and, on an accelerator, of torch's allocator there.
 
-    At most one row in PROCESS_EVERY_S: asking the operating system is dear for so slow a number.
+    At most one row in PROCESS_EVERY_S: asking the operating system takes long for so slow a number.
     """
 
-    def __init__(self, device: torch.device, table: Table):
-        self._device, self._table = device, table
+    of_each_variant = False
+    when = "memory"
+
+    def __init__(self, trainer: "Trainer", run: "VariantRun"):
+        super().__init__(trainer, run)
+        self._table = trainer.history["process"]
         self._looked = -PROCESS_EVERY_S
 
-    def observe(self, step: int) -> None:
+    def after_step(self, step: int) -> None:
         """Write one row, if it is time."""
         now = time.monotonic()
         if now - self._looked < PROCESS_EVERY_S:
             return
         self._looked = now
-        allocated, reserved = device_bytes(self._device)
+        allocated, reserved = device_bytes(self.trainer.device)
         self._table.append(
             step=step,
             **process_bytes(),
@@ -327,31 +186,65 @@ class ProcessObserver:
         )
 
 
-class Evaluator:
-    """Accuracy in train mode and in eval mode, on a twin of the model.
+class Evaluator(Observer):
+    """Accuracy in train mode and in eval mode, on a twin of the model, and that of the note's test.
 
     The twin gets the weights and statistics of the moment, so nothing that an evaluation does
     reaches the model itself.
     """
 
-    def __init__(self, twin: LeNet, table: Table, variant: int, batch_size: int):
-        self._twin, self._table, self._variant = twin, table, variant
-        self._batch_size = batch_size
+    when = "evaluation"
 
-    def observe(self, step: int, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Evaluate on uint8 `images` in both modes and write two rows."""
-        state = snapshot(model)
+    def __init__(self, trainer: "Trainer", run: "VariantRun"):
+        super().__init__(trainer, run)
+        config = trainer.config
+        self._twin = build_model(config, run.variant, trainer.device)
+        self._variant, self._batch_size = config.variants.index(run.variant), config.batch_size
+
+    def after_step(self, step: int) -> None:
+        """Evaluate, soon after the start on fewer images."""
+        early = step in EARLY_EVALUATIONS
+        self.evaluate(EARLY_IMAGES if early else self.trainer.config.eval_images)
+
+    def finish(self) -> None:
+        """Evaluate on all test images."""
+        self.evaluate()
+
+    def evaluate(self, count: int | None = None) -> None:
+        """Evaluate on the first `count` test images (all) in both modes and write two rows."""
+        images = self.trainer.images.test[:count]
+        labels = self.trainer.images.test_labels[:count]
+        state = snapshot(self.run.model)
         for mode in ("train", "eval"):
             if mode == "train" and self._batch_size < 2:
                 continue
             restore(self._twin, state)
-            result = evaluate(self._twin, images, labels, mode=mode, batch_size=self._batch_size)
-            self.write(step, mode, len(images), result.accuracy, result.loss)
+            found = evaluate(self._twin, images, labels, mode=mode, batch_size=self._batch_size)
+            self._write(mode, len(images), found.accuracy, found.loss)
 
-    def write(self, step: int, mode: str, images: int, accuracy: float, loss: float) -> None:
-        """Add the row of one evaluation."""
-        self._table.append(
-            step=step,
+    def after_test(self, step: int, tested: NoteTested) -> None:
+        """Write what the note would print."""
+        loss = self._printed_loss()
+        self._write("note", tested.seen, tested.accuracy, loss)
+        self.trainer.event(
+            "note_test",
+            images=tested.seen,
+            batches=-(-tested.seen // self._batch_size),
+            loss=loss,
+            accuracy=tested.accuracy,
+        )
+
+    def _printed_loss(self) -> float:
+        """The training loss since the last test as the note prints it."""
+        self.trainer.flush()
+        table, config = self.trainer.history[steps_table(self.run.variant)], self.trainer.config
+        losses = table.column("loss", start=max(0, len(table) - config.eval_every))
+        divided = config.quirks.loss_divided_twice
+        return float(losses.mean()) / (config.batch_size if divided else 1)
+
+    def _write(self, mode: str, images: int, accuracy: float, loss: float) -> None:
+        self.trainer.history["evaluations"].append(
+            step=self.trainer.step_count,
             variant=self._variant,
             mode=MODES.index(mode),
             images=images,
@@ -361,15 +254,24 @@ class Evaluator:
         )
 
 
-def set_hyperparameter(
-    model: LeNet, optimizer: torch.optim.Optimizer, values: Mapping[str, float | None]
-) -> None:
-    """Set `lr` of the optimizer and `momentum`, `eps` of all norm layers that have them."""
-    for name, value in values.items():
-        if name == "lr":
-            for group in optimizer.param_groups:
-                group["lr"] = value
-            continue
-        for layer in model.norm_layers().values():
-            if hasattr(layer, name):
-                setattr(layer, name, value)
+class Checkpoints(Observer):
+    """Hands the state of the models on to who stores it."""
+
+    of_each_variant = False
+    when = "checkpoint"
+
+    def after_step(self, step: int) -> None:
+        """It is time for a checkpoint."""
+        self.trainer.checkpoint()
+
+
+OBSERVERS: tuple[type[Observer], ...] = (
+    StepRecorder,
+    StageSampler,
+    GradientSampler,
+    ProcessObserver,
+    MemoryObserver,
+    Evaluator,
+    Checkpoints,
+)
+"""Who looks at a run, in this order."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -16,8 +16,7 @@ from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.nn import LeNet
-from bnviz.nn.state import put_back
-from bnviz.records.schema import LAYERS
+from bnviz.nn.state import restored
 
 
 def resolve_device(name: str) -> torch.device:
@@ -65,6 +64,20 @@ def build_optimizer(
     return kind(model.parameters(), lr=config.lr, fused=device.type in ("cpu", "cuda"))
 
 
+def set_hyperparameter(
+    model: LeNet, optimizer: torch.optim.Optimizer, values: Mapping[str, float | None]
+) -> None:
+    """Set `lr` of the optimizer and `momentum`, `eps` of all norm layers that have them."""
+    for name, value in values.items():
+        if name == "lr":
+            for group in optimizer.param_groups:
+                group["lr"] = value
+            continue
+        for layer in model.norm_layers().values():
+            if hasattr(layer, name):
+                setattr(layer, name, value)
+
+
 class Images:
     """A data set on a device: uint8 images (N, 28, 28) and int64 labels."""
 
@@ -102,7 +115,7 @@ def train_step(
     return loss.detach()
 
 
-def rehearse() -> None:
+def warm_up_step() -> None:
     """One step of a throw-away model: torch loads much of itself only then."""
     config, device = RunConfig(), torch.device("cpu")
     model = build_model(config, "builtin", device)
@@ -139,7 +152,7 @@ def note_test(
     right = seen = tested = 0
     try:
         with (
-            nullcontext() if quirks.test_moves_statistics else put_back(model),
+            nullcontext() if quirks.test_moves_statistics else restored(model),
             torch.set_grad_enabled(quirks.test_with_grad),
         ):
             model.train(quirks.test_in_train_mode)
@@ -198,9 +211,3 @@ def leave_one_core_free() -> None:
     taken can make a run many times slower.
     """
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-
-
-def check_layers(model: LeNet) -> None:
-    """Make sure that the recorded channels are those of the model. Raises RuntimeError."""
-    if tuple(model.norm_layers()) != tuple(LAYERS):
-        raise RuntimeError(f"LeNet has the norm layers {tuple(model.norm_layers())}")

@@ -30,11 +30,11 @@ class Progress(Protocol):
         """
 
 
-def unheard(done: int, parts: int, share: float | None = None) -> None:
-    """A `Progress` that nobody listens to."""
+def no_progress(done: int, parts: int, share: float | None = None) -> None:
+    """A `Progress` that does nothing."""
 
 
-class Unwanted(Exception):
+class Cancelled(Exception):
     """Raised by `Progress` in a measurement that was cancelled; no fault of anything."""
 
 
@@ -56,7 +56,7 @@ class Measurement:
         self.error: str | None = None
         """Why it failed, in one line for the page."""
         self.waiting = True
-        self._ended = self._unwanted = False
+        self._ended = self._cancelled = False
         self.done, self.parts, self.share = 0, 0, 0.0
         self._first: tuple[float, float] | None = None
         self._last = 0.0
@@ -68,7 +68,7 @@ class Measurement:
     @property
     def going_on(self) -> bool:
         """Whether more is to come: it has not ended, and nobody has cancelled it."""
-        return not (self._ended or self._unwanted)
+        return not (self._ended or self._cancelled)
 
     @property
     def seconds_left(self) -> float | None:
@@ -81,7 +81,7 @@ class Measurement:
 
     def cancel(self) -> None:
         """Want no more of it: it ends before its next part."""
-        self._unwanted = True
+        self._cancelled = True
 
     def end(self) -> None:
         """Cancel and wait for the end: no thread may outlive torch."""
@@ -98,19 +98,19 @@ class Measurement:
                 self.found = work(self._progress)
             finally:
                 turn.release()
-        except Unwanted:
+        except Cancelled:
             pass
         except BnvizError as error:
             self.error = str(error)
-        except Exception as error:  # the page must hear of anything that ends the thread
+        except Exception as error:  # the page must be told of anything that ends the thread
             traceback.print_exc()
             self.error = f"{type(error).__name__}: {error}"
         finally:
             self._ended = True
 
     def _check(self) -> None:
-        if self._unwanted:
-            raise Unwanted
+        if self._cancelled:
+            raise Cancelled
 
     def _progress(self, done: int, parts: int, share: float | None = None) -> None:
         self._check()
@@ -146,7 +146,7 @@ class Measurements:
         return [key for key in list(self._all) if key[: len(prefix)] == prefix]
 
     def begin(self, *key: str, work: Callable[[Progress], Any]) -> Measurement:
-        """Measure, or measure anew; one that is going on is left to its end and returned.
+        """Measure, or measure again; one that is going on is left to its end and returned.
 
         What was found before stays until there is something newer.
         """

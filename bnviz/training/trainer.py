@@ -1,55 +1,40 @@
 """`Trainer`: all variants in lock-step, same initial weights, same batches in the same order."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from bnviz.census.graph_census import release
+from bnviz.census.graph_census import detach_statistics
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
+from bnviz.instrument.norm_capture import NormCapture
 from bnviz.nn.state import snapshot
-from bnviz.nn.variants import VARIANTS
 from bnviz.records.history import History
-from bnviz.records.schema import gradients_table, memory_table, schemas, stages_table, steps_table
+from bnviz.records.schema import schemas
 from bnviz.records.summary import summarize
 from bnviz.training.gradients import GradientSampler
-from bnviz.training.observers import (
-    Cadence,
-    Evaluator,
-    MemoryObserver,
-    NormTap,
-    ProcessObserver,
-    StageSampler,
-    StepRecorder,
-    set_hyperparameter,
-)
+from bnviz.training.observer import Observer, cadences
+from bnviz.training.observers import OBSERVERS
 from bnviz.training.steps import (
     Images,
-    StepTimer,
+    NoteTested,
     batches,
     build_model,
     build_optimizer,
-    check_layers,
     note_test,
     resolve_device,
+    set_hyperparameter,
     train_step,
 )
-from bnviz.units import MIB
 
 LIVE_SETTINGS = ("lr", "momentum", "eps")
-# A first point on the curve soon after the start, from fewer images.
-EARLY_EVALUATIONS = (20, 100)
-EARLY_IMAGES = 200
-# How the budget of observing is shared out; the rest is for the record of each step.
-SHARES = {"stages": 0.3, "memory": 0.2, "evaluate": 0.4}
-# Gradients are asked for and come with the stages, so they have a share on top of the budget.
-GRADIENTS_SHARE = 0.6
+Kind = TypeVar("Kind", bound=Observer)
 
 
 def check(config: RunConfig, dataset: Dataset) -> None:
@@ -62,43 +47,40 @@ def check(config: RunConfig, dataset: Dataset) -> None:
 
 
 class VariantRun:
-    """One variant inside a Trainer: model, optimizer and its observers."""
+    """One variant inside a Trainer: its model, its optimizer and who looks at it."""
 
-    def __init__(
-        self, config: RunConfig, variant: str, device: torch.device, history: History | None
-    ):
+    def __init__(self, config: RunConfig, variant: str, device: torch.device):
         self.variant = variant
         self.model = build_model(config, variant, device)
-        check_layers(self.model)
         self.optimizer = build_optimizer(config, self.model, device)
+        self.observers: list[Observer] = []
         self.stopped: str | None = None
-        self.memory: MemoryObserver | None = None
-        self.gradients: GradientSampler | None = None
-        if history is None:
-            return
-        self.timer = StepTimer(device)
-        self.tap = NormTap(self.model)
-        dtype = getattr(torch, config.dtype)
-        self.recorder = StepRecorder(self.tap, history[steps_table(variant)], device, dtype)
-        self.stages = StageSampler(self.tap, history[stages_table(variant)])
-        self.memory = MemoryObserver(self.model, history[memory_table(variant)])
-        if config.gradients:
-            table = history[gradients_table(variant)]
-            self.gradients = GradientSampler(self.tap, self.model, table)
-        self.evaluator = Evaluator(
-            build_model(config, variant, device),
-            history["evaluations"],
-            config.variants.index(variant),
-            config.batch_size,
-        )
+        """Why it steps no more."""
+        self.tested: NoteTested | None = None
+        """Its last test pass as the note makes it."""
+
+    @cached_property
+    def norms(self) -> NormCapture:
+        """The statistics of its norm layers, captured from the first use on."""
+        return NormCapture(self.model.norm_layers())
+
+    def observer(self, kind: type[Kind]) -> Kind:
+        """Its observer of that kind. Raises StopIteration where there is none."""
+        return next(each for each in self.observers if isinstance(each, kind))
+
+    def close(self) -> None:
+        """Give the layers back and free what their statistics still hold."""
+        if "norms" in vars(self):
+            self.norms.close()
+        detach_statistics(self.model)
 
 
 class Trainer:
     """Steps every variant of `config` on `dataset` and lets the observers look.
 
-    ``observe=False`` is the bare run: the same weights, nothing recorded. Use as a context manager
-    or call `close`, which leaves the models as they were. Raises ConfigError when the device is
-    not there or the batch is larger than the data.
+    `observers` are kinds of them; with none it is the bare run: the same weights, nothing recorded.
+    Use as a context manager or call `close`, which leaves the models as they were. Raises ConfigError
+    when the device is not there or the batch is larger than the data.
     """
 
     def __init__(
@@ -107,41 +89,40 @@ class Trainer:
         dataset: Dataset,
         *,
         history: History | None = None,
-        observe: bool = True,
+        observers: Iterable[type[Observer]] = OBSERVERS,
     ):
         self.config = config
         self.device = resolve_device(config.device)
         self.total_steps = config.total_steps(len(dataset.train_labels))
         self.step_count = 0
         self.settings: dict[str, float | None] = {k: getattr(config, k) for k in LIVE_SETTINGS}
-        self.history = (history or History(schemas(config.variants))) if observe else History({})
-        self.observing_s = self.gradients_s = self.training_s = 0.0
-        self._images = Images(dataset, self.device)
-        self._batches = batches(self._images, config)
-        self._observe = observe
+        self.history = history or History(schemas(config.variants))
+        self.seconds = 0.0
+        """What all steps took, observing included."""
+        self.images = Images(dataset, self.device)
+        self.cadences = cadences(config)
+        self.on_checkpoint: Callable[[int, str, dict[str, torch.Tensor]], None] | None = None
+        self._batches = batches(self.images, config)
         self._dataset = {
             "name": dataset.name,
             "origin": dataset.origin,
             "train": len(dataset.train_labels),
             "test": len(dataset.test_labels),
         }
-        self._resources = ExitStack()
-        self.runs = {
-            v: VariantRun(config, v, self.device, self.history if observe else None)
-            for v in config.variants
-        }
-        budget = {name: share * config.observe_budget for name, share in SHARES.items()}
-        if config.gradients:
-            budget["stages"] += GRADIENTS_SHARE * config.observe_budget
-        self._stages = Cadence(config.stages_every, budget["stages"], early=(1,))
-        self._memory = Cadence(config.memory_every, budget["memory"], early=(1,))
-        self._evaluate = Cadence(config.eval_every, budget["evaluate"], EARLY_EVALUATIONS)
-        self._checkpoint = Cadence(config.checkpoint_every, 1.0, EARLY_EVALUATIONS)
-        if observe:
-            self._process = ProcessObserver(self.device, self.history["process"])
-            for run in self.runs.values():
-                self._resources.enter_context(run.tap)
-        self.on_checkpoint: Callable[[int, str, dict[str, torch.Tensor]], None] | None = None
+        self.runs = {v: VariantRun(config, v, self.device) for v in config.variants}
+        self.observers: list[Observer] = []
+        for kind in observers:
+            if kind.wanted(config):
+                self._add(kind)
+
+    def _add(self, kind: type[Observer]) -> None:
+        """An observer of that kind for each variant, or one for the whole run."""
+        if not kind.of_each_variant:
+            self.observers.append(kind(self, cast(Any, None)))
+            return
+        for run in self.runs.values():
+            run.observers.append(kind(self, run))
+            self.observers.append(run.observers[-1])
 
     def __enter__(self) -> "Trainer":
         return self
@@ -162,12 +143,16 @@ class Trainer:
     @property
     def observing_share(self) -> float:
         """Share of the time that went into observing, 0 to 1 (evaluation included)."""
-        return self.observing_s / max(self._seconds, 1e-9)
+        return self._share_of(Observer)
 
     @property
     def gradients_share(self) -> float:
         """Share of the time that went into recording gradients, 0 to 1; a part of the above."""
-        return self.gradients_s / max(self._seconds, 1e-9)
+        return self._share_of(GradientSampler)
+
+    def _share_of(self, kind: type[Observer]) -> float:
+        spent = sum(observer.seconds for observer in self.observers if isinstance(observer, kind))
+        return spent / max(self.seconds, 1e-9)
 
     def set(self, **values: float | None) -> None:
         """Change `lr`, `momentum` or `eps` of all variants from the next step on.
@@ -187,180 +172,87 @@ class Trainer:
             self.flush()  # what waits was made with the old value
             for run in self.active:
                 set_hyperparameter(run.model, run.optimizer, {name: value})
-            self._event("set", name=name, old=self.settings[name], new=value)
+            self.event("set", name=name, old=self.settings[name], new=value)
             self.settings[name] = value
 
-    def _event(self, kind: str, **details: Any) -> None:
+    def event(self, kind: str, **details: Any) -> None:
+        """Record what happened after the present step."""
         self.history.events.append({"step": self.step_count, "kind": kind, **details})
 
     def step(self) -> None:
-        """One optimizer step of every active variant on the same batch."""
-        began, observed = time.perf_counter(), self.observing_s
+        """One optimizer step of every active variant on the same batch.
+
+        The variant `note` makes its own test pass where one is due.
+        """
+        began = time.perf_counter()
         inputs, labels = next(self._batches)
         self.step_count += 1
-        step = self.step_count
-        sample = self._observe and self._stages.due(step)
+        for cadence in self.cadences.values():
+            cadence.decide(self.step_count, self.seconds)
         for run in self.active:
-            if not self._observe:
-                train_step(run.model, run.optimizer, inputs, labels)
-                continue
-            run.tap.armed = sample
-            with self._watching(run, sample):
-                run.timer.start()
-                loss = train_step(run.model, run.optimizer, inputs, labels)
-                run.timer.stop()
-            self._record(run, step, loss, sample)
-        if self._observe:
-            self._look(step)
-        self._note_tests(step)
-        self.training_s += time.perf_counter() - began - (self.observing_s - observed)
+            self._update(run, inputs, labels)
+        self._each(self.observers, lambda observer: observer.after_step(self.step_count))
+        note = self.runs.get("note")
+        if note and note.stopped is None and self.step_count % self.config.eval_every == 0:
+            self.test(note)
+        self.seconds += time.perf_counter() - began
 
-    def _record(self, run: VariantRun, step: int, loss: torch.Tensor, sample: bool) -> None:
-        """What is observed of one variant right after its step."""
-        began = time.perf_counter()
-        run.recorder.record(step, loss)
-        if sample:
-            run.stages.observe(step)
-            began -= self._record_gradients(run, step)
-            self._stages.spent(step, time.perf_counter() - began, self._seconds)
-        self.observing_s += time.perf_counter() - began
+    def _update(self, run: VariantRun, inputs: Tensor, labels: Tensor) -> None:
+        """The step of one variant, with its observers around it."""
+        step = self.step_count
+        self._each(reversed(run.observers), lambda observer: observer.before_update(step))
+        try:
+            loss = train_step(run.model, run.optimizer, inputs, labels)
+        except BaseException:
+            for observer in run.observers:
+                observer.failed()
+            raise
+        self._each(run.observers, lambda observer: observer.after_update(step, loss))
 
     @staticmethod
-    def _watching(run: VariantRun, sample: bool) -> AbstractContextManager[None]:
-        """What goes around the training step of a variant whose gradients are to be recorded."""
-        return run.gradients.watching() if sample and run.gradients is not None else nullcontext()
-
-    def _record_gradients(self, run: VariantRun, step: int) -> float:
-        """Write the gradients of the step; returns the seconds that watching added to it."""
-        if run.gradients is None:
-            return 0.0
-        began = time.perf_counter()
-        run.gradients.observe(step)
-        inside = run.gradients.seconds_inside
-        self.gradients_s += inside + time.perf_counter() - began
-        return inside
-
-    @property
-    def _seconds(self) -> float:
-        return self.observing_s + self.training_s
-
-    def _look(self, step: int) -> None:
-        """What is observed after all variants have stepped."""
-        began = time.perf_counter()
-        for cadence in (self._stages, self._memory, self._evaluate):
-            cadence.clock(self._seconds)
-        if any(run.recorder.full for run in self.active):
-            self.flush()
-        if self._memory.due(step):
-            looking = time.perf_counter()
-            self._process.observe(step)
-            for run in self.active:
-                self._count_memory(run)
-            self._memory.spent(step, time.perf_counter() - looking, self._seconds)
-        if self._evaluate.due(step):
-            looking = time.perf_counter()
-            early = step in EARLY_EVALUATIONS
-            self.evaluate(EARLY_IMAGES if early else self.config.eval_images)
-            self._evaluate.spent(step, time.perf_counter() - looking, self._seconds)
-        if self.on_checkpoint is not None and self._checkpoint.due(step):
-            self.checkpoint()
-        self.observing_s += time.perf_counter() - began
+    def _each(observers: Iterable[Observer], call: Callable[[Observer], None]) -> None:
+        """Call those whose cadence says so, of variants that still train, and take their time."""
+        for observer in observers:
+            if observer.cadence.now and (observer.run is None or observer.run.stopped is None):
+                began = time.perf_counter()
+                call(observer)
+                observer.spend(time.perf_counter() - began)
 
     def flush(self) -> None:
         """Bring all recorded steps into the history; a variant with a loss of NaN or inf stops."""
-        for run in self.runs.values():
-            if not self._observe:
-                return
-            losses = run.recorder.flush(run.timer.read())
-            if run.stopped is None and not np.isfinite(losses).all():
-                self._stop_variant(
-                    run,
-                    _(
-                        "The loss became {value} near step {step}: training has diverged. "
-                        "Lower lr (now {lr:g})."
-                    ).format(
-                        value=losses[~np.isfinite(losses)][0],
-                        step=self.step_count,
-                        lr=self.settings["lr"],
-                    ),
-                )
+        for observer in self.observers:
+            observer.flush()
 
-    def _count_memory(self, run: VariantRun) -> bool:
-        """Count what `run` keeps; past the limit, stop it. Returns whether it may go on."""
-        assert run.memory is not None
-        run.memory.observe(self.step_count)
-        kept, limit = run.memory.census.bytes, self.config.memory_limit_mib * MIB
-        if kept <= limit:
-            return True
-        self._stop_variant(
-            run,
-            _(
-                "{variant} keeps {kept:,.1f} MiB of tensors alive at step {step}, more than the "
-                "limit of {limit:,} MiB: its running statistics hold the graph of every batch that "
-                "was tested with gradients on. Detach them, or test in eval mode or with no_grad."
-            ).format(
-                variant=_(VARIANTS[run.variant].label),
-                kept=kept / MIB,
-                step=self.step_count,
-                limit=self.config.memory_limit_mib,
-            ),
-        )
-        return False
+    def stop(self, run: VariantRun, reason: str) -> None:
+        """Let a variant step no more, unless it has stopped already."""
+        if run.stopped is None:
+            run.stopped = reason
+            self.event("variant_stopped", variant=run.variant, reason=reason)
+            detach_statistics(run.model)
 
-    def _stop_variant(self, run: VariantRun, reason: str) -> None:
-        run.stopped = reason
-        self._event("variant_stopped", variant=run.variant, reason=reason)
-        release(run.model)
+    def test(self, run: VariantRun) -> NoteTested:
+        """The note's own test pass over the config's `eval_images`; part of the run, no observer.
 
-    def _note_tests(self, step: int) -> None:
-        """The note's own test pass for the variant `note`; part of the run, not an observer."""
-        run = self.runs.get("note")
-        if run is None or run.stopped or step % self.config.eval_every:
-            return
-        tested = 0
+        It ends early where an observer stops the variant.
+        """
 
         def go_on() -> bool:
-            nonlocal tested
-            tested += 1
-            return run.memory is None or self._count_memory(run)
+            for observer in run.observers:
+                observer.after_test_batch()
+            return run.stopped is None
 
-        images = self._images.test[: self.config.eval_images]
-        labels = self._images.test_labels[: self.config.eval_images]
-        found = note_test(
+        count = self.config.eval_images
+        run.tested = note_test(
             run.model,
-            images,
-            labels,
+            self.images.test[:count],
+            self.images.test_labels[:count],
             batch_size=self.config.batch_size,
             quirks=self.config.quirks,
             go_on=go_on,
         )
-        if run.memory is not None and not self.config.quirks.test_moves_statistics:
-            run.memory.census.recount()
-        if self._observe:
-            loss = self._printed_loss()
-            run.evaluator.write(step, "note", found.seen, found.accuracy, loss)
-            self._event(
-                "note_test", images=found.seen, batches=tested, loss=loss, accuracy=found.accuracy
-            )
-
-    def _printed_loss(self) -> float:
-        """The training loss since the last test as the note prints it."""
-        self.flush()
-        table = self.history[steps_table("note")]
-        losses = table.column("loss", start=max(0, len(table) - self.config.eval_every))
-        divided = self.config.quirks.loss_divided_twice
-        return float(losses.mean()) / (self.config.batch_size if divided else 1)
-
-    def evaluate(self, images: int | None = None) -> None:
-        """Evaluate the active variants in both modes on the first `images` test images (all)."""
-        count = len(self._images.test) if images is None else images
-        for run in self.active:
-            run.evaluator.observe(
-                self.step_count,
-                run.model,
-                self._images.test[:count],
-                self._images.test_labels[:count],
-            )
+        for observer in run.observers:
+            observer.after_test(self.step_count, run.tested)
+        return run.tested
 
     def checkpoint(self) -> None:
         """Hand the state of each active variant to `on_checkpoint`, its steps recorded before."""
@@ -370,10 +262,11 @@ class Trainer:
                 self.on_checkpoint(self.step_count, run.variant, snapshot(run.model))
 
     def finish(self) -> None:
-        """Write what still waits and evaluate on all test images."""
-        if self._observe and self.step_count:
-            self.flush()
-            self.evaluate()
+        """Write what still waits, and let the observers look for the last time."""
+        self.flush()
+        for observer in self.observers:
+            if self.step_count and (observer.run is None or observer.run.stopped is None):
+                observer.finish()
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """What the run came to so far, as plain JSON values: the document of ``bnviz run --json``."""
@@ -388,7 +281,8 @@ class Trainer:
         )
 
     def close(self) -> None:
-        """Stop listening to the models and free what their statistics still hold."""
-        self._resources.close()
+        """Let the observers go and free what the statistics of the models still hold."""
+        for observer in self.observers:
+            observer.close()
         for run in self.runs.values():
-            release(run.model)
+            run.close()

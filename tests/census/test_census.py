@@ -10,7 +10,7 @@ import torch
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 
-from bnviz.census.graph_census import GraphCensus, release, watch
+from bnviz.census.graph_census import GraphCensus, detach_statistics, watch
 from bnviz.nn import LeNet
 from tests.census.note_network import images, note_model
 from tests.paths import ROOT
@@ -104,23 +104,23 @@ def test_release_gives_the_memory_back():
     def grow_and_release():
         for _ in range(3):
             model(inputs)
-        release(model)
+        detach_statistics(model)
 
     model(inputs)
-    release(model)
+    detach_statistics(model)
     assert allocator_bytes(grow_and_release) == pytest.approx(0, abs=STATISTICS_BYTES)
 
 
 def test_the_census_keeps_nothing_alive():
     model, inputs = note_model(), images()
     model(inputs)
-    release(model)
+    detach_statistics(model)
     census = GraphCensus(model)
 
     def count_and_cut():
         model(inputs)
         census.update()
-        release(model)
+        detach_statistics(model)
 
     assert allocator_bytes(count_and_cut) == pytest.approx(0, abs=STATISTICS_BYTES)
 

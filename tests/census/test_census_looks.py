@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnviz.census.graph_census import GraphCensus, census, release, watch
+from bnviz.census.graph_census import GraphCensus, census, detach_statistics, watch
 from tests.census.note_network import images, note_model
 
 
@@ -215,10 +215,10 @@ def test_a_chain_that_was_there_before_the_watch_is_counted_and_can_be_cut():
         assert seen.bytes == whole
         model(inputs.clone())
         assert seen.update().bytes == 1_448_888
-        release(model.fc[4])
+        detach_statistics(model.fc[4])
         seen.update()
         assert seen.bytes == census(model).bytes > 0
-        release(model)
+        detach_statistics(model)
         seen.update()
     assert (seen.nodes, seen.bytes) == (0, 0)
 
@@ -277,7 +277,7 @@ def test_what_was_cut_in_part_is_counted_anew():
             seen.update()
         whole = seen.bytes
         for layer in (model.fc[1], model.fc[4]):
-            release(layer)
+            detach_statistics(layer)
         seen.update()
     left = GraphCensus(model)
     left.update()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bnviz.census.chain import chain
-from bnviz.census.graph_census import release, watch
+from bnviz.census.graph_census import detach_statistics, watch
 from bnviz.nn import LeNet
 from tests.census.test_census import STATISTICS_BYTES, allocator_bytes
 
@@ -70,7 +70,7 @@ def test_a_node_says_what_it_saved(watched):
 def test_looking_keeps_nothing_alive():
     model, images = LeNet("note", momentum=0.9), torch.rand(4, 1, 28, 28)
     model(images)
-    release(model)
+    detach_statistics(model)
 
     def grow_look_and_cut():
         with watch(model) as census:
@@ -79,14 +79,14 @@ def test_looking_keeps_nothing_alive():
         layer = model.norm_layers()["fc1"]
         assert len(chain(census, layer.running_var, 0).nodes) > 20
         del layer
-        release(model)
+        detach_statistics(model)
 
     assert allocator_bytes(grow_look_and_cut) == pytest.approx(0, abs=STATISTICS_BYTES)
 
 
 def test_a_statistic_without_a_graph_has_no_chain(watched):
     model, census = watched
-    release(model)
+    detach_statistics(model)
     found = chain(census, model.norm_layers()["fc1"].running_var, 2)
     assert (len(found.nodes), len(found.edges), found.older) == (0, 0, [])
     with pytest.raises(IndexError):

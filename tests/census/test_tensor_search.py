@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from bnviz.census.graph import held_bytes, newer_nodes, saved_tensors, storages
-from bnviz.census.graph_census import GraphCensus, census, release, watch
+from bnviz.census.graph_census import GraphCensus, census, detach_statistics, watch
 from bnviz.nn import LeNet
 from tests.census.note_network import images, note_model
 
@@ -226,7 +226,7 @@ def test_a_look_at_named_attributes_finds_what_a_look_at_all_does(norm):
     for step in range(6):
         model(images(2 + step))
         assert (every.update().bytes, every.nodes) == (named.update().bytes, named.nodes)
-    release(model)
+    detach_statistics(model)
     model(images(2))
     assert (every.update().bytes, every.bytes) == (named.update().bytes, named.bytes)
     assert every.holders == named.holders

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bnviz.errors import ConfigError
-from bnviz.evaluation.batch_context import NEIGHBOURS, companies, company, neighbours_of
+from bnviz.evaluation.batch_context import NEIGHBOURS, context_order, neighbours_of, random_contexts
 from bnviz.evaluation.inference import evaluate, forward, logits_by_groups, standard_error
 from bnviz.evaluation.modes import (
     compare_modes,
@@ -103,7 +103,7 @@ def test_statistics_given_are_those_that_normalize(model, images):
 @pytest.mark.parametrize("neighbours", NEIGHBOURS)
 def test_a_company_is_an_order_of_all_images(sample, neighbours):
     labels = sample.test_labels
-    order = company(labels, neighbours)
+    order = context_order(labels, neighbours)
     assert sorted(order) == list(range(len(labels)))
     if neighbours == "same class":
         assert (np.diff(labels[order]) >= 0).all()
@@ -111,11 +111,11 @@ def test_a_company_is_an_order_of_all_images(sample, neighbours):
 
 def test_an_unknown_company_is_refused(sample):
     with pytest.raises(ConfigError, match=r"'lonely'.*shuffled"):
-        company(sample.test_labels, "lonely")
+        context_order(sample.test_labels, "lonely")
 
 
 def test_answers_come_back_in_the_order_of_the_images(model, images, sample):
-    order = company(sample.test_labels[:101], "shuffled")
+    order = context_order(sample.test_labels[:101], "shuffled")
     state = snapshot(model)
     shuffled = train_side(model, images, batch_size=101, order=order)
     model.load_state_dict(state)
@@ -171,7 +171,7 @@ def assert_untouched(model, before):
     assert all(torch.equal(state[name], after[name]) for name in state)
     assert [module.training for module in model.modules()] == flags
     assert torch.equal(torch.random.get_rng_state(), random)
-    assert not any(module._forward_hooks for module in model.modules())
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -282,7 +282,7 @@ def test_companies_are_what_the_network_says_of_each_alone(kind, sample):
     images, labels = torch.tensor(sample.test_images), sample.test_labels
     model = trained("composite")
     before = everything(model)
-    found = companies(model, images, labels, 7, kind=kind, batch_size=8, count=5, seed=3)
+    found = random_contexts(model, images, labels, 7, kind=kind, batch_size=8, count=5, seed=3)
     assert_untouched(model, before)
     model.train()
     for k, row in enumerate(found.itertuples()):
@@ -302,7 +302,7 @@ def test_companies_are_what_the_network_says_of_each_alone(kind, sample):
 
 def test_a_company_of_one_is_refused(sample):
     with pytest.raises(ConfigError, match="batch_size: got 1; allowed: 2 or more"):
-        companies(
+        random_contexts(
             trained("builtin"),
             torch.tensor(sample.test_images),
             sample.test_labels,

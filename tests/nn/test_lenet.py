@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from bnviz.nn import VARIANTS, LeNet, NoteBatchNorm
+from bnviz.nn.layers import LAYERS, POSITIONS, WEIGHT_LAYERS
 from bnviz.nn.lenet import Halving
 
 each_norm = pytest.mark.parametrize("norm", list(VARIANTS))
@@ -91,7 +92,7 @@ def test_settings_reach_the_layers(norm):
 
 
 def test_options_reach_the_notes_layers():
-    model = LeNet("note", norm_options={"keep_graph": False, "buffers": True})
+    model = LeNet("note", norm_options={"keep_graph": False, "plain_attributes": False})
     for layer in model.norm_layers().values():
         assert isinstance(layer, NoteBatchNorm)
         assert not layer.keep_graph and "running_mean" in layer.state_dict()
@@ -132,3 +133,16 @@ def test_halving_is_torch_s_pooling_with_and_without_gradient(dtype):
     other = x.clone().requires_grad_()
     nn.functional.max_pool2d(other, 2, 2).nansum().backward()
     assert torch.equal(wanted.grad, other.grad)
+
+
+def test_the_table_of_layers_is_that_of_the_network():
+    """Records read the table without torch; here it is compared with what goes through."""
+    model, shapes = LeNet("none"), {}
+    for name, layer in model.norm_layers().items():
+        layer.register_forward_hook(lambda _m, x, _y, name=name: shapes.update({name: x[0].shape}))
+    model(torch.zeros(2, 1, 28, 28))
+    assert {name: shape[1] for name, shape in shapes.items()} == LAYERS
+    assert {name: shape[2:].numel() for name, shape in shapes.items()} == POSITIONS
+    weights = {name: len(layer.weight) for name, layer in model.weight_layers().items()}
+    assert weights == {**LAYERS, "out": 10}
+    assert tuple(weights) == WEIGHT_LAYERS

@@ -14,10 +14,10 @@ from bnviz.nn import NoteBatchNorm
 F64 = torch.float64
 CORRECT = {
     "keep_graph": False,
-    "running_var_init": 1.0,
-    "shift_init": 0.0,
-    "buffers": True,
-    "unbiased": True,
+    "zero_running_var": False,
+    "conv_shift_one": False,
+    "plain_attributes": False,
+    "biased_running_var": False,
     "chained_mean": False,
 }
 FLAT, SPATIAL = (8, 3), (4, 3, 5, 6)
@@ -108,31 +108,31 @@ def test_keep_graph_makes_a_copy_fail():
 def test_a_variance_that_starts_at_0_multiplies_untrained_outputs_by_316():
     x = random_input(FLAT)
     assert_close(note(FLAT).eval()(x).detach(), x / 1e-5**0.5)
-    assert_close(note(FLAT, running_var_init=1.0).eval()(x).detach(), x / 1.00001**0.5)
+    assert_close(note(FLAT, zero_running_var=False).eval()(x).detach(), x / 1.00001**0.5)
 
 
 @pytest.mark.parametrize(
-    ("shape", "shift_init", "expected"), [(FLAT, None, 0), (SPATIAL, None, 1), (SPATIAL, 0.0, 0)]
+    ("shape", "switch", "expected"), [(FLAT, True, 0), (SPATIAL, True, 1), (SPATIAL, False, 0)]
 )
-def test_shift_starts_at_1_in_convolutional_layers(shape, shift_init, expected):
-    layer = note(shape, shift_init=shift_init)
+def test_shift_starts_at_1_in_convolutional_layers(shape, switch, expected):
+    layer = note(shape, conv_shift_one=switch)
     assert_close(layer(random_input(shape)).mean(), torch.tensor(float(expected), dtype=F64))
 
 
 @pytest.mark.parametrize("buffers", [False, True], ids=["attributes", "buffers"])
 def test_plain_attributes_are_lost_on_the_way(buffers):
-    layer = note(FLAT, buffers=buffers)
+    layer = note(FLAT, plain_attributes=not buffers)
     names = {"running_mean", "running_var"}
     assert set(layer.state_dict()) == {"gamma", "beta"} | (names if buffers else set())
     layer.float()
     assert (layer.running_mean.dtype == torch.float32) == buffers
 
 
-@pytest.mark.parametrize("unbiased", [False, True])
-def test_biased_variance_is_averaged(unbiased):
-    layer, x = note(FLAT, unbiased=unbiased), random_input(FLAT)
+@pytest.mark.parametrize("biased", [False, True])
+def test_biased_variance_is_averaged(biased):
+    layer, x = note(FLAT, biased_running_var=biased), random_input(FLAT)
     layer(x)
-    assert_close(layer.running_var[0], 0.9 * x.var(0, correction=int(unbiased)))
+    assert_close(layer.running_var[0], 0.9 * x.var(0, correction=int(not biased)))
 
 
 def test_momentum_is_the_weight_of_the_new_batch():
@@ -152,8 +152,8 @@ def test_chained_mean_adds_graph_nodes_but_no_other_value():
 @each_place
 def test_one_value_per_channel_is_not_refused(shape):
     shape = (1, 3, *[1] * (len(shape) - 2))
-    for unbiased in (False, True):
-        layer = note(shape, unbiased=unbiased)
+    for biased in (False, True):
+        layer = note(shape, biased_running_var=biased)
         y = layer(random_input(shape))
         assert_close(y, layer.beta.expand(shape))
         assert torch.equal(layer.running_var, torch.zeros_like(layer.gamma))

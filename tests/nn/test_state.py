@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bnviz.nn import LeNet
-from bnviz.nn.state import put_back, set_statistics, snapshot, statistics
+from bnviz.nn.state import restored, set_statistics, snapshot, statistics
 from bnviz.nn.variants import VARIANTS
 
 
@@ -18,7 +18,7 @@ def test_put_back_undoes_passes_settings_and_statistics(variant, fails):
     owned = [dict(vars(layer)) | dict(layer._buffers) for layer in layers]
     flags = [module.training for module in model.modules()]
     try:
-        with put_back(model):
+        with restored(model):
             model.train()
             model(x + 1)  # moves buffers in place and gives attributes new tensors
             for layer in layers:
@@ -44,7 +44,7 @@ def test_put_back_leaves_the_graph_of_the_note_usable():
     model = LeNet("note")
     x = torch.rand(4, 1, 28, 28)
     model(x)
-    with put_back(model), torch.no_grad():
+    with restored(model), torch.no_grad():
         model(x)
     model.conv[1].running_mean.sum().backward()
     assert model.conv[0].weight.grad.abs().sum() > 0

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from bnviz.nn.layers import WEIGHT_LAYERS
 from bnviz.nn.variants import VARIANTS
 from bnviz.records import store
 from bnviz.records.run_files import CHECKSUMS
-from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
-from bnviz.training.gradients import weights_of
+from bnviz.records.schema import LAYERS, LEVELS, SIDES, gradients_table
+from bnviz.training.gradients import GradientSampler
 from bnviz.training.jobs import Jobs
-from bnviz.training.observers import sampled_places
+from bnviz.training.stages import sampled_places
 from bnviz.training.steps import Images, batches, build_model
 from bnviz.training.trainer import Trainer
 
@@ -29,7 +30,7 @@ def plain_gradients(config, dataset, variant):
         )  # fmt: skip
     inputs, labels = next(batches(Images(dataset, torch.device("cpu")), config))
     loss = F.cross_entropy(model(inputs), labels)
-    sought = [*seen.values(), *weights_of(model).values()]
+    sought = [*seen.values(), *(layer.weight for layer in model.weight_layers().values())]
     found = torch.autograd.grad(loss, sought)
     return dict(zip([*seen, *WEIGHT_LAYERS], found, strict=True))
 
@@ -80,7 +81,7 @@ def test_the_update_ratio_is_that_of_the_weights_before_and_after(
     expected = {}
     with Trainer(config, sample) as trainer:
         while not trainer.done:
-            weights = weights_of(trainer.runs[variant].model)
+            weights = {k: v.weight for k, v in trainer.runs[variant].model.weight_layers().items()}
             before = [w.detach().double().clone() for w in weights.values()]
             trainer.step()
             after = [w.detach().double() for w in weights.values()]
@@ -95,8 +96,8 @@ def test_the_update_ratio_is_that_of_the_weights_before_and_after(
 def test_the_named_weights_are_those_of_the_network(short_config):
     model = build_model(short_config(), "builtin", torch.device("cpu"))
     shapes = [(6, 1, 5, 5), (16, 6, 5, 5), (120, 256), (84, 120), (10, 84)]
-    assert [tuple(w.shape) for w in weights_of(model).values()] == shapes
-    assert tuple(weights_of(model)) == WEIGHT_LAYERS
+    assert [tuple(layer.weight.shape) for layer in model.weight_layers().values()] == shapes
+    assert tuple(model.weight_layers()) == WEIGHT_LAYERS
 
 
 def test_without_bn_what_comes_in_is_what_goes_out(short_config, sample):
@@ -110,8 +111,7 @@ def test_without_bn_what_comes_in_is_what_goes_out(short_config, sample):
 def test_off_by_default_nothing_is_recorded_and_nothing_spent(short_config, sample):
     with Trainer(short_config(variants="builtin", stages_every=1), sample) as trainer:
         trainer.step()
-        assert trainer.runs["builtin"].gradients is None
-        assert trainer.runs["builtin"].tap.on_call is None
+        assert not any(isinstance(each, GradientSampler) for each in trainer.observers)
     assert len(trainer.history[gradients_table("builtin")]) == 0
     assert trainer.gradients_share == 0
     assert trainer.summary(1.0)["gradients_share"] is None
@@ -137,8 +137,8 @@ def test_gradients_are_recorded_at_the_steps_that_are_probed(short_config, sampl
 
 
 def go_on(run):
-    """A forward and backward pass of the model of `run` with its tap armed."""
-    run.tap.armed = True
+    """A forward and backward pass of the model of `run` with its norm layers captured."""
+    run.norms.tensors = True
     run.model(torch.rand(4, 1, 28, 28)).sum().backward()
 
 
@@ -150,8 +150,8 @@ def test_no_hook_is_left_after_a_step_and_after_the_end(short_config, sample, va
         run = trainer.runs[variant]
         for _ in range(2):
             go_on(run)
-            assert run.gradients._caught == {}
-            assert run.gradients._before.numel() == 0
+            assert run.observer(GradientSampler)._caught == {}
+            assert run.observer(GradientSampler)._before.numel() == 0
             trainer.close()
 
 
@@ -159,14 +159,15 @@ def test_no_hook_is_left_on_a_graph_that_lives_on(short_config, sample):
     """As that of the note's tests does; going through it once more must not be caught."""
     with Trainer(short_config(variants="builtin", gradients=True), sample) as trainer:
         run = trainer.runs["builtin"]
-        run.tap.armed = True
-        with run.gradients.watching():
-            loss = run.model(torch.rand(4, 1, 28, 28)).sum()
-            loss.backward(retain_graph=True)
-        assert len(run.gradients._caught) == len(LAYERS) * len(SIDES)
-        run.gradients._caught.clear()
+        run.norms.tensors = True
+        gradients = run.observer(GradientSampler)
+        gradients.before_update(1)
+        loss = run.model(torch.rand(4, 1, 28, 28)).sum()
+        loss.backward(retain_graph=True)
+        assert len(gradients._caught) == len(LAYERS) * len(SIDES)
+        gradients.after_update(1, loss)
         loss.backward()
-        assert run.gradients._caught == {}
+        assert gradients._caught == {}
 
 
 def test_no_hook_is_left_after_a_step_that_fails(short_config, sample, monkeypatch):
@@ -179,10 +180,10 @@ def test_no_hook_is_left_after_a_step_that_fails(short_config, sample, monkeypat
             broken.setattr(run.optimizer, "step", boom)
             with pytest.raises(RuntimeError, match="boom"):
                 trainer.step()
-        assert run.gradients._caught == {}
-        assert run.gradients._before.numel() == 0
+        assert run.observer(GradientSampler)._caught == {}
+        assert run.observer(GradientSampler)._before.numel() == 0
         go_on(run)
-        assert run.gradients._caught == {}
+        assert run.observer(GradientSampler)._caught == {}
         trainer.step()  # not a probed step, and the run goes on
     assert len(trainer.history[gradients_table("builtin")]) == 0
 

@@ -51,10 +51,10 @@ def test_pause_steps_and_resume(start):
 
 
 def test_a_run_rests_for_a_moment_when_it_gives_way(jobs, start, monkeypatch):
-    monkeypatch.setattr(jobs_module, "GIVE_WAY_S", 0.5)
+    monkeypatch.setattr(jobs_module, "YIELD_S", 0.5)
     job = start(variants="builtin")
     until(lambda: job.steps_done > 5)
-    jobs.give_way()  # whichever run the page shows
+    jobs.yield_cpu()  # whichever run the page shows
     at, began = job.steps_done, time.monotonic()
     until(lambda: job.steps_done > at + 1)  # the step that was being made is not taken back
     assert time.monotonic() - began > 0.4

@@ -8,6 +8,7 @@ from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import accuracy_curves
 from bnviz.records.schema import LAYERS, layer_slice, stages_table, steps_table
+from bnviz.training.observers import Evaluator
 from bnviz.training.trainer import Trainer
 
 
@@ -15,8 +16,7 @@ def run(config, dataset, **options):
     with Trainer(config, dataset, **options) as trainer:
         while not trainer.done:
             trainer.step()
-        if trainer.history.tables:
-            trainer.finish()
+        trainer.finish()
     return trainer
 
 
@@ -35,7 +35,7 @@ def test_observers_never_change_the_run(short_config, sample):
         eval_every=3,
         gradients=True,
     )
-    bare, watched = run(config, sample, observe=False), run(config, sample)
+    bare, watched = run(config, sample, observers=()), run(config, sample)
     for variant in config.variants:
         assert_same_state(snapshot(bare.runs[variant].model), snapshot(watched.runs[variant].model))
 
@@ -44,7 +44,7 @@ def test_observers_do_not_change_the_note_either(short_config, sample):
     config = short_config(
         variants="note", stages_every=1, memory_every=1, eval_every=5, steps=11, gradients=True
     )
-    bare, watched = run(config, sample, observe=False), run(config, sample)
+    bare, watched = run(config, sample, observers=()), run(config, sample)
     assert_same_state(snapshot(bare.runs["note"].model), snapshot(watched.runs["note"].model))
 
 
@@ -55,7 +55,7 @@ def test_evaluation_leaves_statistics_and_mode_alone(short_config, sample, varia
             trainer.step()
         model = trainer.runs[variant].model
         before = snapshot(model)
-        trainer.evaluate(200)
+        trainer.runs[variant].observer(Evaluator).evaluate(200)
         assert_same_state(before, snapshot(model))
         assert model.training
 
@@ -273,12 +273,12 @@ def test_hooks_are_gone_after_the_run_also_after_an_error(short_config, sample):
     with pytest.raises(RuntimeError, match="boom"), Trainer(config, sample) as trainer:
         trainer.step()
         raise RuntimeError("boom")
-    tap = trainer.runs["builtin"].tap
-    before = dict(tap._saved)
-    tap.armed = True
+    norms = trainer.runs["builtin"].norms
+    before = dict(norms._saved)
+    norms.tensors = True
     trainer.runs["builtin"].model(torch.rand(4, 1, 28, 28))
-    assert tap.tensors == {}
-    assert all(tap._saved[k] is before[k] for k in before)
+    assert norms.inputs == norms.outputs == {}
+    assert all(norms._saved[k] is before[k] for k in before)
 
 
 def test_stage_quantiles_are_those_of_the_whole_tensor_when_it_is_small(short_config, sample):

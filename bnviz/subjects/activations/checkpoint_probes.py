@@ -9,7 +9,7 @@ import torch
 from bnviz.data import Dataset
 from bnviz.evaluation.inference import forward
 from bnviz.evaluation.layer_stages import layer_stages
-from bnviz.nn.state import put_back
+from bnviz.nn.state import restored
 from bnviz.records.schema import LEVELS
 from bnviz.subjects.activations.channels import affine_of, channel_quantiles, channel_table
 from bnviz.training.checkpoints import Run, model_at
@@ -73,7 +73,7 @@ def probe_image(run: Run, variant: str, step: int, layer: str, images: np.ndarra
             for name, values in stages.items()
             if name in SHOWN
         }
-        with put_back(model):
+        with restored(model):
             logits = forward(model, batch, mode=mode, batch_size=len(batch))
         probabilities[mode] = logits[0].softmax(0).float().numpy()
     return ImageProbe(maps, probabilities)

@@ -11,7 +11,8 @@ from bnviz.charts.marks import Figure, drawing, event_marks, grid, scatter, stac
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, SIDE_LABELS, axis, colour, hover
 from bnviz.i18n import N_, _
-from bnviz.records.schema import QUANTILES, SIDES, WEIGHT_LAYERS
+from bnviz.nn.layers import WEIGHT_LAYERS
+from bnviz.records.schema import QUANTILES, SIDES
 from bnviz.selection import Selection
 from bnviz.subjects.activations import recorded_gradients as recorded
 from bnviz.training.run_view import RunView

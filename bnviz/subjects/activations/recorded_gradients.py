@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from bnviz.config import RunConfig
+from bnviz.nn.layers import WEIGHT_LAYERS
 from bnviz.records.history import History
 from bnviz.records.reading import POINTS, last_up_to, sampled
-from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table
+from bnviz.records.schema import LAYERS, LEVELS, SIDES, gradients_table
 
 
 def gradient_quantiles(

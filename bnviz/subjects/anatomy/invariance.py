@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
-from bnviz.nn.state import affine, put_back
+from bnviz.instrument.capture import capture
+from bnviz.nn.state import affine, restored
 
 
 def layer_before(model: Any, layer: str) -> nn.Module:
@@ -71,7 +72,7 @@ def rescaled(
     norm = model.norm_layers()[layer]
     taken = _input_of(model, before, images)
     rows = []
-    with put_back(model):
+    with restored(model):
         model.train()
         x = before(taken)
         y = norm(x)
@@ -112,29 +113,21 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
     that of the bias is rounding; the last layer has no BN behind it and shows the contrast. The
     model is as before afterwards, `.grad` included.
     """
-    names = {id(layer_before(model, name)): name for name in model.norm_layers()}
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    with put_back(model):
+    layers = model.weight_layers()
+    with restored(model):
         model.train()
         dtype = next(model.parameters()).dtype
         loss = F.cross_entropy(model(to_input(images, dtype)), labels)
-        asked = [p for layer in layers for p in layer.parameters()]  # weight, bias, weight, …
+        asked = [
+            p for layer in layers.values() for p in layer.parameters()
+        ]  # weight, bias, weight, …
         found = [g.double().square().mean().sqrt().item() for g in torch.autograd.grad(loss, asked)]
-    rows = zip(layers, found[::2], found[1::2], strict=True)
-    return pd.DataFrame(
-        [(names.get(id(layer), "out"), weights, bias) for layer, weights, bias in rows],
-        columns=["layer", "weights", "bias"],
-    )
+    return pd.DataFrame({"layer": list(layers), "weights": found[::2], "bias": found[1::2]})
 
 
 def _input_of(model: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
     """What a layer gets when the images go through the model in train mode."""
-    taken: list[Tensor] = []
-    with put_back(model):
-        hook = layer.register_forward_pre_hook(lambda _layer, args: taken.append(args[0]))
-        try:
-            model.train()
-            model(to_input(images, next(model.parameters()).dtype))
-        finally:
-            hook.remove()
-    return taken[0]
+    with restored(model), capture({"layer": layer}) as seen:
+        model.train()
+        model(to_input(images, next(model.parameters()).dtype))
+    return seen.inputs["layer"]

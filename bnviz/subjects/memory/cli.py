@@ -48,8 +48,8 @@ def memory(
             dataset=dataset, device=device,
         )  # fmt: skip
         check(config)
-        with progress_bar(_("steps")) as tell:
-            experiment = Experiment(config).run(tell)
+        with progress_bar(_("steps")) as report_progress:
+            experiment = Experiment(config).run(report_progress)
     except BnvizError as error:
         refuse(error)
     found = document(experiment)

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, field_validator
 
 from bnviz.census import saved_tensors
+from bnviz.census.batch_footprint import OUTSIDE
 from bnviz.census.chain import Chain, chain
 from bnviz.census.graph_census import census, watch
 from bnviz.census.memory_limits import free_memory
@@ -14,7 +15,6 @@ from bnviz.census.prediction import Prediction, predict
 from bnviz.config import RunConfig, Settings, known_variants
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
-from bnviz.instrument.layer_tracking import OUTSIDE
 from bnviz.nn import LeNet
 from bnviz.training.steps import resolve_device
 from bnviz.units import MIB

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bnviz.census.graph_census import GraphCensus, release, watch
+from bnviz.census.graph_census import GraphCensus, detach_statistics, watch
 from bnviz.i18n import N_
 from bnviz.nn.state import STATISTICS
 from bnviz.subjects.memory.experiment_config import LeakConfig
@@ -62,7 +62,7 @@ class Side:
         """Free the graph, and give the layers their own forward back."""
         self.output = None
         self.census.close()
-        release(self.model)
+        detach_statistics(self.model)
 
     def switch(self, **switches: bool) -> None:
         """Set switches of the note's layers."""
@@ -86,7 +86,7 @@ def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
     if name in ("detach", "buffers"):
         side.output = None  # it holds the graph of its own batch, which is to be freed too
     if name == "detach":
-        release(side.model)
+        detach_statistics(side.model)
         side.switch(keep_graph=False)
     elif name == "no_grad":
         testing.grad = False
@@ -94,7 +94,7 @@ def apply(name: str, side: Side, testing: Testing, inputs: Tensor) -> None:
     elif name == "eval":
         testing.mode = "eval"
     elif name == "buffers":
-        release(side.model)
+        detach_statistics(side.model)
         _register(side)
         side.switch(in_place=True)
     elif name == "del":

@@ -32,7 +32,7 @@ from bnviz.records.history import Schema, Table
 from bnviz.subjects.memory.experiment_config import SLACK_MIB, LeakConfig
 from bnviz.subjects.memory.interventions import CUTS, LEAKY, UNDO, Side, Testing, apply
 from bnviz.training.steps import Images, batches, resolve_device
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 from bnviz.units import MIB
 
 CLOSED_S = 10.0
@@ -42,7 +42,7 @@ UNWATCHED_S = 600.0
 WAITS_S = 20.0
 ASKED = ("running", "paused")
 """States in which there is somebody to answer."""
-GIVE_WAY_S = 0.25
+YIELD_S = 0.25
 
 
 class Experiment:
@@ -107,8 +107,8 @@ class Experiment:
     def watch(self, viewer: str) -> None:
         """Somebody looks: it stays, and rests for a moment, so that page and browser can draw."""
         self._seen = self._viewers[viewer] = now = time.monotonic()
-        if now > self._rests_until + 3 * GIVE_WAY_S:  # however many look
-            self._rests_until = now + GIVE_WAY_S
+        if now > self._rests_until + 3 * YIELD_S:  # however many look
+            self._rests_until = now + YIELD_S
 
     def pause(self, paused: bool) -> None:
         """Rest after the present step, or go on."""
@@ -197,7 +197,7 @@ class Experiment:
 
     # ---- the experiment's own thread -------------------------------------------------------------
 
-    def run(self, progress: Progress = unheard) -> "Experiment":
+    def run(self, progress: Progress = no_progress) -> "Experiment":
         """Do all steps, then free everything, also when something fails. Returns itself."""
         try:
             self._prepare()
@@ -241,7 +241,7 @@ class Experiment:
     def _rest(self, progress: Progress, done: int) -> bool:
         """Obey what was asked; wait while paused, and for a moment when somebody looks. True to end."""
         while True:
-            self._obey()
+            self._run_commands()
             if self._stop:
                 self.reason = _("It was ended by hand, and its graph freed.")
             elif self._hold and self._left_alone():
@@ -281,7 +281,7 @@ class Experiment:
         side = self._sides.get(LEAKY)
         return side.census.bytes if side is not None else 0
 
-    def _obey(self) -> None:
+    def _run_commands(self) -> None:
         with self._wake:
             asked = list(self._asked)
             self._asked.clear()

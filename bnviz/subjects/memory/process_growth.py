@@ -130,11 +130,11 @@ def process_growth(
 def json_of(
     command: Sequence[str],
     variables: Mapping[str, str],
-    heed: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
     *,
     ends_within_s: float = ENDS_WITHIN_S,
 ) -> Any:
-    """The JSON that a process prints, which is ended when `heed`, called all the while, raises.
+    """The JSON that a process prints, which is ended when `on_progress`, called all the while, raises.
 
     `variables` join the environment, from which the threshold of the caller is taken out. Raises
     BnvizError with its last line when it fails, is killed for lack of memory, takes longer than
@@ -150,7 +150,7 @@ def json_of(
         )  # fmt: skip
         try:
             while process.poll() is None:
-                heed()
+                on_progress()
                 if time.monotonic() > until:
                     raise BnvizError(
                         _("{command} took longer than {seconds:.0f} s and was ended.").format(

@@ -103,10 +103,10 @@ def _controls(sides: Sides) -> Asked:
 def _companies(sides: Sides, asked: Asked) -> pd.DataFrame:
     import torch
 
-    from bnviz.evaluation.batch_context import companies
+    from bnviz.evaluation.batch_context import random_contexts
 
     images, labels = test_images(sides.dataset, 10_000)
-    return companies(
+    return random_contexts(
         model_of(sides), torch.tensor(images), labels, asked.image, kind=asked.kind,
         batch_size=asked.batch_size, count=COUNT, seed=asked.draw * COUNT,
     )  # fmt: skip

@@ -58,7 +58,7 @@ def recalibrate(
     checkpoint: CheckpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Print eval mode before and after its statistics are measured anew at frozen weights."""
+    """Print eval mode before and after its statistics are measured again at frozen weights."""
     from bnviz.subjects.modes.mode_report import recalibrate_at
 
     try:

@@ -1,4 +1,4 @@
-"""A checkpoint in train mode and in eval mode, and eval mode mended: the numbers of both pages."""
+"""A checkpoint in train mode and in eval mode, and eval mode recalibrated: the numbers of both pages."""
 
 import time
 from typing import Any

@@ -20,7 +20,7 @@ from bnviz.training.process import find_run_view
 from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
-    from bnviz.subjects.modes.recalibration import Kept, Mended
+    from bnviz.subjects.modes.recalibration import Recalibration, StoredRecalibration
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = (1000, 10_000)
@@ -226,17 +226,17 @@ def chosen(run: RunView) -> Sides:
 # ---- mended statistics ---------------------------------------------------------------------------
 
 
-def mended_of(run: RunView) -> "Mended | None":
+def mended_of(run: RunView) -> "Recalibration | None":
     """What this visitor has mended of the run and not undone."""
     return _all_mended().get(run.id)
 
 
-def _all_mended() -> "dict[str, Mended | None]":
+def _all_mended() -> "dict[str, Recalibration | None]":
     """By run what this visitor has mended; None where it was undone."""
     return st.session_state.setdefault("mended_statistics", {})
 
 
-def _token(mended: "Mended") -> str:
+def _token(mended: "Recalibration") -> str:
     """What tells one mending from another."""
     return f"{mended.method} {mended.details} {mended.seconds}"
 
@@ -261,12 +261,12 @@ def _linked(name: str) -> str | None:
     return st.query_params.get(name)
 
 
-def set_mended(run: RunView, mended: "Mended | None") -> None:
+def set_mended(run: RunView, mended: "Recalibration | None") -> None:
     """Use those statistics on the eval side, or none any more."""
     _all_mended()[run.id] = mended
 
 
-def kept_of(run: RunView, variant: str) -> "list[Kept]":
+def kept_of(run: RunView, variant: str) -> "list[StoredRecalibration]":
     """The mended checkpoints in the run's folder."""
     folder = run.source.folder
     if folder is None or not any((folder / "checkpoints").glob(f"*-{variant}.*-*")):
@@ -337,10 +337,10 @@ def model_of(sides: Sides) -> Any:
 
 def order_of(sides: Sides) -> np.ndarray:
     """The order in which the images stand in their batches."""
-    from bnviz.evaluation.batch_context import company
+    from bnviz.evaluation.batch_context import context_order
 
     _images, labels = test_images(sides.dataset, sides.images)
-    return company(labels, sides.neighbours or "as they come")
+    return context_order(labels, sides.neighbours or "as they come")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

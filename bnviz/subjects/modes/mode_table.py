@@ -15,7 +15,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bnviz.nn.state import affine, put_back, set_statistics, statistics
+from bnviz.evaluation.inference import to_input
+from bnviz.instrument.capture import capture
+from bnviz.nn.state import affine, restored, set_statistics, statistics
 
 MODES = ("train", "eval")
 KEPT = ("tracked", "momentum 0", "untracked", "untracked, momentum 0")
@@ -44,9 +46,20 @@ def truth_table(layer: nn.Module, x: Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def truth_table_in(model: Any, layer: str, images: Tensor) -> pd.DataFrame:
+    """`truth_table` of a layer of `model`, on what enters it in eval mode from `images`.
+
+    `layer` is one of `model.norm_layers`, `images` are uint8 (N, 28, 28). The model is left as it was.
+    """
+    norm = model.norm_layers()[layer]
+    with restored(model), capture({layer: norm}) as seen, torch.no_grad():
+        model.eval()(to_input(images, next(model.parameters()).dtype))
+    return truth_table(norm, seen.inputs[layer])
+
+
 def _observed(layer: nn.Module, x: Tensor, mode: str, kept: str, frozen: str) -> dict[str, Any]:
     """Run a copy of `layer` in one state and say what was seen."""
-    with put_back(layer):
+    with restored(layer):
         _without_graph(layer)
         copied: Any = copy.deepcopy(layer)
     copied.train(mode == "train")

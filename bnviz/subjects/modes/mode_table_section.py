@@ -1,6 +1,6 @@
 """Rules: what a layer of this run does in each state, and what moves statistics by the way."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -120,19 +120,10 @@ def _answer(row: pd.Series) -> str:
 def _rules(sides: Sides, layer: str) -> pd.DataFrame:
     import torch
 
-    from bnviz.evaluation.inference import to_input
-    from bnviz.subjects.modes.mode_table import truth_table
+    from bnviz.subjects.modes.mode_table import truth_table_in
 
-    model = model_of(sides)
-    caught: list[Any] = []
-    images = data.load(sides.dataset).train_images[:64]
-    handle = model.norm_layers()[layer].register_forward_pre_hook(
-        lambda _layer, inputs: caught.append(inputs[0])
-    )
-    with torch.no_grad():
-        model.eval()(to_input(torch.tensor(images), next(model.parameters()).dtype))
-    handle.remove()
-    return truth_table(model.norm_layers()[layer], caught[0])
+    images = torch.tensor(data.load(sides.dataset).train_images[:64])
+    return truth_table_in(model_of(sides), layer, images)
 
 
 # ---- what moves statistics -----------------------------------------------------------------------

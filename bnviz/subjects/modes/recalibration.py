@@ -1,4 +1,4 @@
-"""Eval mode mended: other running statistics for the same weights, and checkpoints kept of them.
+"""Eval mode recalibrated: other running statistics for the same weights, and checkpoints kept of them.
 
 A kept checkpoint lies beside those of the run, ``checkpoints/<step>-<variant>.<name>.safetensors``,
 with what was done to it in its metadata. It has all tensors, so that it loads like any other.
@@ -10,22 +10,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bnviz import data
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
-from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
 from bnviz.i18n import _
-from bnviz.nn.state import restore, set_statistics, snapshot, statistics
+from bnviz.nn.state import restore, set_statistics, snapshot
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import precise_batch, replayed_statistics
 from bnviz.records.run_files import DamagedFile, read_file, write_file
 from bnviz.records.store import RECORDED_FOLDER
 from bnviz.training.checkpoints import Run, model_at
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 
 METHODS = ("recalibrated", "replayed", "blended")
 CHOOSING_IMAGES = 2000
@@ -33,7 +32,7 @@ CHOOSING_IMAGES = 2000
 
 
 @dataclass(frozen=True)
-class Mended:
+class Recalibration:
     """Statistics that replace those of a checkpoint, and what they are worth."""
 
     variant: str
@@ -51,7 +50,7 @@ class Mended:
     statistics: Statistics = field(repr=False)
 
 
-def mend(
+def recalibrate_checkpoint(
     run: Run,
     variant: str,
     step: int,
@@ -60,8 +59,8 @@ def mend(
     batches: int = 60,
     weight: float = 0.5,
     dataset: Dataset | None = None,
-    progress: Progress = unheard,
-) -> Mended:
+    progress: Progress = no_progress,
+) -> Recalibration:
     """Find other running statistics for the checkpoint at `step`, and evaluate both.
 
     ``recalibrated`` takes those of `batches` training batches of the run's size at frozen weights
@@ -104,7 +103,7 @@ def mend(
     before = evaluate_with_statistics(model, None, test, labels).accuracy
     progress(2, 3)
     after = evaluate_with_statistics(model, found, test, labels).accuracy
-    return Mended(variant, step, method, details, before, after, seconds, found)
+    return Recalibration(variant, step, method, details, before, after, seconds, found)
 
 
 def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[float, Statistics]:
@@ -125,7 +124,7 @@ def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[fl
 def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
     """The layers' own statistics with `weight` of the fresh ones in them."""
     result = {}
-    for name, (own_mean, own_var) in statistics_of(model).items():
+    for name, (own_mean, own_var) in running_statistics(model).items():
         mean, var = fresh[name]
         result[name] = (
             (1 - weight) * own_mean + weight * mean,
@@ -134,20 +133,9 @@ def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
     return result
 
 
-def statistics_of(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance (C,) that each norm layer of a model with statistics keeps, copied."""
-    result = {}
-    for name, layer in model.norm_layers().items():
-        kept_by_it = statistics(layer)
-        assert kept_by_it is not None
-        mean, var = (value.double().cpu().numpy() for value in kept_by_it)
-        result[name] = (mean, var)
-    return result
-
-
 @dataclass(frozen=True)
-class Kept:
-    """A checkpoint that was kept of a mended one."""
+class StoredRecalibration:
+    """A checkpoint that was stored with recalibrated statistics."""
 
     name: str
     """Of its file, without the ending."""
@@ -159,23 +147,23 @@ class Kept:
     after: float
 
 
-def as_checkpoint(run: Run, mended: Mended) -> bytes:
-    """The weights of the checkpoint with the mended statistics, as a safetensors file.
+def as_checkpoint(run: Run, recalibrated: Recalibration) -> bytes:
+    """The weights of the checkpoint with the recalibrated statistics, as a safetensors file.
 
     Raises RunError when the checkpoint is gone.
     """
     from safetensors.torch import save
 
-    model = model_at(run, mended.variant, mended.step)
+    model = model_at(run, recalibrated.variant, recalibrated.step)
     for name, layer in model.norm_layers().items():
-        set_statistics(layer, *(torch.tensor(array) for array in mended.statistics[name]))
-    words = {k: v for k, v in asdict(mended).items() if k != "statistics"}
+        set_statistics(layer, *(torch.tensor(array) for array in recalibrated.statistics[name]))
+    words = {k: v for k, v in asdict(recalibrated).items() if k != "statistics"}
     tensors = {name: tensor.contiguous() for name, tensor in snapshot(model).items()}
     return save(tensors, metadata={"bnviz_mended": json.dumps(words)})
 
 
-def keep(run: Run, folder: Path | None, mended: Mended) -> Kept:
-    """Store a mended checkpoint in the `folder` of its run.
+def keep(run: Run, folder: Path | None, recalibrated: Recalibration) -> StoredRecalibration:
+    """Store a recalibrated checkpoint in the `folder` of its run.
 
     Raises RunError where there is no folder, in the recorded run, which belongs to the package,
     and when it cannot be written.
@@ -190,25 +178,27 @@ def keep(run: Run, folder: Path | None, mended: Mended) -> Kept:
                 else _("the recorded run belongs to the package")
             )
         )
-    stem = f"{mended.step}-{mended.variant}.{mended.method}"
-    number = 1 + max((int(k.name.split("-")[-1]) for k in kept(folder, mended.variant)), default=0)
+    stem = f"{recalibrated.step}-{recalibrated.variant}.{recalibrated.method}"
+    number = 1 + max(
+        (int(k.name.split("-")[-1]) for k in kept(folder, recalibrated.variant)), default=0
+    )
     name = f"{stem}-{number}"
     try:
-        write_file(folder, _file(name), as_checkpoint(run, mended))
+        write_file(folder, _file(name), as_checkpoint(run, recalibrated))
     except OSError as error:
         raise RunError(
             _("The checkpoint cannot be kept in {folder} ({error}). Free some space.").format(
                 folder=folder, error=error.strerror or error
             )
         ) from error
-    return Kept(
-        name, mended.variant, mended.step, mended.method, mended.details, mended.before,
-        mended.after,
+    return StoredRecalibration(
+        name, recalibrated.variant, recalibrated.step, recalibrated.method, recalibrated.details, recalibrated.before,
+        recalibrated.after,
     )  # fmt: skip
 
 
-def kept(folder: Path | None, variant: str) -> list[Kept]:
-    """The mended checkpoints of a variant that a run's folder has, in the order of their making.
+def kept(folder: Path | None, variant: str) -> list[StoredRecalibration]:
+    """The recalibrated checkpoints of a variant that a run's folder has, in the order of their making.
 
     Files that cannot be read are left out.
     """
@@ -222,7 +212,7 @@ def kept(folder: Path | None, variant: str) -> list[Kept]:
             read_file(folder, _file(path.stem))
             with safe_open(path, "np") as file:
                 words = json.loads((file.metadata() or {})["bnviz_mended"])
-            found.append(Kept(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
+            found.append(StoredRecalibration(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
         except (OSError, SafetensorError, KeyError, ValueError):
             continue
     return sorted(found, key=lambda each: int(each.name.split("-")[-1]))
@@ -231,7 +221,7 @@ def kept(folder: Path | None, variant: str) -> list[Kept]:
 _KEPT_WORDS = ("variant", "step", "method", "details", "before", "after")
 
 
-def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
+def kept_statistics(run: Run, folder: Path, kept_one: StoredRecalibration) -> Statistics:
     """The running statistics of a kept checkpoint. Raises RunError when it is gone or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -246,7 +236,7 @@ def kept_statistics(run: Run, folder: Path, kept_one: Kept) -> Statistics:
                 path=path, error=error
             )
         ) from error
-    return statistics_of(model)
+    return running_statistics(model)
 
 
 def drop(folder: Path, name: str) -> None:

@@ -17,7 +17,7 @@ from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Key, Progress
 
 if TYPE_CHECKING:
-    from bnviz.subjects.modes.recalibration import Mended
+    from bnviz.subjects.modes.recalibration import Recalibration
 
 HEIGHT = 300
 ALIKE = 0.1
@@ -99,11 +99,11 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
     """Mend the checkpoint on show, in a thread: what the reader does meanwhile does not end it."""
     source = run.source
 
-    def work(progress: Progress) -> "Mended":
+    def work(progress: Progress) -> "Recalibration":
         """What the thread does."""
-        from bnviz.subjects.modes.recalibration import mend
+        from bnviz.subjects.modes.recalibration import recalibrate_checkpoint
 
-        return mend(
+        return recalibrate_checkpoint(
             source, sides.variant, sides.step, method, batches=batches, weight=weight,
             progress=progress,
         )  # fmt: skip
@@ -129,7 +129,7 @@ def _take_what_was_found(run: RunView) -> None:
         st.rerun()
 
 
-def _card(run: RunView, mended: "Mended") -> Card:
+def _card(run: RunView, mended: "Recalibration") -> Card:
     gain = 100 * (mended.after - mended.before)
     return Card(
         key="mended",
@@ -173,7 +173,7 @@ def what_was_done(method: str, details: dict[str, float]) -> str:
     return _(words[method]).format(**details)
 
 
-def _keep_or_undo(run: RunView, mended: "Mended") -> None:
+def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
     """Buttons for what was mended."""
     from bnviz.subjects.modes.recalibration import as_checkpoint, keep
 

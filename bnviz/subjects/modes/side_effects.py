@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from bnviz.census.graph_census import detach_statistics
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import Statistics, check_batch, to_input
+from bnviz.evaluation.inference import Statistics, check_batch, running_statistics, to_input
 from bnviz.i18n import _
-from bnviz.nn.state import put_back, set_statistics
+from bnviz.nn.state import restored, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 
 WAYS = ("plain", "accumulated", "checkpointed")
@@ -50,7 +51,7 @@ def equivalent_momentum(momentum: float, updates: float) -> float:
 
 
 @contextmanager
-def _gradients_put_back(model: Any) -> Iterator[None]:
+def _gradients_restored(model: Any) -> Iterator[None]:
     """While it lasts there are no gradients of before; afterwards there are those and no others."""
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
@@ -85,7 +86,7 @@ def run_in_train_mode(
     check_batch(min(part, len(images)))
     dtype = next(model.parameters()).dtype
     run = _checkpointed if way == "checkpointed" else _plain
-    with put_back(model), _gradients_put_back(model):
+    with restored(model), _gradients_restored(model):
         model.train()
         for layer in model.norm_layers().values():
             layer.momentum = momentum
@@ -94,8 +95,8 @@ def run_in_train_mode(
             for piece in batch.split(part):
                 if len(piece) > 1:
                     run(model, to_input(piece, dtype))
-                    _detach(model)
-        return Moved(_copied(model), 1 - left, expected)
+                    detach_statistics(model)
+        return Moved(running_statistics(model), 1 - left, expected)
 
 
 def _plain(model: Any, x: Tensor) -> None:
@@ -113,24 +114,16 @@ def _left_of_the_old(
     dtype = next(model.parameters()).dtype
     ends = []
     for start in (0.0, 1.0):
-        with put_back(model):
+        with restored(model):
             for layer in model.norm_layers().values():
                 mean, var = _known(layer)
                 set_statistics(layer, torch.full_like(mean, start), var)
             for piece in batch.split(part):
                 if len(piece) > 1:
                     run(model, to_input(piece, dtype))
-                    _detach(model)
-            ends.append(np.concatenate([mean for mean, _var in _copied(model).values()]))
+                    detach_statistics(model)
+            ends.append(np.concatenate([mean for mean, _var in running_statistics(model).values()]))
     return float(np.mean(ends[1] - ends[0]))
-
-
-def _detach(model: Any) -> None:
-    """Let go of the graphs of past batches, which the note's layer keeps."""
-    for layer in model.norm_layers().values():
-        kept = get_statistics(layer)
-        if kept is not None and layer.running_mean.requires_grad:
-            set_statistics(layer, *kept)
 
 
 def _known(layer: Any) -> tuple[Tensor, Tensor]:
@@ -138,11 +131,3 @@ def _known(layer: Any) -> tuple[Tensor, Tensor]:
     kept = get_statistics(layer)
     assert kept is not None
     return kept
-
-
-def _copied(model: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    result = {}
-    for name, layer in model.norm_layers().items():
-        mean, var = _known(layer)
-        result[name] = (mean.cpu().numpy().copy(), var.cpu().numpy().copy())
-    return result

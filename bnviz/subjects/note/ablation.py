@@ -7,7 +7,7 @@ own test passes in between, and is then measured. Three seeds say how much of a 
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
@@ -17,29 +17,21 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.census.graph_census import GraphCensus, release
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import evaluate
+from bnviz.evaluation.inference import evaluate, running_statistics
 from bnviz.evaluation.modes import train_side
 from bnviz.evaluation.population import population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
-from bnviz.nn.state import statistics
+from bnviz.records.schema import steps_table
 from bnviz.subjects.note.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
 from bnviz.training.checkpoints import errors_against
-from bnviz.training.steps import (
-    Images,
-    NoteTested,
-    batches,
-    build_model,
-    build_optimizer,
-    note_test,
-    train_step,
-)
-from bnviz.training.tasks import Progress, unheard
-from bnviz.units import MIB
+from bnviz.training.observers import MemoryObserver, StepRecorder
+from bnviz.training.steps import NoteTested, build_model
+from bnviz.training.tasks import Progress, no_progress
+from bnviz.training.trainer import Trainer, VariantRun
 
 SETTINGS = (NONE, *QUIRKS, *TOGETHER, ALL)
 SEEDS = (0, 1, 2)
@@ -133,7 +125,7 @@ def run_bench(
     settings: Iterable[str] = SETTINGS,
     seeds: Sequence[int] = SEEDS,
     steps: int = STEPS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     dataset: Dataset | None = None,
     batch_size: int = 16,
@@ -149,150 +141,108 @@ def run_bench(
     """
     settings = tuple(settings)
     check_bench(seeds, steps, settings)
-    images_of = dataset or data.load()
-    images = Images(images_of, torch.device("cpu"))
+    dataset = dataset or data.load()
+    fields = {
+        "steps": steps, "batch_size": batch_size, "device": "cpu", "eval_every": TEST_EVERY,
+        "eval_images": TEST_IMAGES, "memory_every": LOOK_EVERY, "memory_limit_mib": limit_mib,
+    }  # fmt: skip
     runs = [
-        (setting, config_of(setting, seed=seed, steps=steps, batch_size=batch_size, device="cpu"))
-        for seed in seeds
-        for setting in settings
+        (setting, config_of(setting, seed=seed, **fields)) for seed in seeds for setting in settings
     ]
     for _setting, config in runs:
-        config.total_steps(len(images.train))
+        config.total_steps(len(dataset.train_labels))
     began, rows = time.monotonic(), []
     for number, (setting, config) in enumerate(runs):
 
-        def heed(share: float, number: int = number) -> None:
+        def on_progress(share: float, number: int = number) -> None:
             progress(number, len(runs), (number + share) / len(runs))
 
-        with _Run(config, images, limit_mib) as run:
-            rows.append({"setting": setting, "seed": config.seed, **run.measure(steps, heed)})
+        with Trainer(config, dataset, observers=(StepRecorder, MemoryObserver)) as trainer:
+            rows.append(
+                {"setting": setting, "seed": config.seed, **_measured(trainer, on_progress)}
+            )
     return Bench(
-        pd.DataFrame(rows), steps, tuple(seeds), batch_size, images_of.whose,
-        len(images.test), time.monotonic() - began,
+        pd.DataFrame(rows), steps, tuple(seeds), batch_size, dataset.whose,
+        len(dataset.test_labels), time.monotonic() - began,
     )  # fmt: skip
 
 
-class _Run:
-    """One setting at one seed: trained, tested as the note tests, measured, and freed."""
+def _measured(trainer: Trainer, on_progress: Callable[[float], None]) -> dict[str, Any]:
+    """Train as the note does; `on_progress` is called with the share that is done. One row."""
+    (run,) = trainer.runs.values()
+    tested = _trained(trainer, run, on_progress)
+    census = run.observer(MemoryObserver).census
+    if run.stopped is None:
+        census.update()
+    table = trainer.history[steps_table(run.variant)]
+    losses = torch.from_numpy(table.column("loss"))
+    population = population_statistics(
+        run.model,
+        trainer.images.train[:POPULATION_IMAGES],
+        on_progress=lambda: on_progress(1 - (1 - TRAINING_SHARE) / 2),
+    )
+    drift = errors_against(running_statistics(run.model), population)
+    return {
+        "train_loss": losses[-LOSS_STEPS:].mean().item(),
+        **_printed(trainer.config, losses, tested),
+        **_accuracies(trainer, run.model),
+        "kept_bytes": census.bytes,
+        "kept_nodes": census.nodes,
+        "mean_drift": drift["mean_error"],
+        "var_drift": drift["var_error"],
+        "ms": median(table.column("ms").tolist()),
+        "steps": len(losses),
+        "stopped": run.stopped or "",
+    }
 
-    def __init__(self, config: RunConfig, images: Images, limit_mib: int):
-        self._config, self._images, self._limit = config, images, limit_mib * MIB
-        self._model = build_model(config, "note", images.train.device)
-        self._census = GraphCensus(self._model)
-        self._losses: list[torch.Tensor] = []
-        self._times: list[float] = []
-        self._tested: NoteTested | None = None
 
-    def __enter__(self) -> "_Run":
-        return self
+def _trained(
+    trainer: Trainer, run: VariantRun, on_progress: Callable[[float], None]
+) -> NoteTested | None:
+    """Make all steps; returns the last test pass, None where the run was stopped before."""
+    while not trainer.done:
+        trainer.step()
+        step = trainer.step_count
+        if step % LOOK_EVERY == 0:
+            on_progress(TRAINING_SHARE * step / trainer.total_steps)
+    if trainer.step_count % TEST_EVERY and run.stopped is None:
+        trainer.test(run)
+    trainer.flush()
+    return run.tested
 
-    def __exit__(self, *_exception: object) -> None:
-        release(self._model)
 
-    def measure(self, steps: int, heed: Any) -> dict[str, Any]:
-        """Train `steps` steps; `heed` hears the share that is done and may raise. One row."""
-        self._train(steps, heed)
-        losses = torch.stack(self._losses).double()
-        self._census.update()
-        kept = {"kept_bytes": self._census.bytes, "kept_nodes": self._census.nodes}
-        return {
-            "train_loss": losses[-LOSS_STEPS:].mean().item(),
-            **self._printed(losses),
-            **self._accuracies(),
-            **kept,
-            **self._drift(lambda: heed(1 - (1 - TRAINING_SHARE) / 2)),
-            "ms": 1e3 * median(self._times),
-            "steps": len(losses),
-            "stopped": self._stopped(),
-        }
-
-    def _train(self, steps: int, heed: Any) -> None:
-        optimizer = build_optimizer(self._config, self._model, self._images.train.device)
-        training = batches(self._images, self._config)
-        for step, (inputs, labels) in zip(range(1, steps + 1), training, strict=False):
-            began = time.perf_counter()
-            self._losses.append(train_step(self._model, optimizer, inputs, labels))
-            self._times.append(time.perf_counter() - began)
-            if step % LOOK_EVERY == 0:
-                self._census.update()
-                heed(TRAINING_SHARE * step / steps)
-            if step % TEST_EVERY == 0 or step == steps:
-                self._test()
-            if self._full():
-                return
-
-    def _test(self) -> None:
-        def go_on() -> bool:
-            self._census.update()
-            return not self._full()
-
-        self._tested = note_test(
-            self._model,
-            self._images.test[:TEST_IMAGES],
-            self._images.test_labels[:TEST_IMAGES],
-            batch_size=self._config.batch_size,
-            quirks=self._config.quirks,
-            go_on=go_on,
+def _printed(
+    config: RunConfig, losses: torch.Tensor, tested: NoteTested | None
+) -> dict[str, float]:
+    """What the note prints after its last test pass, and by what factor it is wrong."""
+    if tested is None:  # stopped before the first
+        return dict.fromkeys(
+            ("printed_loss", "printed_accuracy", "loss_factor", "accuracy_factor"), math.nan
         )
-        if not self._config.quirks.test_moves_statistics:
-            self._census = GraphCensus(self._model)  # put back: what the pass kept is gone
+    since = (len(losses) - 1) // TEST_EVERY * TEST_EVERY
+    right_loss = losses[since:].mean().item()
+    printed = right_loss / (config.batch_size if config.quirks.loss_divided_twice else 1)
+    return {
+        "printed_loss": printed,
+        "printed_accuracy": tested.accuracy,
+        "loss_factor": printed / right_loss,
+        "accuracy_factor": tested.accuracy * tested.seen / max(tested.right, 1),
+    }
 
-    def _full(self) -> bool:
-        return self._census.bytes > self._limit
 
-    def _stopped(self) -> str:
-        if not self._full():
-            return ""
-        return _("stopped at step {step}: {kept:,.0f} MiB kept, the limit is {limit:,.0f}").format(
-            step=len(self._losses), kept=self._census.bytes / MIB, limit=self._limit / MIB
-        )
+def _accuracies(trainer: Trainer, model: LeNet) -> dict[str, float]:
+    config, test, labels = trainer.config, trainer.images.test, trainer.images.test_labels
 
-    def _printed(self, losses: torch.Tensor) -> dict[str, float]:
-        """What the note prints after its last test pass, and by what factor it is wrong."""
-        tested = self._tested
-        if tested is None:  # stopped before the first
-            return dict.fromkeys(
-                ("printed_loss", "printed_accuracy", "loss_factor", "accuracy_factor"), math.nan
-            )
-        since = (len(losses) - 1) // TEST_EVERY * TEST_EVERY
-        right_loss = losses[since:].mean().item()
-        printed = right_loss / (
-            self._config.batch_size if self._config.quirks.loss_divided_twice else 1
-        )
-        return {
-            "printed_loss": printed,
-            "printed_accuracy": tested.accuracy,
-            "loss_factor": printed / right_loss,
-            "accuracy_factor": tested.accuracy * tested.seen / max(tested.right, 1),
-        }
+    def in_eval_mode(model: LeNet) -> float:
+        return evaluate(model, test, labels, mode="eval", batch_size=1).accuracy
 
-    def _accuracies(self) -> dict[str, float]:
-        test, labels = self._images.test, self._images.test_labels
-
-        def in_eval_mode(model: LeNet) -> float:
-            return evaluate(model, test, labels, mode="eval", batch_size=1).accuracy
-
-        logits = train_side(
-            self._model, test, batch_size=self._config.batch_size, order=np.arange(len(test))
-        )
-        loaded = build_model(self._config, "note", test.device)
-        loaded.load_state_dict(self._model.state_dict())
-        own, reloaded = in_eval_mode(self._model), in_eval_mode(loaded)
-        return {
-            "eval_accuracy": own,
-            "train_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
-            "reloaded_accuracy": reloaded,
-            "reload_change": reloaded - own,
-        }
-
-    def _drift(self, heed: Any) -> dict[str, float | None]:
-        own = {}
-        for name, layer in self._model.norm_layers().items():
-            found = statistics(layer)
-            assert found is not None
-            own[name] = (found[0].numpy(), found[1].numpy())
-        population = population_statistics(
-            self._model, self._images.train[:POPULATION_IMAGES], heed=heed
-        )
-        errors = errors_against(own, population)
-        return {"mean_drift": errors["mean_error"], "var_drift": errors["var_error"]}
+    logits = train_side(model, test, batch_size=config.batch_size, order=np.arange(len(test)))
+    loaded = build_model(config, "note", test.device)
+    loaded.load_state_dict(model.state_dict())
+    own, reloaded = in_eval_mode(model), in_eval_mode(loaded)
+    return {
+        "eval_accuracy": own,
+        "train_accuracy": float((logits.argmax(1) == labels.numpy()).mean()),
+        "reloaded_accuracy": reloaded,
+        "reload_change": reloaded - own,
+    }

@@ -33,8 +33,8 @@ def quirks(
         numbers, count = whole_numbers("seeds", seeds), whole("steps", steps)
         wanted = SETTINGS if settings is None else dict.fromkeys([NONE, *settings.split()])
         check_bench(numbers, count, wanted)
-        with progress_bar(_("runs")) as tell:
-            bench = run_bench(wanted, numbers, count, tell)
+        with progress_bar(_("runs")) as report_progress:
+            bench = run_bench(wanted, numbers, count, report_progress)
     except BnvizError as error:
         refuse(error)
     typer.echo(json.dumps(document_of(bench), indent=1) if as_json else table_of(bench))

@@ -21,7 +21,7 @@ from bnviz.subjects.note.quirk_settings import (
     words,
 )
 
-NOTE, STEPS, TRAINER = "bnviz.nn.note", "bnviz.training.steps", "bnviz.training.trainer"
+NOTE, STEPS, OBSERVERS = "bnviz.nn.note", "bnviz.training.steps", "bnviz.training.observers"
 COMPOSITE, BASE, PASSES = "bnviz.nn.batchnorm", "bnviz.nn.base", "bnviz.evaluation.inference"
 HISTORY, BEFORE = "quirk_history", "quirks_before"
 
@@ -71,7 +71,7 @@ LAYER_ROWS: dict[str, Row] = {
     ),
     "conv_shift_one": Row(
         N_("β starts at 1 in the convolutions and at 0 in the fully connected layers."),
-        Code(NOTE, ("shift_init = 1.0 if num_dims == 4",)),
+        Code(NOTE, ("shift = 1.0 if conv_shift_one",)),
         Code(BASE, ("nn.init.zeros_(self.bias)",)),
     ),
     "plain_attributes": Row(
@@ -81,7 +81,7 @@ LAYER_ROWS: dict[str, Row] = {
     ),
     "biased_running_var": Row(
         N_("The variance that is averaged divides by n, torch's by n − 1: 16/15 at batch 16 in a fully connected layer."),
-        Code(NOTE, ("if self.unbiased:", "var = var * (count / max(count - 1, 1))", "self.running_var = self.momentum * var"), (0, 2)),
+        Code(NOTE, ("if not self.biased_running_var:", "var = var * (count / max(count - 1, 1))", "self.running_var = self.momentum * var"), (0, 2)),
         Code(BASE, ("unbiased = var * (count / (count - 1))", "old_var.lerp_(unbiased"), (0, 1)),
     ),
     "chained_mean": Row(
@@ -104,7 +104,7 @@ LOOP_ROWS: dict[str, Row] = {
     "test_moves_statistics": Row(
         N_("In train mode a test pass also overwrites the running statistics, with the test images'."),
         Code(STEPS, ("nullcontext() if quirks.test_moves_statistics",)),
-        Code(PASSES, ("with put_back(model):",)),
+        Code(PASSES, ("with restored(model):",)),
     ),
     "test_with_grad": Row(
         N_("`test()` has no `no_grad()`: each test batch builds a graph that no backward ever frees."),
@@ -113,7 +113,7 @@ LOOP_ROWS: dict[str, Row] = {
     ),
     "loss_divided_twice": Row(
         N_("The printed loss divides by the batch size what is a mean over the batch already."),
-        Code(TRAINER, ("divided = self.config.quirks.loss_divided_twice", "return float(losses.mean()) /"), (1,)),
+        Code(OBSERVERS, ("divided = config.quirks.loss_divided_twice", "return float(losses.mean()) /"), (1,)),
         Code(PASSES, ("F.cross_entropy(logits.float(), labels).item()",)),
     ),
     "accuracy_over_full_batches": Row(
@@ -139,8 +139,8 @@ WHOLE: dict[str, tuple[Whole, Whole]] = {
         ),
     ),
     "loop": (
-        ((STEPS, ("note_test",)), (TRAINER, ("Trainer._printed_loss",))),
-        ((PASSES, ("forward", "changed", "evaluate")),),
+        ((STEPS, ("note_test",)), (OBSERVERS, ("Evaluator._printed_loss",))),
+        ((PASSES, ("forward", "with_statistics", "evaluate")),),
     ),
 }
 

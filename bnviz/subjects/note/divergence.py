@@ -7,34 +7,29 @@ parameters after the update; and the statistics once more after a test pass.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from bnviz import data
-from bnviz.census.graph_census import release
+from bnviz.census.graph_census import detach_statistics
 from bnviz.census.saved_tensors import layer_names
 from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
+from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
 from bnviz.nn.state import STATISTICS
 from bnviz.records.schema import LAYERS
-from bnviz.subjects.note.quirk_settings import QUIRKY, side_config, side_parts
-from bnviz.training.steps import (
-    Images,
-    batches,
-    build_model,
-    build_optimizer,
-    note_test,
-    train_step,
-)
-from bnviz.training.tasks import Progress, unheard
+from bnviz.subjects.note.quirk_settings import side_config, side_parts
+from bnviz.training.observer import Observer
+from bnviz.training.steps import NoteTested
+from bnviz.training.tasks import Progress, no_progress
+from bnviz.training.trainer import Trainer, VariantRun
 
 KINDS = ("forward", "gradient", "parameter", "buffer")
 STEPS, MOST_STEPS = 100, 2000
@@ -92,7 +87,7 @@ def compare_sides(
     first: str,
     second: str,
     steps: int = STEPS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     dtype: str = "float32",
     batch_size: int = 16,
@@ -107,28 +102,37 @@ def compare_sides(
     number. Raises ConfigError as `check_lock_step` and for a batch larger than the data.
     """
     check_lock_step((first, second), steps, dtype)
-    images = Images(dataset or data.load(), torch.device("cpu"))
     fields = {
-        "dtype": dtype,
-        "batch_size": batch_size,
-        "seed": seed,
-        "steps": steps,
-        "device": "cpu",
-    }
-    sides = [_Side(side, side_config(side, **fields), images) for side in (first, second)]
-    sides[0].config.total_steps(len(images.train))
-    start = pd.DataFrame(
-        [(*place, value) for place, value in _differences(*(side.state() for side in sides))],
-        columns=["kind", "layer", "tensor", "difference"],
+        "dtype": dtype, "batch_size": batch_size, "seed": seed, "steps": steps, "device": "cpu",
+        "eval_every": test_every, "eval_images": TEST_IMAGES,
+    }  # fmt: skip
+    dataset, rows = dataset or data.load(), []
+    with ExitStack() as stack:
+        trainers = [
+            stack.enter_context(Trainer(side_config(side, **fields), dataset, observers=[_Tensors]))
+            for side in (first, second)
+        ]
+        start = list(_differences(*(_tensors(trainer).state() for trainer in trainers)))
+        for step in range(1, steps + 1):
+            if step % LOOK_EVERY == 1:
+                progress(step - 1, steps)
+            for trainer in trainers:
+                trainer.step()
+            both = [_tensors(trainer).found for trainer in trainers]
+            rows += [(step, *place, value) for place, value in _differences(*both)]
+    names = ["step", "kind", "layer", "tensor", "difference"]
+    return Parting(
+        (first, second),
+        pd.DataFrame(rows, columns=names),
+        pd.DataFrame([(*place, value) for place, value in start], columns=names[1:]),
+        steps,
+        dtype,
     )
-    rows = []
-    for step, batch in zip(range(1, steps + 1), batches(images, sides[0].config), strict=False):
-        if step % LOOK_EVERY == 1:
-            progress(step - 1, steps)
-        both = [side.step(step, test_every, *batch) for side in sides]
-        rows += [(step, *place, value) for place, value in _differences(*both)]
-    frame = pd.DataFrame(rows, columns=["step", "kind", "layer", "tensor", "difference"])
-    return Parting((first, second), frame, start, steps, dtype)
+
+
+def _tensors(trainer: Trainer) -> "_Tensors":
+    (run,) = trainer.runs.values()
+    return run.observer(_Tensors)
 
 
 def first_apart(frame: pd.DataFrame, tolerance: float) -> "pd.Series | None":
@@ -155,15 +159,13 @@ def that_matters(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~shifted & ~frame["tensor"].str.startswith("running_mean")]
 
 
-class _Side:
-    """A network, its optimizer, and all that comes to be in one of its steps."""
+class _Tensors(Observer, ForwardHook):
+    """All that comes to be in a step of a side."""
 
-    def __init__(self, name: str, config: RunConfig, images: Images):
-        self.config, self._images = config, images
-        self._variant, _setting = side_parts(name)
-        self._model = build_model(config, self._variant, images.train.device)
-        self._optimizer = build_optimizer(config, self._model, images.train.device)
-        self._layers = _layers(self._model)
+    def __init__(self, trainer: Trainer, run: VariantRun):
+        super().__init__(trainer, run)
+        self._layers = _layers(run.model)
+        self.found: dict[Place, Tensor] = {}
 
     def state(self) -> dict[Place, Tensor]:
         """Parameters and statistics."""
@@ -173,60 +175,45 @@ class _Side:
             found |= _statistics_of(layer, module)
         return found
 
-    def step(
-        self, step: int, test_every: int, inputs: Tensor, labels: Tensor
-    ) -> dict[Place, Tensor]:
-        """One training step, with a test pass of the note's layer when it is due."""
-        found: dict[Place, Tensor] = {}
-        with _listening(self._layers, found):
-            loss = train_step(self._model, self._optimizer, inputs, labels)
-        found[Place("forward", "loss", "output")] = loss
+    def before_update(self, step: int) -> None:
+        """Forget the last step and capture what the layers put out."""
+        self.found = {}
+        for layer, module in self._layers.items():
+            add_hook(module, self, layer)
+
+    def after(self, layer: str, inputs: object, output: Tensor) -> None:
+        """Copies, for what comes later may write in place."""
+        self.found[Place("forward", layer, "output")] = output.detach().flatten().clone()
+        self.found |= _statistics_of(layer, self._layers[layer])
+
+    def after_update(self, step: int, loss: Tensor) -> None:
+        """Loss, gradients and parameters."""
+        self.failed()
+        self.found[Place("forward", "loss", "output")] = loss
         for layer, module in reversed(self._layers.items()):
             for name, parameter in reversed(list(module.named_parameters(recurse=False))):
                 assert parameter.grad is not None
                 place = Place("gradient", layer, AFFINE.get(name, name))
-                found[place] = parameter.grad.flatten()
+                self.found[place] = parameter.grad.flatten()
         for layer, module in self._layers.items():
-            found |= _parameters_of(layer, module)
-        if self._variant == QUIRKY and step % test_every == 0:
-            found |= self._tested()
-        return found
+            self.found |= _parameters_of(layer, module)
 
-    def _tested(self) -> dict[Place, Tensor]:
-        note_test(
-            self._model, self._images.test[:TEST_IMAGES], self._images.test_labels[:TEST_IMAGES],
-            batch_size=self.config.batch_size, quirks=self.config.quirks, go_on=lambda: True,
-        )  # fmt: skip
-        release(self._model)
-        found: dict[Place, Tensor] = {}
+    def failed(self) -> None:
+        """Give the layers back."""
+        for module in self._layers.values():
+            remove_hook(module, self)
+
+    def after_test(self, step: int, tested: NoteTested) -> None:
+        """The statistics once more, and without what they keep alive."""
+        detach_statistics(self.run.model)
         for layer, module in self._layers.items():
-            found |= _statistics_of(layer, module, " after test()")
-        return found
+            self.found |= _statistics_of(layer, module, " after test()")
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
     """The layers in order of execution."""
     named = layer_names(model).items()
     return {name: module for module, name in named if not list(module.children())}
-
-
-@contextmanager
-def _listening(layers: dict[str, nn.Module], heard: dict[Place, Tensor]) -> Iterator[None]:
-    """While it lasts `heard` gets what each layer puts out, and its statistics behind it."""
-
-    def hear(layer: str) -> Any:
-        def hook(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            heard[Place("forward", layer, "output")] = output.detach().flatten().clone()
-            heard.update(_statistics_of(layer, module))
-
-        return hook
-
-    handles = [module.register_forward_hook(hear(name)) for name, module in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _parameters_of(layer: str, module: nn.Module) -> dict[Place, Tensor]:

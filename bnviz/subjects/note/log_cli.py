@@ -30,8 +30,8 @@ def log(
     try:
         count, number = whole("epochs", epochs), whole("seed", seed)
         check_log(count, number)
-        with progress_bar(_("epochs")) as tell:
-            replay = replay_log(count, tell, seed=number, loops=loops)
+        with progress_bar(_("epochs")) as report_progress:
+            replay = replay_log(count, report_progress, seed=number, loops=loops)
     except BnvizError as error:
         refuse(error)
     typer.echo(json.dumps(document_of(replay), indent=1) if as_json else table_of(replay))
@@ -48,11 +48,11 @@ def document_of(replay: "Replay") -> dict[str, Any]:
 
 def table_of(replay: "Replay") -> str:
     """A line an epoch: the note's beside the replay's."""
-    from bnviz.subjects.note.printed_log import COMPANY, PRINTED
+    from bnviz.subjects.note.printed_log import LARGE_BATCH, PRINTED
 
     heads = (
         _("epoch"), _("the note's loss"), _("replayed"), _("mean CE"), _("the note's acc"),
-        _("as it measures"), _("batch {n}").format(n=COMPANY), _("eval mode"), _("note's s"), _("s"),
+        _("as it measures"), _("batch {n}").format(n=LARGE_BATCH), _("eval mode"), _("note's s"), _("s"),
     )  # fmt: skip
     lines = ["  ".join(heads)]
     for printed, row in zip(PRINTED, replay.frame.to_dict("records"), strict=False):

@@ -27,7 +27,7 @@ from bnviz.errors import RunError
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.training.steps import Images, batches, build_model, build_optimizer, train_step
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 
 WORKERS = 2
 STEPS, ROUNDS = 60, 6
@@ -98,7 +98,7 @@ def seconds(step: Step, count: int) -> float:
 
 
 def compare_loops(
-    batch_size: int, progress: Progress = unheard, *, steps: int = STEPS, rounds: int = ROUNDS
+    batch_size: int, progress: Progress = no_progress, *, steps: int = STEPS, rounds: int = ROUNDS
 ) -> dict[str, float]:
     """Both loops in turns, in a process of its own: note_ms, own_ms (medians) and ratio.
 

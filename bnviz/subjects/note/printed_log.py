@@ -7,34 +7,34 @@ each image is normalized with its three neighbours and the running statistics mo
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from bnviz import data
-from bnviz.config import Quirks, RunConfig
+from bnviz.config import RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import evaluate, standard_error
+from bnviz.evaluation.inference import evaluate
 from bnviz.evaluation.modes import train_side
 from bnviz.i18n import _
 from bnviz.subjects.note.original_loop import compare_loops
-from bnviz.training.steps import (
-    Images,
-    batches,
-    build_model,
-    build_optimizer,
-    note_test,
-    train_step,
-)
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.observer import Observer
+from bnviz.training.tasks import Progress, no_progress
+from bnviz.training.trainer import Trainer, VariantRun
 
 BATCH = 4
 MOST_EPOCHS = 5
 LOOK_EVERY = 100
-COMPANY = 256
+TEST_IMAGES = 10_000
+"""All of them."""
+LARGE_BATCH = 256
 """A batch so large that train mode is normalized nearly as the whole test set would be."""
 
 
@@ -65,7 +65,7 @@ class Replay:
 
     Columns of `frame`: epoch; mean_loss, the mean cross-entropy of its steps, and printed_loss, as
     the note divides it; note_accuracy, of a test pass as the note makes it; company_accuracy, in
-    train mode at batch COMPANY, and eval_accuracy, of the same weights before that pass moved the
+    train mode at batch LARGE_BATCH, and eval_accuracy, of the same weights before that pass moved the
     statistics; eval_error, the standard error of the last; and seconds of training.
     """
 
@@ -111,7 +111,7 @@ def check_log(epochs: int, seed: int) -> None:
 
 def replay_log(
     epochs: int = MOST_EPOCHS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     seed: int = 0,
     dataset: Dataset | None = None,
@@ -120,69 +120,83 @@ def replay_log(
     """Train and test as the note did, epoch by epoch, and measure what it should have printed.
 
     `loops` also times the note's own loop beside ours, first, in a process of its own. `progress`
-    hears of every LOOK_EVERY steps. Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for
+    is called every LOOK_EVERY steps. Raises ConfigError for epochs outside 1 to MOST_EPOCHS and for
     fewer than BATCH images, RunError when the note's loop cannot be timed.
     """
     check_log(epochs, seed)
-    config = RunConfig.parse(variants="builtin", device="cpu", batch_size=BATCH, epochs=epochs, seed=seed)  # fmt: skip
-    images_of = dataset or data.load()
-    images = Images(images_of, torch.device("cpu"))
-    steps = config.total_steps(len(images.train)) // epochs
+    config = RunConfig.parse(
+        variants="builtin", device="cpu", batch_size=BATCH, epochs=epochs, seed=seed,
+        eval_images=TEST_IMAGES,
+    )  # fmt: skip
+    dataset = dataset or data.load()
+    config.total_steps(len(dataset.train_labels))
 
-    def heed(epoch: int, share: float) -> None:
+    def on_progress(epoch: int, share: float) -> None:
         progress(epoch, epochs, (epoch + share) / epochs)
 
-    heed(0, 0.0)
-    found = compare_loops(BATCH, lambda done, parts, share=None: heed(0, 0.0)) if loops else {}
-    rows = _epochs(config, images, steps, heed)
-    return Replay(
-        pd.DataFrame(rows), seed, BATCH, steps, images_of.whose, len(images.test),
-        torch.get_num_threads(), found,
-    )  # fmt: skip
-
-
-def _epochs(config: RunConfig, images: Images, steps: int, heed: Any) -> list[dict[str, float]]:
-    """The rows of `Replay.frame`."""
-    model = build_model(config, "builtin", images.train.device)
-    optimizer = build_optimizer(config, model, images.train.device)
-    training, rows = batches(images, config), []
-    for epoch in range(config.epochs or 1):
-        began, total = time.perf_counter(), 0.0
-        for step in range(1, steps + 1):
-            total += train_step(model, optimizer, *next(training)).item()
-            if step % LOOK_EVERY == 0:
-                heed(epoch, 0.9 * step / steps)
-        seconds = time.perf_counter() - began
-        rows.append(
-            {
-                "epoch": epoch + 1,
-                "mean_loss": total / steps,
-                "printed_loss": total / (steps * BATCH),
-                **_measured(model, images, lambda share, epoch=epoch: heed(epoch, 0.9 + share / 10)),
-                "seconds": seconds,
-            }
+    on_progress(0, 0.0)
+    found = (
+        compare_loops(BATCH, lambda done, parts, share=None: on_progress(0, 0.0)) if loops else {}
+    )
+    with Trainer(config, dataset, observers=[_Epoch]) as trainer:
+        rows = [_epoch(trainer, number, on_progress) for number in range(epochs)]
+        return Replay(
+            pd.DataFrame(rows), seed, BATCH, trainer.step_count // epochs, dataset.whose,
+            len(trainer.images.test), torch.get_num_threads(), found,
         )  # fmt: skip
-    return rows
 
 
-def _measured(model: Any, images: Images, heed: Any) -> dict[str, float]:
-    """Accuracies on all test images; the note's pass comes last, for it moves the statistics."""
-    test, labels = images.test, images.test_labels
-    in_eval = evaluate(model, test, labels, mode="eval", batch_size=1)
-    company = train_side(model, test, batch_size=COMPANY, order=torch.arange(len(test)).numpy())
+class _Epoch(Observer):
+    """What an epoch of the replay adds up, and how far its test pass is."""
+
+    loss = 0.0
+    """Sum over the steps."""
     tested = 0
+    """Batches."""
+    on_progress: Callable[[float], None]
+    """Called with the share of the epoch that is done."""
 
-    def go_on() -> bool:
-        nonlocal tested
-        tested += 1
-        if tested % LOOK_EVERY == 0:
-            heed(tested * BATCH / len(test))
-        return True
+    def after_update(self, step: int, loss: Tensor) -> None:
+        """Add the loss."""
+        self.loss += loss.item()
 
-    note = note_test(model, test, labels, batch_size=BATCH, quirks=Quirks(), go_on=go_on)
+    def after_test_batch(self) -> None:
+        """Say how far it is."""
+        self.tested += 1
+        if self.tested % LOOK_EVERY == 0:
+            self.on_progress(0.9 + 0.1 * self.tested * BATCH / len(self.trainer.images.test))
+
+
+def _epoch(
+    trainer: Trainer, number: int, on_progress: Callable[[int, float], None]
+) -> dict[str, float]:
+    """Train and test one epoch: a row of `Replay.frame`."""
+    (run,) = trainer.runs.values()
+    seen, steps = run.observer(_Epoch), trainer.total_steps // (trainer.config.epochs or 1)
+    seen.loss, seen.tested, seen.on_progress = 0.0, 0, partial(on_progress, number)
+    began = time.perf_counter()
+    for step in range(1, steps + 1):
+        trainer.step()
+        if step % LOOK_EVERY == 0:
+            seen.on_progress(0.9 * step / steps)
+    seconds = time.perf_counter() - began
     return {
-        "note_accuracy": note.accuracy,
-        "company_accuracy": float((company.argmax(1) == labels.numpy()).mean()),
+        "epoch": number + 1,
+        "mean_loss": seen.loss / steps,
+        "printed_loss": seen.loss / (steps * BATCH),
+        **_measured(trainer, run),
+        "seconds": seconds,
+    }
+
+
+def _measured(trainer: Trainer, run: VariantRun) -> dict[str, float]:
+    """Accuracies on all test images; the note's pass comes last, for it moves the statistics."""
+    test, labels = trainer.images.test, trainer.images.test_labels
+    in_eval = evaluate(run.model, test, labels, mode="eval", batch_size=1)
+    large = train_side(run.model, test, batch_size=LARGE_BATCH, order=np.arange(len(test)))
+    return {
+        "note_accuracy": trainer.test(run).accuracy,
+        "company_accuracy": float((large.argmax(1) == labels.numpy()).mean()),
         "eval_accuracy": in_eval.accuracy,
-        "eval_error": standard_error(in_eval.accuracy, len(test)),
+        "eval_error": in_eval.standard_error,
     }

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from bnviz import data
-from bnviz.census.graph_census import GraphCensus, release
+from bnviz.census.graph_census import GraphCensus, detach_statistics
 from bnviz.config import Quirks, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
@@ -70,7 +70,7 @@ def _kept(
     note_test(
         model, images.test, images.test_labels, batch_size=batch_size, quirks=quirks, go_on=go_on
     )
-    release(model)
+    detach_statistics(model)
     size, nodes = (np.array(found[-1]) - np.array(found[0])) // BATCHES
     return int(size), int(nodes)
 

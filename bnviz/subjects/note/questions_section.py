@@ -69,7 +69,7 @@ def kept(batch_size: int) -> pd.DataFrame:
     """`bytes_kept` for a batch size; a repeat is instant."""
     from bnviz.subjects.note.questions import bytes_kept
 
-    jobs().give_way(1.0)
+    jobs().yield_cpu(1.0)
     return bytes_kept(batch_size)
 
 
@@ -172,7 +172,7 @@ def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
         return recorded.estimator_accuracies
     from bnviz.subjects.note.questions import estimator_accuracies
 
-    jobs().give_way(2.0)
+    jobs().yield_cpu(2.0)
     return estimator_accuracies(find_run_view(run_id).source, variant, step)
 
 
@@ -300,7 +300,7 @@ def by_size(run_id: str, variant: str, step: int) -> pd.DataFrame:
         return recorded.accuracy_by_batch_size
     from bnviz.subjects.note.questions import accuracy_by_batch_size
 
-    jobs().give_way(2.0)
+    jobs().yield_cpu(2.0)
     return accuracy_by_batch_size(find_run_view(run_id).source, variant, step)
 
 

@@ -24,7 +24,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {
     "moving_tests": ("test_in_train_mode", "test_moves_statistics"),
     "leak": ("keep_graph", "test_in_train_mode", "test_with_grad", "test_moves_statistics"),
 }
-"""Quirks that act only in company."""
+"""Quirks that act only together."""
 
 LABELS: dict[str, str] = {
     NONE: N_("no quirk"),

@@ -37,9 +37,9 @@ def parity(
     leave_one_core_free()
     variants = [key for key in hand_written() if VARIANTS[key].agrees]
     began, proofs = time.monotonic(), []
-    with progress_bar(_("cases")) as tell:
+    with progress_bar(_("cases")) as report_progress:
         for number, variant in enumerate(variants):
-            proofs.append(prove(variant, _part(tell, number, len(variants))))
+            proofs.append(prove(variant, _part(report_progress, number, len(variants))))
     rows = [
         {**row, "name": f"{e.name}: {row['name']}"}
         for proof in proofs for e in proof.examinations for row in _rows(e.frame)
@@ -84,10 +84,10 @@ def check(
 
     leave_one_core_free()
     try:
-        with progress_bar(_("cases")) as tell:
+        with progress_bar(_("cases")) as report_progress:
             own = find_class(layer)
             other = None if reference is None else find_class(reference, "reference")
-            found = examine(own, other, progress=tell)
+            found = examine(own, other, progress=report_progress)
     except BnvizError as error:
         refuse(error)
     typer.echo(
@@ -98,10 +98,10 @@ def check(
 
 
 def _part(
-    tell: Callable[[int, int], None], number: int, of: int
+    report_progress: Callable[[int, int], None], number: int, of: int
 ) -> Callable[[int, int], None]:  # fmt: skip
     """The progress of the `number`-th of `of` parts of the same size."""
-    return lambda done, parts: tell(number * parts + done, of * parts)
+    return lambda done, parts: report_progress(number * parts + done, of * parts)
 
 
 def _rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -68,15 +68,15 @@ def prove(variant: str, progress: Callable[[int, int], None] | None = None) -> P
     total = len(cases()) + 1
     done_before = 0
 
-    def tell(done: int, _parts: int) -> None:
+    def report_progress(done: int, _parts: int) -> None:
         if progress is not None:
             progress(min(done_before + done, total - 1), total)
 
     examinations = []
     for cls in classes:
-        examinations.append(examine(cls, progress=tell))
+        examinations.append(examine(cls, progress=report_progress))
         done_before += len(examinations[-1].frame)
-    tell(0, total)
+    report_progress(0, total)
     return Proof(
         variant,
         examinations,

@@ -52,7 +52,7 @@ def accuracy_of(run: RunView, variant: str, step: int, momentum: float, eps: flo
     """`accuracy_with` of a run by its id; a repeat is instant. Whatever trains gives way."""
     from bnviz.training.checkpoints import accuracy_with
 
-    jobs().give_way(EVALUATION_S)
+    jobs().yield_cpu(EVALUATION_S)
     return accuracy_with(run.source, variant, step, momentum, eps=eps)
 
 

@@ -23,7 +23,7 @@ from bnviz.records.recorded_statistics import (
 )
 from bnviz.training.checkpoints import Run, accuracy_at, errors_against, model_at, replayable_step
 from bnviz.training.steps import leave_one_core_free
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EstimatorComparison:
 
 
 def compare_estimators_over_run(
-    run: Run, variant: str, progress: Progress = unheard, *, dataset: Dataset | None = None
+    run: Run, variant: str, progress: Progress = no_progress, *, dataset: Dataset | None = None
 ) -> EstimatorComparison:
     """Population statistics at each checkpoint, and accuracy at the newest with each estimator.
 
@@ -66,7 +66,7 @@ def compare_estimators_over_run(
     def population(step: int, how: str) -> None:
         found[how][step] = population_statistics(
             model_at(run, variant, step), images, batch_size=batch[how], how=how,
-            heed=lambda: progress(done, len(parts)),
+            on_progress=lambda: progress(done, len(parts)),
         )  # fmt: skip
 
     def evaluate(name: float | str | None) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from bnviz.config import RunConfig
-from bnviz.evaluation.inference import changed
+from bnviz.evaluation.inference import with_statistics
 from bnviz.evaluation.layer_stages import layer_stages
 from bnviz.records.schema import LAYERS
 from bnviz.training.checkpoints import replayable_variant
@@ -26,6 +26,6 @@ def before_training(
     replayable_variant(config, variant)
     model = build_model(config, variant, torch.device("cpu"))
     untouched = {name: (np.zeros(n), np.full(n, start)) for name, n in LAYERS.items()}
-    with changed(model, untouched, eps):
+    with with_statistics(model, untouched, eps):
         stages = layer_stages(model, torch.tensor(images[:START_IMAGES]), layer, mode="eval")
     return float(np.abs(stages["scaled"]).max())

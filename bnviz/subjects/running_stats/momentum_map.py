@@ -21,7 +21,7 @@ from bnviz.i18n import _
 from bnviz.records.momentum_maps import BATCH_SIZES, COLUMNS, COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import replayed_statistics
 from bnviz.records.schema import LAYERS, steps_table
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 
 IMAGES = (1_600, 6_400, 16_000, 60_000)
 NEVER = 10_000_000
@@ -36,7 +36,7 @@ def momentum_map(
     config: RunConfig,
     variant: str,
     images: int,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     kept: pd.DataFrame | None = None,
     keep: Callable[[pd.DataFrame], None] = lambda frame: None,
@@ -137,7 +137,7 @@ def _row(
                 dataset.test_labels,
             )
         )
-        population = population_statistics(trained.model, images, heed=work.heed)
+        population = population_statistics(trained.model, images, on_progress=work.on_progress)
         table = trainer.history[steps_table(variant)]
         batch_means = table.column("batch_mean", start=steps - noise_window(steps))
         rows = []
@@ -211,22 +211,22 @@ class _Work:
         self._done = len(finished) * (momenta + 2)
         self._spent = float(sum(self._training[b] + self._tests for b in finished))
         self._now = 0.0
-        self.heed()
+        self.on_progress()
 
     def trained(self, batch_size: int, share: float) -> None:
         """Training at `batch_size` is done by that share (0 to 1)."""
         self._now = share * self._training[batch_size]
         if share == 1:
             self._done, self._spent, self._now = self._done + 1, self._spent + self._now, 0.0
-        self.heed()
+        self.on_progress()
 
     def next(self) -> None:
         """The population, or the test of a momentum, is done."""
         self._done += 1
         self._spent += self._tests / (self._momenta + 1)
-        self.heed()
+        self.on_progress()
 
-    def heed(self) -> None:
+    def on_progress(self) -> None:
         """The present part is still at work."""
         share = min((self._spent + self._now) / self._all, 1.0)
         self._progress(min(self._done, self._parts), self._parts, share)

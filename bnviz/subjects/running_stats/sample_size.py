@@ -10,11 +10,9 @@ import torch
 from bnviz import data
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
-from bnviz.evaluation.inference import Statistics
+from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import HOW, evaluate_with_statistics, population_statistics
 from bnviz.i18n import _
-from bnviz.nn import LeNet
-from bnviz.nn.state import statistics as get_statistics
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.training.checkpoints import (
@@ -25,12 +23,12 @@ from bnviz.training.checkpoints import (
     replayable_variant,
 )
 from bnviz.training.steps import leave_one_core_free
-from bnviz.training.tasks import Progress, unheard
+from bnviz.training.tasks import Progress, no_progress
 
 SIZES = (10, 100, 1_000, 10_000)
 DRAWS = 3
 COLUMNS = ["how", "images", "draw", "accuracy", "mean_error", "var_error"]
-CHUNK = 1_000  # images at once where the company does not matter
+CHUNK = 1_000  # images at once where the batch does not matter
 # What an image costs: measured layer by layer (2 cores: 0.2 ms), and tested (0.05 ms).
 PASSES, TEST = 4.0, 1.0
 
@@ -41,7 +39,7 @@ def images_needed(
     step: int | None = None,
     sizes: Sequence[int] = SIZES,
     draws: int = DRAWS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     dataset: Dataset | None = None,
 ) -> pd.DataFrame:
@@ -83,7 +81,7 @@ def images_needed(
     parts = [(len(training), CHUNK), *((size, batch_of[how]) for how, size, _draw in plan)]
     work = _Work(parts, len(test[0]), progress)
     work.next()
-    truth = population_statistics(model, training, batch_size=CHUNK, heed=work.heed)
+    truth = population_statistics(model, training, batch_size=CHUNK, on_progress=work.on_progress)
 
     def row(how: str, images: int, draw: int, statistics: Statistics) -> tuple[Any, ...]:
         accuracy = evaluate_with_statistics(model, statistics, *test).accuracy
@@ -91,7 +89,7 @@ def images_needed(
         return how, images, draw, accuracy, errors["mean_error"], errors["var_error"]
 
     rows = [row("all", len(training), 0, truth)]
-    rows.append(row("own", step * run.config.batch_size, 0, _own(model)))
+    rows.append(row("own", step * run.config.batch_size, 0, running_statistics(model)))
     for how, size, draw in plan:
         work.next()
         found = population_statistics(
@@ -99,7 +97,7 @@ def images_needed(
             training[drawn(len(training), size, draw)],
             batch_size=batch_of[how],
             how=how,
-            heed=work.heed,
+            on_progress=work.on_progress,
         )
         rows.append(row(how, size, draw, found))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -109,16 +107,6 @@ def drawn(total: int, size: int, draw: int) -> np.ndarray:
     """The places (size,) of the images of a draw: the next `size` of a permutation, in a round."""
     order = np.random.default_rng(size).permutation(total)
     return np.take(order, np.arange(draw * size, (draw + 1) * size), mode="wrap")
-
-
-def _own(model: LeNet) -> Statistics:
-    """The running statistics that a model has."""
-    found = {}
-    for name, layer in model.norm_layers().items():
-        kept = get_statistics(layer)
-        assert kept is not None
-        found[name] = (kept[0].numpy(), kept[1].numpy())
-    return found
 
 
 class _Work:
@@ -131,16 +119,16 @@ class _Work:
         costs = np.array([[PASSES * size, TEST * tested] for size, _batch in parts])
         self._costs = costs / costs.sum()
         self._batches = [len(LAYERS) * -(-size // batch) for size, batch in parts]
-        self._progress, self._done, self._heard = progress, -1, 0
+        self._progress, self._done, self._batches_done = progress, -1, 0
 
     def next(self) -> None:
         """The next part begins."""
-        self._done, self._heard = self._done + 1, -1
-        self.heed()
+        self._done, self._batches_done = self._done + 1, -1
+        self.on_progress()
 
-    def heed(self) -> None:
+    def on_progress(self) -> None:
         """The present part is still at work: one more batch in one of its layers."""
-        self._heard += 1
-        measured = min(self._heard / self._batches[self._done], 1.0)
+        self._batches_done += 1
+        measured = min(self._batches_done / self._batches[self._done], 1.0)
         share = self._costs[: self._done].sum() + measured * self._costs[self._done, 0]
         self._progress(self._done, len(self._costs), float(share))

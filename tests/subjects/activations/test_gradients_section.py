@@ -13,8 +13,9 @@ from bnviz.charts import theme
 from bnviz.charts.encoding import encode_figure
 from bnviz.charts.registry import figure_named
 from bnviz.config import RunConfig
+from bnviz.nn.layers import WEIGHT_LAYERS
 from bnviz.records.history import History
-from bnviz.records.schema import WEIGHT_LAYERS, schemas
+from bnviz.records.schema import schemas
 from bnviz.records.store import StoredRun
 from bnviz.selection import Selection
 from bnviz.subjects.activations import gradients_section

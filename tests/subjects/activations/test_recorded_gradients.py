@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from bnviz.config import RunConfig
+from bnviz.nn.layers import WEIGHT_LAYERS
 from bnviz.records.history import History
-from bnviz.records.schema import LAYERS, LEVELS, SIDES, WEIGHT_LAYERS, gradients_table, schemas
+from bnviz.records.schema import LAYERS, LEVELS, SIDES, gradients_table, schemas
 from bnviz.subjects.activations.recorded_gradients import (
     gradient_curves,
     gradient_norms,

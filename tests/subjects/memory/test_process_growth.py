@@ -65,7 +65,7 @@ def test_the_threshold_is_set_for_one_process_and_not_for_the_other(monkeypatch)
 def test_each_point_is_asked_for_with_its_own_command(monkeypatch):
     asked = []
 
-    def stand_in(command, variables, heed):
+    def stand_in(command, variables, on_progress):
         asked.append((command, dict(variables)))
         return {
             "measured_bytes": {"train": 1, "test": 1},
@@ -98,12 +98,12 @@ def test_test_batches_are_few_enough_for_the_memory_they_keep():
 def test_a_process_that_nobody_wants_any_more_is_ended():
     before, seen = children(), []
 
-    def heed():
+    def on_progress():
         seen.append(children() - before)
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        json_of(python(SLEEP), {}, heed)
+        json_of(python(SLEEP), {}, on_progress)
     [[pid]] = seen
     assert not psutil.pid_exists(pid)
     assert children() == before

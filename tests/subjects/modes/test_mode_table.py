@@ -5,7 +5,7 @@ from torch import nn
 from bnviz.nn import LeNet
 from bnviz.nn.state import snapshot
 from bnviz.nn.variants import VARIANTS
-from bnviz.subjects.modes.mode_table import FROZEN, KEPT, truth_table
+from bnviz.subjects.modes.mode_table import FROZEN, KEPT, truth_table, truth_table_in
 
 NORMALIZING = [name for name, variant in VARIANTS.items() if variant.normalizes]
 
@@ -57,3 +57,23 @@ def test_all_states_are_there_once(x):
     assert not table.duplicated(["mode", "kept", "frozen"]).any()
     assert set(table["kept"]) == set(KEPT)
     assert set(table["frozen"]) == set(FROZEN)
+
+
+def test_the_table_of_a_layer_in_its_network_is_that_of_what_enters_it():
+    """Eval mode of fresh layers divides by sqrt(1 + eps): the input of conv1's norm is conv's output."""
+    model = LeNet("builtin")
+    images = torch.randint(0, 256, (8, 28, 28), dtype=torch.uint8)
+    with torch.no_grad():
+        entering = model.conv[0](images[:, None].float() / 255)
+    expected = truth_table(model.norm_layers()["conv1"], entering)
+    assert truth_table_in(model, "conv1", images).equals(expected)
+    assert model.training
+
+
+def test_a_pass_that_fails_leaves_the_network_as_it_was():
+    """The hook stayed on the layer when the rest of the network could not take what it put out."""
+    model = LeNet("builtin")
+    with pytest.raises(RuntimeError):
+        truth_table_in(model, "conv1", torch.zeros(8, 20, 20, dtype=torch.uint8))
+    assert model.training
+    assert not any("forward" in vars(module) for module in model.modules())

@@ -25,7 +25,7 @@ from bnviz.subjects.modes import (
 from bnviz.subjects.modes.checkpoints_section import CHECKPOINTS, steps_on_show
 from bnviz.subjects.modes.mode_selection_section import Sides
 from bnviz.subjects.modes.predictions_section import gap_sentence
-from bnviz.subjects.modes.recalibration import Mended, kept
+from bnviz.subjects.modes.recalibration import Recalibration, kept
 from bnviz.subjects.modes.recalibration_section import _worth
 from bnviz.training.process import jobs, measurements
 from bnviz.training.trainer import Trainer
@@ -234,7 +234,7 @@ def test_what_was_mended_is_called_a_gain_only_where_it_is_one():
 
 
 def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_what_else_was_mended(monkeypatch):
-    mended = Mended("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
+    mended = Recalibration("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
     monkeypatch.setattr(mode_selection_section, "mended_of", lambda run: mended)
     sides = Sides(
         "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "mended",

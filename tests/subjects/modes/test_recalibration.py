@@ -6,6 +6,7 @@ import torch
 from safetensors.numpy import load_file
 
 from bnviz.errors import ConfigError, RunError
+from bnviz.evaluation.inference import running_statistics
 from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import replayed_statistics
@@ -15,7 +16,9 @@ from bnviz.training.checkpoints import model_at
 
 
 def test_recalibration_is_that_of_the_analysis_and_its_accuracy_that_of_eval_mode(short_run, few):
-    found = recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=4, dataset=few)
+    found = recalibration.recalibrate_checkpoint(
+        short_run, "builtin", 25, "recalibrated", batches=4, dataset=few
+    )
     model = model_at(short_run, "builtin", 25)
     batch = short_run.config.batch_size
     wanted = recalibrate(model, torch.tensor(few.train_images), batches=4, batch_size=batch)
@@ -30,9 +33,9 @@ def test_recalibration_is_that_of_the_analysis_and_its_accuracy_that_of_eval_mod
 
 
 def test_a_blend_lies_between_the_own_and_the_fresh_statistics(short_run, few):
-    own = recalibration.statistics_of(model_at(short_run, "builtin", 25))
+    own = running_statistics(model_at(short_run, "builtin", 25))
     fresh, none, half = (
-        recalibration.mend(
+        recalibration.recalibrate_checkpoint(
             short_run, "builtin", 25, "blended", batches=4, weight=weight, dataset=few
         ).statistics
         for weight in (1.0, 0.0, 0.5)
@@ -44,7 +47,7 @@ def test_a_blend_lies_between_the_own_and_the_fresh_statistics(short_run, few):
 
 
 def test_the_best_replay_is_one_of_those_tried_and_rebuilt_from_the_record(short_run, few):
-    found = recalibration.mend(short_run, "builtin", 25, "replayed", dataset=few)
+    found = recalibration.recalibrate_checkpoint(short_run, "builtin", 25, "replayed", dataset=few)
     momentum = found.details["momentum"]
     wanted = replayed_statistics(short_run.config, short_run.history, "builtin", momentum, 25)
     assert all(np.array_equal(found.statistics[n][1], wanted[n][1]) for n in wanted)
@@ -65,7 +68,9 @@ def test_the_best_replay_is_one_of_those_tried_and_rebuilt_from_the_record(short
 @pytest.mark.parametrize("variant", ["note", "builtin"])
 def test_what_is_kept_can_be_loaded_listed_exported_and_dropped(store_run, few, variant):
     run = store_run(variant)
-    found = recalibration.mend(run, variant, 25, "recalibrated", batches=4, dataset=few)
+    found = recalibration.recalibrate_checkpoint(
+        run, variant, 25, "recalibrated", batches=4, dataset=few
+    )
     one = recalibration.keep(run, run.folder, found)
     two = recalibration.keep(run, run.folder, found)
     assert [one.name, two.name] == [f"25-{variant}.recalibrated-{k}" for k in (1, 2)]
@@ -89,7 +94,9 @@ def test_what_is_kept_can_be_loaded_listed_exported_and_dropped(store_run, few, 
 
 
 def test_the_recorded_run_and_a_run_without_a_folder_keep_nothing(short_run, few):
-    found = recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=1, dataset=few)
+    found = recalibration.recalibrate_checkpoint(
+        short_run, "builtin", 25, "recalibrated", batches=1, dataset=few
+    )
     before = sorted(RECORDED_FOLDER.rglob("*"))
     with pytest.raises(RunError, match="belongs to the package"):
         recalibration.keep(recorded_run(), RECORDED_FOLDER, found)
@@ -100,17 +107,23 @@ def test_the_recorded_run_and_a_run_without_a_folder_keep_nothing(short_run, few
 
 def test_bad_input_is_refused_by_name(short_run, few):
     with pytest.raises(ConfigError, match="method: got 'prayed'; allowed: recalibrated"):
-        recalibration.mend(short_run, "builtin", 25, "prayed", dataset=few)
+        recalibration.recalibrate_checkpoint(short_run, "builtin", 25, "prayed", dataset=few)
     with pytest.raises(ConfigError, match="weight: got 2; allowed: 0 to 1"):
-        recalibration.mend(short_run, "builtin", 25, "blended", weight=2, dataset=few)
+        recalibration.recalibrate_checkpoint(
+            short_run, "builtin", 25, "blended", weight=2, dataset=few
+        )
     with pytest.raises(ConfigError, match="batches: got 999"):
-        recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=999, dataset=few)
+        recalibration.recalibrate_checkpoint(
+            short_run, "builtin", 25, "recalibrated", batches=999, dataset=few
+        )
     with pytest.raises(RunError, match="cannot be read"):
-        recalibration.mend(short_run, "builtin", 7, "recalibrated", dataset=few)
+        recalibration.recalibrate_checkpoint(short_run, "builtin", 7, "recalibrated", dataset=few)
 
 
 def test_a_damaged_file_among_the_kept_is_left_out(short_run, few):
-    found = recalibration.mend(short_run, "builtin", 25, "recalibrated", batches=1, dataset=few)
+    found = recalibration.recalibrate_checkpoint(
+        short_run, "builtin", 25, "recalibrated", batches=1, dataset=few
+    )
     one = recalibration.keep(short_run, short_run.folder, dataclasses.replace(found))
     (short_run.folder / "checkpoints" / "25-builtin.recalibrated-7.safetensors").write_bytes(b"x")
     assert recalibration.kept(short_run.folder, "builtin") == [one]

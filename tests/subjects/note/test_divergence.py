@@ -11,7 +11,7 @@ from bnviz.subjects.note.divergence import (
     largest_by_step,
     that_matters,
 )
-from bnviz.training.tasks import Unwanted
+from bnviz.training.tasks import Cancelled
 
 
 def parted(few, first, second, steps=12, **options):
@@ -117,9 +117,9 @@ def test_the_largest_difference_of_each_step_and_kind():
 def test_it_can_be_cancelled(few):
     def progress(done, _parts, _share=None):
         if done >= 10:
-            raise Unwanted
+            raise Cancelled
 
-    with pytest.raises(Unwanted):
+    with pytest.raises(Cancelled):
         compare_sides("composite", "builtin", 50, progress, dataset=few)
 
 

@@ -12,7 +12,7 @@ from bnviz.nn import LeNet
 from bnviz.subjects.note import original_loop
 from bnviz.subjects.note.printed_log import PRINTED, Replay, replay_log
 from bnviz.subjects.note.recorded import recorded_log
-from bnviz.training.tasks import Unwanted
+from bnviz.training.tasks import Cancelled
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_it_can_be_cancelled_within_an_epoch(sample):
     def progress(done, _parts, share=None):
         heard.append(share)
         if len(heard) == 3:
-            raise Unwanted
+            raise Cancelled
 
-    with pytest.raises(Unwanted):
+    with pytest.raises(Cancelled):
         replay_log(2, progress, dataset=sample, loops=False)
     assert heard[-1] < 0.2
 

@@ -121,10 +121,10 @@ def test_the_note_s_quirks_are_named_exactly():
     ("switch", "value", "cause"),
     [
         ("keep_graph", False, "graph_kept"),
-        ("running_var_init", 1.0, "starts_at_zero"),
-        ("shift_init", 0.0, "shift_start"),
-        ("buffers", True, "statistics_not_buffers"),
-        ("unbiased", True, "variance_kept_biased"),
+        ("zero_running_var", False, "starts_at_zero"),
+        ("conv_shift_one", False, "shift_start"),
+        ("plain_attributes", False, "statistics_not_buffers"),
+        ("biased_running_var", False, "variance_kept_biased"),
         ("momentum", 0.1, "momentum_default"),
     ],
 )

@@ -12,7 +12,7 @@ from bnviz.records.schema import CHANNELS, LAYERS, layer_slice
 from bnviz.subjects.running_stats import momentum_map as maps
 from bnviz.subjects.running_stats.momentum_map import momentum_map, noise_of_mean
 from bnviz.training.steps import Images, batches, build_model, build_optimizer, train_step
-from bnviz.training.tasks import Unwanted
+from bnviz.training.tasks import Cancelled
 
 SIZES = (4, 16)
 
@@ -101,9 +101,9 @@ def test_a_cancelled_map_keeps_its_rows_and_goes_on_from_there(config, few, monk
 
     def stop_in_the_second(done, parts, share):
         if kept and share > 0.9:
-            raise Unwanted
+            raise Cancelled
 
-    with pytest.raises(Unwanted):
+    with pytest.raises(Cancelled):
         made(config, few, progress=stop_in_the_second, keep=kept.append)
     assert [list(frame["batch_size"]) for frame in kept] == [[4, 4]]
     whole, trained = made(config, few), []

@@ -60,7 +60,7 @@ def figure_board(
             cards.append(
                 _named_card(name, chosen.model_copy(update={**changes, "run": run.id}), changes)
             )
-    _show(cards, key, run.id, on_pick)
+    _show(cards, key, run.id, on_pick, growing="step" if run.live else "")
 
 
 def _named_card(name: str, chosen: Selection, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +87,7 @@ def _show(
     key: str,
     revision: str,
     on_pick: Callable[[int], None] | None,
+    growing: str = "",
 ) -> None:
     live_figures(
         cards,
@@ -95,6 +96,7 @@ def _show(
         palette=PALETTE,
         texts={name: _(text) for name, text in TEXTS.items()},
         follows=SLIDERS,
+        growing=growing,
         card_width=CARD_WIDTH,
         on_pick=on_pick,
     )

@@ -4,13 +4,29 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from bnviz.app.playback import STEP, step_control
+from bnviz.app.playback import STEP, chosen_step, step_control
 from bnviz.app.state import eps_slider, momentum_slider
 from bnviz.charts.theme import LAYER_LABELS
 from bnviz.i18n import _
 from bnviz.records.schema import LAYERS
 from bnviz.selection import MOST_CHANNELS, Selection
 from bnviz.training.run_view import RunView
+
+KEPT = ("variant", "layer", "channels", STEP, "momentum", "eps")
+"""Keys of controls whose values outlive a page that does not show them."""
+
+
+def keep_selection() -> None:
+    """At the start of a page or of its sliders: what was chosen on another page stays chosen.
+
+    Streamlit 1.67 forgets the value of a widget that the page before had, before this page begins.
+    """
+    kept = st.session_state.setdefault("kept_selection", {})
+    for key in KEPT:
+        if key in st.session_state:
+            kept[key] = st.session_state[key]
+        elif key in kept:
+            st.session_state[key] = kept[key]
 
 
 def choice_control(
@@ -76,6 +92,7 @@ def slider_controls(
     Figures answer to these sliders by themselves (`card_grid.SLIDERS`), so nothing but the sliders
     runs again. `on_change` is called once for each change of momentum or eps.
     """
+    keep_selection()
     if "step" in needs:
         step_control(run)
     if "momentum" in needs:
@@ -105,4 +122,4 @@ def selection(run: RunView) -> Selection:
         for name in ("variant", "layer", "channels", "momentum", "eps")
         if state.get(name) is not None
     }
-    return Selection.parse(run=run.id, step=state.get(STEP), **fields)
+    return Selection.parse(run=run.id, step=chosen_step(), **fields)

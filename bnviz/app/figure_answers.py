@@ -157,7 +157,9 @@ def _asked(name: str, query: Mapping[str, str]) -> tuple[FigureEntry, Selection]
 
 def _goes_on(entry: FigureEntry, run: RunView) -> bool:
     """Whether there will be something newer to see."""
-    return bool(entry.moment()) if entry.moment is not None else run.live
+    if entry.moment is not None:
+        return bool(entry.moment())
+    return run.live or measurements().at_work_on(run.id)
 
 
 def _asked_for(run: RunView) -> tuple[Any, ...]:

@@ -13,17 +13,27 @@ STEP = "step"
 PLAY_S = 0.7
 _PLAYING = "playing"
 _NEWEST = "newest_step"
+_CHOSEN = "chosen_step"
 
 
 def recorded_steps(run: RunView) -> list[int]:
     """The steps to choose from, ascending; the last of a run that goes on stands for its newest."""
     steps = probe_steps(run.history, run.config.variants[0]).tolist()
-    return [*steps, run.total_steps] if run.live and run.total_steps > (steps or [0])[-1] else steps
+    if not run.live:
+        return steps
+    steps = steps or [1]
+    return [*steps, max(run.total_steps, steps[-1] + 1)]
+
+
+def chosen_step() -> int | None:
+    """The step of the slider on this page; None is the newest of a run that goes on."""
+    return st.session_state.get(_CHOSEN)
 
 
 def step_control(run: RunView) -> None:
     """The slider that all figures follow, and a button that moves it from step to step."""
     steps = recorded_steps(run)
+    st.session_state[_CHOSEN] = None
     if len(steps) < 2:
         return
     at = st.session_state.get(STEP)
@@ -32,6 +42,8 @@ def step_control(run: RunView) -> None:
     elif at not in steps:
         st.session_state[STEP] = min(steps, key=lambda step: abs(step - at))
     st.session_state[_NEWEST] = steps[-1]
+    if not run.live or st.session_state[STEP] != steps[-1]:
+        st.session_state[_CHOSEN] = st.session_state[STEP]
     playing = st.session_state.get(_PLAYING, False)
     st.select_slider(
         _("Step"), steps, key=STEP, bind="query-params",

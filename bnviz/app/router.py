@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from bnviz.app import state
+from bnviz.app.controls import keep_selection
 from bnviz.i18n import N_, _
 
 FOLDER = Path(__file__).parents[2] / "pages"
@@ -87,6 +88,7 @@ def main() -> None:
     """Run the page that the visitor asked for."""
     st.set_page_config(page_title="bnviz", page_icon="📊", layout="wide", initial_sidebar_state=330)
     notes = state.begin()
+    keep_selection()
     chosen = st.navigation([page(name) for name, *_rest in PAGES], position="top")
     with st.container():  # always there, so that what follows keeps its place
         for note in notes:

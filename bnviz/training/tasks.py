@@ -137,6 +137,10 @@ class Measurements:
         """Larger whenever one has begun or ended."""
         return self._begun + sum(not each.going_on for each in list(self._all.values()))
 
+    def at_work_on(self, run: str) -> bool:
+        """Whether anything that was asked for of that run goes on."""
+        return any(key[0] == run and each.going_on for key, each in list(self._all.items()))
+
     def get(self, *key: str) -> Measurement | None:
         """The measurement of that key, or None before it was asked for."""
         return self._all.get(key)

@@ -102,7 +102,7 @@ def test_the_curves_follow_the_slider_before_python_has_answered(page):
 
 
 def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
-    visit(page, PATH, view="momentum")
+    page.goto(f"{PATH}?view=momentum")
     measure(page, "race")
     drawn(page, "race", "errors")
     expect(page.locator("[data-card=race] h3")).to_have_text(

@@ -42,8 +42,7 @@ class Mount {
     this.seen = new IntersectionObserver(
       (entries) => {
         for (const { target, isIntersecting } of entries) {
-          const card = this.cards.get(target.dataset.chart);
-          card?.see(isIntersecting);
+          this.cards.get(target.dataset.card)?.see(isIntersecting);
         }
         this.draw();
       },
@@ -55,7 +54,7 @@ class Mount {
 
   update(message) {
     const theme = readTheme(this.parent.host ?? this.parent, message.palette);
-    const { revision, texts, follows } = message;
+    const { revision, texts, follows, growing } = message;
     this.root.setAttribute("aria-label", texts.group);
     this.root.style.setProperty("--card-width", `${message.card_width}px`);
     const keys = new Set(message.cards.map((card) => card.key));
@@ -67,7 +66,7 @@ class Mount {
       if (this.root.children[index] !== card.node) {
         this.root.insertBefore(card.node, this.root.children[index] ?? null);
       }
-      card.update(content, { theme, revision, texts, follows });
+      card.update(content, { theme, revision, texts, follows, growing });
     });
     loadPlotly(message.plotly).then(
       () => {
@@ -82,7 +81,7 @@ class Mount {
     const card = new Card(key, () => this.answer(), (value) => this.pick({ card: key, value }));
     this.cards.set(key, card);
     this.resized.observe(card.plot);
-    this.seen.observe(card.plot);
+    this.seen.observe(card.node);
     return card;
   }
 
@@ -96,7 +95,7 @@ class Mount {
   drop(key, card) {
     this.cards.delete(key);
     this.resized.unobserve(card.plot);
-    this.seen.unobserve(card.plot);
+    this.seen.unobserve(card.node);
     card.remove();
   }
 
@@ -209,11 +208,12 @@ class Card {
     });
   }
 
-  update(content, { theme, revision, texts, follows }) {
+  update(content, { theme, revision, texts, follows, growing }) {
     this.texts = texts;
     this.theme = theme;
     this.revision = revision;
     this.follows = follows;
+    this.growing = growing;
     setText(this.csv, texts.csv);
     this.csv.title = texts.csv_hint;
     setText(this.page, texts.page);
@@ -276,11 +276,12 @@ class Card {
     const changes = {};
     for (const [widget, name] of Object.entries(this.follows ?? {})) {
       const slider = document.querySelector(`.st-key-${widget} [aria-valuetext]`);
-      const said = slider?.getAttribute("aria-valuetext");
       const known = this.address.query[name];
-      if (said && known !== undefined && known !== "none" && !Number.isNaN(Number(said))) {
-        if (Number(said) !== Number(known)) changes[name] = said;
-      }
+      if (!slider || known === undefined) continue;
+      const newest = name === this.growing && slider.value === slider.max;
+      const said = newest ? "none" : slider.getAttribute("aria-valuetext");
+      const same = said === known || Number(said) === Number(known);
+      if (!same && (newest || !Number.isNaN(Number(said)))) changes[name] = said;
     }
     return Object.keys(changes).length ? changes : null;
   }

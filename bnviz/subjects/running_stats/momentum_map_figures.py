@@ -8,13 +8,15 @@ import pandas as pd
 from bnviz.charts.applies import needs_bn
 from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.marks import Figure, drawing, grid, suffix
-from bnviz.charts.registry import NotReady, figure
+from bnviz.charts.registry import figure
+from bnviz.charts.task_words import not_measured
 from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _
 from bnviz.records.momentum_maps import COMPARED_MOMENTA, best_by_batch_size, growing_best
 from bnviz.selection import Selection
 from bnviz.training.process import kept_maps
 from bnviz.training.run_view import RunView
+from bnviz.training.tasks import Key
 
 
 def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
@@ -189,5 +191,10 @@ def _map_of(run: RunView, chosen: Selection) -> tuple[str, int, pd.DataFrame]:
     variant = run.settled(chosen).variant
     frame, _note = kept_maps().load(run.id, run.source.folder, variant, chosen.images)
     if not len(frame):
-        raise NotReady("asked", _("Not measured yet."))
+        raise not_measured(map_key(run, variant, chosen.images))
     return variant, chosen.images, frame
+
+
+def map_key(run: RunView, variant: str, images: int) -> Key:
+    """Its place among the measurements of the process."""
+    return (run.id, "map", variant, str(images))

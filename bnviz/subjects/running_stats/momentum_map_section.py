@@ -11,14 +11,10 @@ from bnviz.records.momentum_maps import (
     DEFAULT_IMAGES,
 )
 from bnviz.subjects.running_stats.momentum_map import IMAGES, momentum_map
+from bnviz.subjects.running_stats.momentum_map_figures import map_key
 from bnviz.training.process import kept_maps
 from bnviz.training.run_view import RunView
-from bnviz.training.tasks import Key, Progress
-
-
-def map_key(run: RunView, variant: str, images: int) -> Key:
-    """Its place among the measurements of the process."""
-    return (run.id, "map", variant, str(images))
+from bnviz.training.tasks import Progress
 
 
 def images_control() -> int:

@@ -10,8 +10,6 @@ from bnviz.errors import ConfigError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 
-TRAIN_IMAGES = {"fashion-mnist": 60_000, "fashion-mnist-sample": 6_000}
-
 
 def known_variants(value: tuple[str, ...]) -> tuple[str, ...]:
     """`value`, if it is one or more of VARIANTS, each once. Raises ValueError for anything else."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -12,7 +11,6 @@ from bnviz import i18n
 from bnviz.app.runs import RUN_KEY, run_ids
 from bnviz.config import NAMED_EPS, NAMED_MOMENTA, PRESETS, RunConfig, good_fields
 from bnviz.i18n import _
-from bnviz.records.schema import LAYERS
 from bnviz.records.store import RECORDED_ID
 from bnviz.selection import SLIDER_MOMENTA, with_value
 from bnviz.training.process import jobs
@@ -154,17 +152,3 @@ def config_from_controls() -> RunConfig:
         fields["steps"] = st.session_state["steps"]
         fields["epochs"] = None
     return RunConfig.parse(**fields)
-
-
-def answered_by(fragment: str) -> Callable[[], None]:
-    """A callback for a control that stands in a fragment: the fragment of that key answers to it."""
-    return partial(redraw, fragment)
-
-
-def layer_control(key: str, default: str, changed: Callable[[], None]) -> None:
-    """Which BN layer a page shows."""
-    st.segmented_control(
-        _("BN layer"), list(LAYERS), default=default, required=True, key=key,
-        bind="query-params", on_change=changed,
-        help=_("From the first convolution to the last hidden layer."),
-    )  # fmt: skip

@@ -15,11 +15,6 @@ from bnviz.training.tasks import Key, Progress
 OTHERS_SHOWN = 5
 
 
-def end_measurements() -> None:
-    """Stop all that still measure, when the server ends."""
-    measurements().end_all()
-
-
 def found(key: Key) -> Any:
     """What the measurement of that key came to, or None."""
     known = measurements().get(*key)

@@ -41,21 +41,24 @@ class Step:
 
 
 def show(steps: list[Step], revision: str) -> None:
-    """Each step in a row: formula and code on the left, numbers on the right."""
-    for step in steps:
-        left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
-        with left:
-            snippet = lines_of(step.module, *step.starts)
-            for line in step.formula.splitlines():
-                st.latex(line)
-            st.code(snippet.text, language=None, wrap_lines=True)
-            st.caption(snippet.place)
-        with right:
-            card = Card(
-                key=step.key, title=step.title, figure=step.figure, sentence=step.sentence,
-                alt=step.alt, height=step.height, asked=str(hash(str(step.figure))),
-            )  # fmt: skip
-            board([card], key=step.key, revision=revision)
+    """The steps in two columns: of each its formula and code, and its numbers below."""
+    for row in range(0, len(steps), 2):
+        for place, step in zip(st.columns(2, gap="medium"), steps[row : row + 2], strict=False):
+            with place:
+                _show_step(step, revision)
+
+
+def _show_step(step: Step, revision: str) -> None:
+    snippet = lines_of(step.module, *step.starts)
+    for line in step.formula.splitlines():
+        st.latex(line)
+    st.code(snippet.text, language=None, wrap_lines=True)
+    st.caption(snippet.place)
+    card = Card(
+        key=step.key, title=step.title, figure=step.figure, sentence=step.sentence,
+        alt=step.alt, height=step.height, asked=str(hash(str(step.figure))),
+    )  # fmt: skip
+    board([card], key=step.key, revision=revision)
 
 
 def shape_controls() -> tuple[int, ...]:

@@ -180,9 +180,15 @@ def code_section() -> None:
         ("loop", _("In the loop"), LOOP_ROWS),
     ):
         st.markdown(f"**{title}**")
+        with st.container(horizontal=True, gap="medium"):
+            for quirk in rows:
+                _switch(quirk)
         _show_whole(part)
-        for quirk, row in rows.items():
-            _show(quirk, row)
+    quirk = st.selectbox(
+        _("Code of"), list(ROWS), key="quirk_shown", bind="query-params", width=420,
+        format_func=lambda name: _(LABELS[name]), help=_("Which quirk's lines stand below."),
+    )  # fmt: skip
+    _show(ROWS[quirk])
     setting = st.session_state[BEFORE] = chosen_setting()  # known once the switches are there
     with buttons:
         _buttons(setting)
@@ -199,22 +205,24 @@ def run_of(setting: str) -> RunConfig:
     return config_of(setting, variants=("note", "builtin"), epochs=1, eval_every=250)
 
 
-def _show(quirk: str, row: Row) -> None:
-    with st.container(border=True, gap="small"):
-        with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
-            st.toggle(
-                _(LABELS[quirk]), value=True, key=key_of(quirk), bind="query-params",
-                on_change=_remember, help=_("On is what the note wrote, off is the right way."),
-            )  # fmt: skip
-        st.markdown(_(row.words))
-        left, right = st.columns(2, gap="small")
-        for place, code, sign, whose in (
-            (left, row.note, "-", _("the note's way, taken while the switch is on: {place}")),
-            (right, row.ours, "+", _("the right way: {place}")),
-        ):
-            with place:
-                st.caption(whose.format(place=code.place()))
-                st.code(code.text(sign), language="python", wrap_lines=True)
+def _switch(quirk: str) -> None:
+    st.toggle(
+        _(LABELS[quirk]), value=True, key=key_of(quirk), bind="query-params",
+        on_change=_remember, help=_("On is what the note wrote, off is the right way."),
+    )  # fmt: skip
+
+
+def _show(row: Row) -> None:
+    """What a quirk is, with its lines and the right ones side by side."""
+    st.markdown(_(row.words))
+    left, right = st.columns(2, gap="small")
+    for place, code, sign, whose in (
+        (left, row.note, "-", _("the note's way, taken while the switch is on: {place}")),
+        (right, row.ours, "+", _("the right way: {place}")),
+    ):
+        with place:
+            st.caption(whose.format(place=code.place()))
+            st.code(code.text(sign), language="python", wrap_lines=True)
 
 
 def whole(part: str, side: int, sign: str) -> str:

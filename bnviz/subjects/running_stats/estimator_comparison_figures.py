@@ -64,28 +64,6 @@ REPLAYED = ("ema", "corrected")
 """The estimators that a momentum is chosen for."""
 
 
-def at_momentum(
-    shown: Figure, channels: Channels, momentum: float
-) -> dict[int, dict[str, np.ndarray | str]]:
-    """What is to be changed in `shown`, an `estimates_over_steps`, for another momentum.
-
-    By number of the trace its `name` and `y`; `channels` as there, of which only the series
-    <name>_mean and <name>_var of REPLAYED are read.
-    """
-    places = iter(
-        number for number, trace in enumerate(shown["data"]) if trace["legendgroup"] in REPLAYED
-    )
-    return {
-        next(places): {
-            "y": np.asarray(series[f"{name}_{statistic}"], np.float32),
-            "name": estimator_label(name, momentum),
-        }
-        for statistic in ("mean", "var")
-        for name in REPLAYED
-        for series in channels.values()
-    }
-
-
 def _estimates(
     panel: int,
     statistic: str,

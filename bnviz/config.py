@@ -147,7 +147,7 @@ class RunConfig(Settings):
                 _(
                     "batch_size: got 1, which gives the fully connected layers one value per "
                     "channel: its variance is 0 and {variant} refuses it in train mode. "
-                    "Allowed: 2 to 4096, or only the variants {others}."
+                    "Allowed: 2 to {most}, or only the variants {others}."
                 ).format(
                     variant=refuses[0],
                     others=", ".join(v for v in VARIANTS if not VARIANTS[v].agrees),

@@ -21,8 +21,9 @@ run = runs.choose_run()
 st.title(_("The note"))
 st.caption(
     _(
-        "bnviz began with a learner's note: BN written by hand, a LeNet, a printed log and open "
-        "questions. Here are the answers, each measured by the code that shows it."
+        "The note is a learner's blog post that this tool reproduces: BN written by hand, a "
+        "LeNet, a printed log and open questions. Its quirks are what it does differently from "
+        "torch. Here are the answers, each measured by the code that shows it."
     )
 )
 view = choice_control(
@@ -35,7 +36,7 @@ view = choice_control(
         "log": _("The log"),
     },
     "view",
-    help=_("The switches of the code make a side of the first divergence, and a run."),
+    help=_("The switches of the code set up one run of the first divergence, and a training run."),
 )
 code_section.keep_switches()
 
@@ -68,8 +69,8 @@ def ablation() -> None:
     """Every quirk alone."""
     st.caption(
         _(
-            "Every quirk alone, combinations, all and none: same weights, same batches, tests in "
-            "between as the note makes them."
+            "Ablation: every quirk alone, combinations, all and none: same initial weights, "
+            "same batches, tests in between as the note makes them."
         )
     )
     ablation_section.bench_section()
@@ -79,8 +80,8 @@ def divergence() -> None:
     """Two networks on the same batches."""
     st.caption(
         _(
-            "Two networks in lock-step on the same batches: the first tensor that differs, and how far "
-            "it goes from there."
+            "First divergence of two runs: two networks train in lock-step on the same "
+            "batches; the first tensor that differs, and how far the difference grows."
         )
     )
     divergence_section.parting_section()
@@ -90,8 +91,8 @@ def log() -> None:
     """The printed log beside its replay."""
     st.caption(
         _(
-            "The five epochs that the note prints, for nn.BatchNorm at batch 4, beside the same "
-            "training on a CPU."
+            "The {epochs} epochs that the note prints, for nn.BatchNorm at batch {batch}, "
+            "beside the same training on a CPU."
         )
     )
     printed_log_section.log_section()

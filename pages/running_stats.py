@@ -44,7 +44,7 @@ view = choice_control(
         "momentum": _("Which momentum?"),
         "images": _("How many images?"),
         "map": _("Momentum × batch size"),
-        "start": _("Start value and eps"),
+        "start": _("Initial value and eps"),
     },
     "view",
     default="run", help=_("Each view answers one question; the demo needs no run."),

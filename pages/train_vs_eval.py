@@ -36,8 +36,8 @@ run = runs.choose_run()
 st.title(_("Train mode against eval mode"))
 st.caption(
     _(
-        "In train mode BN normalizes an image by the batch that it stands in, in eval mode by the "
-        "running statistics. Same weights, same images: what differs is the mode alone."
+        "In train mode BN normalizes an image by the batch that it is in, in eval mode by the "
+        "running statistics. Same weights, same images: only the mode differs."
     )
 )
 st.caption(run.origin())
@@ -53,8 +53,8 @@ names = {
 view = choice_control(
     _("View"), names, "view",
     help=_(
-        "The sliders and switches act on the eval side of every view; Recalibrate and Mode table begin "
-        "with the statistics that the layers kept."
+        "The sliders and switches act on eval mode in every view; Recalibrate and Mode table "
+        "start from the layers' own statistics."
     ),
 )  # fmt: skip
 watch_run(run, checkpoints=True)
@@ -69,9 +69,15 @@ own = _("The run itself had momentum {m} and eps {eps:g}.").format(
 def both_modes() -> None:
     """The view on show at the chosen checkpoint; a live run brings new ones."""
     sliders_here(
-        _("Rebuilds the running statistics from the recorded batches; acts on the eval side. {own}")
+        _(
+            "Rebuilds the running statistics from the recorded batches; acts on eval mode. "
+            "{own}"
+        )
         .format(own=own),
-        _("Acts on the eval side. It is exact there; training itself saw the run's own eps. {own}")
+        _(
+            "Acts on eval mode. It is exact there; training itself used the run's own eps. "
+            "{own}"
+        )
         .format(own=own),
     )  # fmt: skip
     mode_selection_section.eval_controls(run)
@@ -84,8 +90,8 @@ def both_modes() -> None:
         else:
             st.info(
                 _(
-                    "{label} has no BN, so both modes compute the same and there is nothing to see "
-                    "here. Choose another variant."
+                    "{label} has no BN, so both modes compute the same and there is nothing to "
+                    "compare. Choose another variant."
                 ).format(label=run.labels[sides.variant])
             )
 

@@ -114,9 +114,7 @@ def test_a_click_on_a_channel_lets_all_figures_follow_it(page):
     page.reload()
     drawn(page, "over_time_input", "stages")
     expect(followed(page)).to_have_text("5")
-    assert "the channel that is followed" in {
-        each["name"] for each in series(page, "over_time_input")
-    }
+    assert "the chosen channel" in {each["name"] for each in series(page, "over_time_input")}
 
 
 def test_a_row_of_the_table_is_a_channel_too(page):

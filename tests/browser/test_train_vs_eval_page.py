@@ -108,7 +108,7 @@ def test_a_click_on_a_bar_of_the_chain_shows_the_channels_of_that_layer(page):
 def test_other_neighbours_make_another_answer_of_the_same_image(page):
     visit(page, PATH, view="context")
     drawn(page, "company_logits", "company_predictions", "by_batch")
-    expect(page.get_by_text("The neighbours that flip it")).to_be_visible()
+    expect(page.get_by_text("Batches that change the prediction")).to_be_visible()
     before = series(page, "company_logits")
     radio(page, "company_kind", "black images").click()
     wait_for_series_other_than(page, "company_logits", before)

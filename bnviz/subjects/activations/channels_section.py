@@ -81,7 +81,7 @@ def _multiples_card(
             out_high=table["out_mean"].max(),
         )
         + " "
-        + _("Click a channel to follow it."),
+        + _("Click a channel to choose it."),
         alt=_("Histograms of every channel of the layer, a panel a channel"),
         height=340 if LAYERS[layer] < 8 else 560,
         asked=f"{variant} {layer} {probe.step} {followed}",
@@ -155,7 +155,10 @@ def channel_table(
             on_row(rows[0])
 
     st.markdown(
-        _("**Channel by channel: {layer}, {label}.** Sort by any column; choose a row to follow it.")
+        _(
+            "**Channel by channel: {layer}, {label}.** Sort by any column; select a row to "
+            "choose its channel."
+        )
         .format(layer=layer, label=run.labels[variant])
     )  # fmt: skip
     probe = layer_probe(run, variant, step, layer)
@@ -189,11 +192,13 @@ def _columns(run: RunView, with_bn: bool) -> dict[str, Any]:
         "before": column.BarChartColumn(
             _("before BN"), width=100, help=_("All channels on the same bins.")
         ),
-        "after": column.BarChartColumn(_("after BN"), width=100, help=_("On the bins of before.")),
+        "after": column.BarChartColumn(
+            _("after BN"), width=100, help=_("On the same bins as before BN.")
+        ),
         "path": column.LineChartColumn(
             _("mean over the run"),
             width=110,
-            help=_("Means of the batches before BN, first to last step."),
+            help=_("Means of the batches before BN, from the first step to the last."),
         ),
         "mean": column.NumberColumn(_("mean before"), **number),
         "std": column.NumberColumn(_("std before"), **number),

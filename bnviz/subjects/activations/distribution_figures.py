@@ -105,7 +105,7 @@ def shift(run: RunView, chosen: Selection) -> Card:
         for variant, frame in drifts.items()
         if frame["moved"].notna().any()
     }
-    sentence = _("Two probes are needed to see anything move.")
+    sentence = _("Two probes are needed to measure a movement.")
     if relative:
         moves = "; ".join(
             _("{label} {moved:.3g}, which is {relative:.1%} of their spread").format(

@@ -161,7 +161,7 @@ def needs_gradients(run: RunView) -> str:
 
 @figure(
     "activations/gradient_values",
-    N_("What BN makes of the gradient on its way back"),
+    N_("What BN does to the gradient in the backward pass"),
     needs=("layer", "step"),
     applies=needs_gradients,
 )
@@ -180,10 +180,13 @@ def gradient_values(run: RunView, chosen: Selection) -> Card:
     }
     return Card(
         key="gradient_values",
-        title=_("What BN makes of the gradient on its way down: {layer}").format(layer=layer),
+        title=_("What BN does to the gradient in the backward pass: {layer}").format(layer=layer),
         figure=gradient_histograms(shares, edges, run.labels),
         sentence=_values_sentence(run, probes) if probes else _not_yet(run),
-        alt=_("Histograms of gradient sizes above and below a BN layer on shared bins"),
+        alt=_(
+            "Histograms of the sizes of a BN layer's incoming and propagated gradients on "
+            "shared bins"
+        ),
         height=HEIGHT,
         asked=f"{chosen}",
     )
@@ -288,7 +291,7 @@ def gradient_curves(run: RunView, chosen: Selection) -> Card:
             )
     return Card(
         key="gradient_curves",
-        title=_("How hard {layer} is pulled, and how far it moves").format(layer=layer),
+        title=_("Gradient norm and update size of {layer}").format(layer=layer),
         figure=gradient_norms(curves, run.labels, run.history.events, step),
         sentence=sentence,
         alt=_("Norm of a weight's gradient and its update over the weight, over the steps"),

@@ -54,9 +54,9 @@ def too_few_channels(chosen: Selection) -> None:
     """Say so when the layer has not the channel that is asked for."""
     if chosen.channels and chosen.followed is None:
         st.caption(
-            _(
-                "{layer} has the channels 0 to {last}, so channel {asked} is not followed here."
-            ).format(layer=chosen.layer, last=LAYERS[chosen.layer] - 1, asked=chosen.channels[0])
+            _("{layer} has the channels 0 to {last}, so channel {asked} is not drawn here.").format(
+                layer=chosen.layer, last=LAYERS[chosen.layer] - 1, asked=chosen.channels[0]
+            )
         )
 
 
@@ -89,7 +89,7 @@ def shape_table(run: RunView, chosen: Selection) -> None:
             )
     if not rows:
         return
-    st.markdown(_("**The step on show in numbers: {layer}**").format(layer=chosen.layer))
+    st.markdown(_("**The chosen step in numbers: {layer}**").format(layer=chosen.layer))
     frame = pd.DataFrame(rows)
     frame["saturated"] = ["" if np.isnan(share) else f"{share:.1%}" for share in frame["saturated"]]
     number: dict[str, Any] = {"format": "%.3f"}

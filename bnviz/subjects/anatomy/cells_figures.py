@@ -175,7 +175,7 @@ def change_over_scale(
 
     data = [
         lines(
-            _("what eps makes of it"), predicted,
+            _("predicted from eps"), predicted,
             mode="lines", line={"color": colour("event"), "width": 2, "dash": "dash"},
         ),
         lines(

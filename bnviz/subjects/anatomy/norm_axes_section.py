@@ -81,7 +81,7 @@ def scheme_card(x: np.ndarray, scheme: str, group_count: int, eps: float) -> Car
             else _("No cell differs from batch norm.")
         )
     if single:
-        sentence += " " + _("A cell that is its own mean becomes 0: nothing is left of it.")
+        sentence += " " + _("A cell that is its own mean becomes 0.")
     return Card(
         key=f"scheme_{scheme}",
         title=titles(x.ndim == 2)[scheme],

@@ -90,7 +90,7 @@ def editable(key: str, label: str, shape: tuple[int, ...], examples: Examples) -
     chosen = st.segmented_control(
         label, list(examples), default=next(iter(examples)), required=True, key=f"{key}_example", wrap=True,
         bind="query-params", format_func=lambda name: examples[name][0],
-        help=_("Numbers to begin with. Then edit any cell: choose it, type, press Enter."),
+        help=_("Numbers to start from. Then edit any cell: choose it, type, press Enter."),
     )  # fmt: skip
     known: dict[str, Edited] = st.session_state.setdefault("edited_cells", {})
     state = known.get(key)

@@ -151,7 +151,7 @@ def chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) ->
             operation=most["operation"], at=most["layer"], size=size_words(int(most["bytes"])),
         )  # fmt: skip
     else:
-        words = _("Nothing of {where} hangs behind {statistic} of {layer}.").format(
+        words = _("Nothing of {where} is kept alive by {statistic} of {layer}.").format(
             where=where, statistic=statistic, layer=layer
         )
     return Card(
@@ -177,7 +177,7 @@ def batches_card(batches: pd.DataFrame, chosen: int) -> Card:
         title=(
             _("What each batch of the chain keeps: click one to open it above")
             if holding
-            else _("What each batch left: no activations are held")
+            else _("What each batch left: no activations are kept alive")
         ),
         figure=bytes_by_batch(newest, chosen),
         sentence=_(

@@ -140,8 +140,8 @@ def _prediction_words(config: "LeakConfig") -> str:
     last = predicted_frame(config).iloc[-1]
     return _(
         "Not measured with these settings: the pale line is what shapes alone predict for the "
-        "note's layer, {kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to hold the "
-        "measurement against it."
+        "note's layer, {kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to "
+        "compare it with a measurement."
     ).format(
         kept=size_words(last["kept_bytes"]), nodes=last["graph_nodes"], steps=int(last["step"])
     )
@@ -154,7 +154,8 @@ def _measured_words(experiment: "Experiment") -> str:
     until = min((e["step"] for e in experiment.events), default=len(experiment.table))
     if not until:
         return _(
-            "Nothing was measured before the first cut, or the networks are still being built."
+            "Nothing was measured before the first fix was tried, or the networks are still "
+            "being built."
         )
     config = experiment.config
     kept = experiment.table.column("kept_bytes")[until - 1]

@@ -49,8 +49,8 @@ def cut_buttons() -> None:
     experiment, alive = lab().experiment, lab().going_on
     st.markdown(
         _(
-            "**Cut it.** Which of these frees what the running experiment holds? Guess first. "
-            "Each takes the one before back."
+            "**Try a fix.** Which of these releases the memory that the running experiment "
+            "holds? Guess first. Each one undoes the one before it."
         )
     )
     with st.container(horizontal=True, gap="small"):
@@ -59,10 +59,12 @@ def cut_buttons() -> None:
                 cut_name(name), key=f"mem_cut_{name}", disabled=not alive,
                 icon=":material/undo:" if name == UNDO else ":material/content_cut:",
                 on_click=_try_cut, args=(name,),
-                help=_(CUT_HELP[name]) if name in CUT_HELP else _("Takes back all that was tried: what leaked leaks again."),
+                help=_(CUT_HELP[name]) if name in CUT_HELP else _(
+                    "Undoes the fix: what leaked leaks again."
+                ),
             )  # fmt: skip
     if not alive:
-        st.caption(_("They act on a living chain: run the experiment first."))
+        st.caption(_("Fixes act on a live chain: run the experiment first."))
     elif experiment is not None and experiment.events:
         st.markdown(_event_words(experiment.events[-1]))
 
@@ -148,16 +150,16 @@ def cuts_card(events: list[dict[str, Any]]) -> Card:
     ]
     return Card(
         key="cuts",
-        title=_("What each cut freed"),
+        title=_("What each fix freed"),
         figure=freed_by_cut(names, frame["before"].to_numpy(float), frame["freed"].to_numpy(float)),
         sentence=(
-            _("{n} of {of} freed all that was kept when they were tried: {names}.").format(
+            _("{n} of {of} fixes freed all that was kept when they were tried: {names}.").format(
                 n=len(whole), of=len(tried), names=", ".join(whole)
             )
             if whole
-            else _("Nothing that was tried so far has freed all that was kept.")
+            else _("No fix tried so far has freed all that was kept.")
         ),
-        alt=_("Bytes freed and still kept after each cut"),
+        alt=_("Bytes freed and still kept after each fix"),
         height=300,
         asked=str(len(tried)),
         wide=True,

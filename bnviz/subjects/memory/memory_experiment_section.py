@@ -89,7 +89,9 @@ def controls() -> None:
         st.number_input(
             _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
             width=140,
-            help=_("Afterwards the chain is kept for a while, to look at and to cut."),
+            help=_(
+                "Afterwards the chain is kept for a while, to look at and to try fixes on."
+            ),
         )  # fmt: skip
         st.number_input(
             _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",

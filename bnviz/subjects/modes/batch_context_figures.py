@@ -68,7 +68,7 @@ def predictions(
                 "text": [f"{n}" for n in counts],
                 "textposition": "auto",
                 "hovertemplate": "%{y}: %{x}<extra></extra>",
-                "name": _("companies"),
+                "name": _("random batches"),
                 "showlegend": False,
             }
         ],

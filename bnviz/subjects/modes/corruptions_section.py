@@ -51,7 +51,7 @@ def show(run: RunView, sides: Sides) -> None:
         strength = st.slider(
             _("Strength of the examples"), 0.0, 1.0, 0.5, 0.25, key="shift_strength",
             bind="query-params", width=240,
-            help=_("The figures have all five strengths; this chooses the pictures below."),
+            help=_("The figures have all {n} strengths; this chooses the pictures below."),
         )  # fmt: skip
     _examples(sides, str(kind), strength)
     curve = _over_strengths(sides, str(kind))

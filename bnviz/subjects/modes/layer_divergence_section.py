@@ -52,7 +52,7 @@ def show(run: RunView, sides: Sides) -> None:
 
     st.segmented_control(
         _("BN layer"), layers, default=layers[0], required=True, key="modes_layer",
-        bind="query-params", help=_("Or click a bar of the chain."),
+        bind="query-params", help=_("Or click a bar of the figure."),
     )  # fmt: skip
     layer = st.session_state["modes_layer"]
     rows = drift[drift["layer"] == layer]
@@ -74,14 +74,12 @@ def _chain_card(run: RunView, drift: pd.DataFrame, layer: str, asked: str) -> Ca
     first, worst = str(chain.index[0]), str(chain.idxmax())
     return Card(
         key="chain",
-        title=_("Through the network: the modes are furthest apart after {layer}").format(
-            layer=worst
-        ),
+        title=_("Layer by layer: the modes are furthest apart after {layer}").format(layer=worst),
         figure=drift_chain(chain, layer),
         sentence=_(
-            "What leaves {first} differs by {at_first:.2f} of its standard deviation, what leaves "
-            "{worst} by {at_worst:.2f}. A layer also gets what those before it have changed; click "
-            "one to see its channels."
+            "The output of {first} differs by {at_first:.2f} of its standard deviation, the "
+            "output of {worst} by {at_worst:.2f}. A layer's input already differs by what the "
+            "layers before it changed; click one to see its channels."
         ).format(first=first, at_first=chain[first], worst=worst, at_worst=chain[worst]),
         alt=_("Difference of both modes after each BN layer"),
         height=HEIGHT,
@@ -128,10 +126,10 @@ def _statistics_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
         title=_("Batch statistic against running statistic: {layer}").format(layer=layer),
         figure=statistics_apart(rows),
         sentence=_(
-            "A channel on the cross has the same mean and variance on both sides. Half of the "
+            "A channel on the cross has the same mean and variance in both modes. Half of the "
             "{n} channels have a running variance below {middle:.2f} times that of a batch."
         ).format(n=len(rows), middle=float(ratio.median())),
-        alt=_("Each channel: shift of the mean and ratio of the variances of both sides"),
+        alt=_("Each channel: shift of the mean and ratio of the variances between the modes"),
         height=HEIGHT,
         asked=asked,
         wide=True,

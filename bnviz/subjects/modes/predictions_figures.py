@@ -66,7 +66,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
 def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], ...]:
     """Name, mask, colour, symbol and size of the images that share a fate."""
     return (
-        (_("same answer"), ~frame["differ"], "batch", "circle", 5),
+        (_("same prediction"), ~frame["differ"], "batch", "circle", 5),
         (
             _("only eval mode right"),
             frame["differ"] & frame["eval_right"],
@@ -76,7 +76,7 @@ def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], 
         ),
         (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
         (
-            _("both wrong, differently"),
+            _("both wrong, different predictions"),
             frame["differ"] & ~frame["eval_right"] & ~frame["train_right"],
             "note",
             "x",

@@ -12,7 +12,7 @@ def before_and_after(before: float, after: float, variant: str) -> Figure:
             {
                 "type": "bar",
                 "x": [100 * before, 100 * after],
-                "y": [_("as the layers kept them"), _("mended")],
+                "y": [_("the layers' own"), _("recalibrated")],
                 "orientation": "h",
                 "marker": {"color": [colour(variant, 0.4), colour(variant, 0.9)]},
                 "text": [f"{before:.1%}", f"{after:.1%}"],

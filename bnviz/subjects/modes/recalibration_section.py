@@ -30,16 +30,16 @@ METHODS = {
 }
 EXPLAINED = {
     "recalibrated": N_(
-        "Passes so many batches of training images through the frozen weights and takes their "
-        "population statistics, layer by layer."
+        "Passes the chosen number of training batches through the frozen weights and takes "
+        "their population statistics, layer by layer."
     ),
     "replayed": N_(
         "Rebuilds the running statistics from the recorded batches at the momentum that is best on "
         "2,000 training images."
     ),
     "blended": N_(
-        "Gives the statistics of fresh batches a weight and the running ones the rest: one large "
-        "step of the average."
+        "Mixes the statistics of fresh batches into the running ones by the chosen weight: one "
+        "large step of the average."
     ),
 }
 
@@ -56,8 +56,9 @@ def show(run: RunView, sides: Sides) -> None:
     if mended is None:
         st.info(
             _(
-                "Nothing is mended yet. The weights stay as they are; only the statistics that "
-                "eval mode divides by are replaced, and every view then shows the mended side."
+                "Nothing is recalibrated yet. The weights stay as they are; only the "
+                "statistics that eval mode normalizes by are replaced, and every view then "
+                "shows eval mode with the recalibrated ones."
             ),
             icon=":material/healing:",
         )
@@ -71,7 +72,7 @@ def _controls(run: RunView) -> tuple[str, int, float]:
     """The method and what it is to be told."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         method = st.segmented_control(
-            _("How"), list(METHODS), default="recalibrated", required=True, key="mend_method",
+            _("Method"), list(METHODS), default="recalibrated", required=True, key="mend_method",
             bind="query-params", format_func=lambda m: _(METHODS[m]),
             help=_("None of them changes a weight."),
         )  # fmt: skip
@@ -109,7 +110,7 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
         )  # fmt: skip
 
     if st.button(
-        _("Mend step {step:,}").format(step=sides.step), key="mend", type="primary",
+        _("Recalibrate step {step:,}").format(step=sides.step), key="mend", type="primary",
         icon=":material/healing:", help=_("Takes some seconds, and can be undone."),
     ):  # fmt: skip
         st.session_state["mend_awaited"] = run.id
@@ -148,7 +149,7 @@ def _card(run: RunView, mended: "Recalibration") -> Card:
         )
         + " "
         + _worth(gain),
-        alt=_("Accuracy in eval mode before and after mending"),
+        alt=_("Accuracy in eval mode before and after recalibration"),
         height=HEIGHT,
         asked=f"{mended}",
     )
@@ -157,9 +158,9 @@ def _card(run: RunView, mended: "Recalibration") -> Card:
 def _worth(gain: float) -> str:
     """Whether so many points of accuracy are a gain."""
     if gain <= -ALIKE:
-        return _("That is a loss: the statistics that the layers kept were better here.")
+        return _("That is a loss: the layers' own statistics were better here.")
     if gain < ALIKE:
-        return _("That is no gain here: the statistics that the layers kept were as good.")
+        return _("That is no gain: the layers' own statistics were as good here.")
     return _("No weight was changed.")
 
 
@@ -202,7 +203,7 @@ def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
         )
         if st.button(
             _("Undo"), key="mend_undo", icon=":material/undo:", on_click=undo,
-            help=_("The eval side has replayed statistics again."),
+            help=_("Eval mode uses replayed statistics again."),
         ):  # fmt: skip
             st.rerun()
 
@@ -212,11 +213,11 @@ def _kept_list(run: RunView, sides: Sides) -> None:
     from bnviz.subjects.modes.recalibration import drop
 
     if name := st.session_state.pop("kept_message", None):
-        st.success(_("Kept as {name}.").format(name=name), icon=":material/save:")
+        st.success(_("Stored as {name}.").format(name=name), icon=":material/save:")
     folder, kept_ones = run.source.folder, kept_of(run, sides.variant)
     if not kept_ones or folder is None:
         return
-    st.subheader(_("Kept of this run"))
+    st.subheader(_("Recalibrated checkpoints of this run"))
     for one in kept_ones:
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             st.markdown(
@@ -229,7 +230,7 @@ def _kept_list(run: RunView, sides: Sides) -> None:
             )
             if st.button(
                 _("Delete"), key=f"mend_drop_{one.name}", icon=":material/delete:",
-                help=_("Removes the kept checkpoint; the run's own stay."), type="tertiary",
+                help=_("Removes the recalibrated checkpoint; the run's own stay."), type="tertiary",
             ):  # fmt: skip
                 drop(folder, one.name)
                 st.rerun()

@@ -246,7 +246,7 @@ def _show_whole(part: str) -> None:
 def _buttons(now: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, setting, icon in (
-            (_("All on, as the note"), ALL, ":material/toggle_on:"),
+            (_("All on, as in the note"), ALL, ":material/toggle_on:"),
             (_("All off"), NONE, ":material/toggle_off:"),
         ):
             st.button(

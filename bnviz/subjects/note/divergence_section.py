@@ -117,16 +117,16 @@ def _keep(side: str) -> None:
 
 def _controls() -> tuple[float, bool]:
     sides = _sides()
-    for name, label in (("side_a", _("One side")), ("side_b", _("The other side"))):
+    for name, label in (("side_a", _("Run A")), ("side_b", _("Run B"))):
         st.selectbox(
             label, sides, index=sides.index(str(DEFAULTS[name])), key=name, bind="query-params",
             format_func=words_of, width=420,
             help=_("A kind of layer, or the note's with some of its quirks."),
         )  # fmt: skip
     st.button(
-        _("Keep the switches above as the other side"), key="keep_switches",
+        _("Use the switches above as run B"), key="keep_switches",
         icon=":material/push_pin:", on_click=_keep_switches,
-        help=_("Then set them otherwise and compare: two settings of your own."),
+        help=_("Then change the switches and compare two settings of your own."),
     )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         tolerance = st.select_slider(
@@ -139,17 +139,20 @@ def _controls() -> tuple[float, bool]:
         )  # fmt: skip
         st.select_slider(
             _("Steps"), STEP_CHOICES, value=DEFAULTS["lock_steps"], key="lock_steps",
-            bind="query-params", width=240, help=_("At batch 16, seed 0; another number is measured anew."),
+            bind="query-params", width=240, help=_(
+                "At batch {batch}, seed {seed}; changing this reruns the comparison."
+            ),
         )  # fmt: skip
         st.segmented_control(
             _("Precision"), DTYPES, default=DEFAULTS["lock_dtype"], required=True, key="lock_dtype",
             bind="query-params", help=_("In float64 rounding is a billion times finer."),
         )  # fmt: skip
     matters = st.toggle(
-        _("Leave out what BN takes away again"), key="lock_matters", bind="query-params",
+        _("Ignore differences that BN cancels (biases before BN)"), key="lock_matters", bind="query-params",
         help=_(
-            "A bias in front of BN only shifts what BN subtracts. Its gradient is rounding alone, and "
-            "Adam makes whole steps of it: right networks part there first, and nothing comes of it."
+            "A bias before BN only shifts what BN subtracts. Its gradient is rounding alone, "
+            "and Adam makes full steps of it: correct networks diverge there first, without "
+            "any effect."
         ),
     )  # fmt: skip
     return float(tolerance), matters
@@ -173,15 +176,15 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
 
     if first == second:
         st.info(
-            _("Both sides are the same. Choose another for one of them."), icon=":material/info:"
+            _("Both runs are the same. Choose another for one of them."), icon=":material/info:"
         )
         return known
     if known is None:
         st.markdown(
             _(
-                "Not measured yet: both sides take {steps} steps on the same batches from the same "
-                "weights, and every tensor is compared. The note's sides also make a test pass every "
-                "50 steps."
+                "Not measured yet: both runs take {steps} steps on the same batches from the "
+                "same weights, and every tensor is compared. The note's layer also makes a "
+                "test pass every {every} steps."
             ).format(steps=steps)
         )
     start_button(
@@ -249,7 +252,7 @@ def sentence(parting: "Parting", first: "pd.Series | None", tolerance: float) ->
     unlike = parting.start[parting.start["difference"] > 0]
     if len(unlike):
         begin = ", ".join(dict.fromkeys(f"{r.layer} {r.tensor}" for r in unlike.itertuples()))
-        text += " " + _("They do not begin alike: {tensors}.").format(tensors=begin)
+        text += " " + _("They do not start alike: {tensors}.").format(tensors=begin)
     return text
 
 
@@ -290,7 +293,7 @@ def parting_card(
     return Card(
         key="parting",
         title=(
-            _("The two sides do not part")
+            _("The two runs do not diverge")
             if first is None
             else _("They first differ at step {step}").format(step=int(first["step"]))
         ),
@@ -305,7 +308,9 @@ def parting_card(
             kind=_(KINDS[worst["kind"]][0]), layer=worst["layer"], tensor=worst["tensor"],
             step=int(worst["step"]),
         ),
-        alt=_("Largest relative difference of the two sides at each step, by kind of tensor"),
+        alt=_(
+            "Largest relative difference of the two runs at each step, by kind of tensor"
+        ),
         height=380,
         asked=f"{tolerance}",
         wide=True,

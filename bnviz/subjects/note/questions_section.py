@@ -59,7 +59,7 @@ def memory_riddle() -> None:
         )  # fmt: skip
         with plainly():
             board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
-        _link("memory", _("Watch it happen, predict it, cut it: Memory"))
+        _link("memory", _("Watch it, predict it, fix it: Memory"))
 
     riddle()
 

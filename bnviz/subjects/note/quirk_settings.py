@@ -42,7 +42,7 @@ LABELS: dict[str, str] = {
     MOMENTUM: N_("0.9 weighs the new batch"),
     "moving_tests": N_("test without eval(), which overwrites"),
     "leak": N_("the four that leak together"),
-    ALL: N_("all quirks, as the note"),
+    ALL: N_("all quirks, as in the note"),
 }
 
 

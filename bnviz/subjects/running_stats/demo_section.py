@@ -84,10 +84,10 @@ def controls() -> Demo:
         )  # fmt: skip
         rounds = st.number_input(
             _("Rounds"), 1, 1000, 10, key="demo_rounds", bind="query-params", width=120,
-            help=_("How many times the sequence comes."),
+            help=_("How often the sequence is repeated."),
         )  # fmt: skip
         start = st.number_input(
-            _("Start value"), value=0.0, key="demo_start", bind="query-params", width=120,
+            _("Initial value"), value=0.0, key="demo_start", bind="query-params", width=120,
             format="%g", help=_("What the average holds before the first batch."),
         )  # fmt: skip
         weight = st.slider(
@@ -115,22 +115,25 @@ def metrics(demo: Demo) -> None:
         (
             _("Noise"),
             f"{np.sqrt(moving_averages.noise(m)):.0%}",
-            _("Spread of the average beside that of single batches: √(m / (2 − m))."),
+            _(
+                "Standard deviation of the average relative to that of a single batch: √(m / "
+                "(2 − m))."
+            ),
         ),
         (
             _("Half-life"),
             _("{n:.3g} batches").format(n=moving_averages.half_life(m)),
-            _("After so many batches half of the present value is forgotten: ln ½ / ln(1 − m)."),
+            _("After this many batches half of the present value is forgotten: ln ½ / ln(1 − m)."),
         ),
         (
             _("Effective window"),
             _("{n:.3g} batches").format(n=moving_averages.effective_window(m)),
-            _("A plain mean of so many batches is as noisy: (2 − m) / m."),
+            _("A plain mean of this many batches is as noisy: (2 − m) / m."),
         ),
         (
-            _("Left of the start"),
+            _("Remaining weight of the initial value"),
             f"{moving_averages.start_bias(m, batches):.2%}",
-            _("Share of the start value after {n} batches: (1 − m)ⁿ.").format(n=batches),
+            _("Weight of the initial value after {n} batches: (1 − m)ⁿ.").format(n=batches),
         ),
     )
     with st.container(horizontal=True, gap="small"):
@@ -139,9 +142,10 @@ def metrics(demo: Demo) -> None:
     if 0 < m < 1:
         st.caption(
             _(
-                "In words: it shows where the batches were {lag:.3g} batches ago and trembles {noise:.0%} "
-                "as much as they do, like a plain mean of {window:.3g} of them. A batch counts half "
-                "after {half:.3g} more, and after {settled:.0f} batches 99% of the start value is gone."
+                "In words: the average lags {lag:.3g} batches behind, and its standard "
+                "deviation is {noise:.0%} of a single batch's, like that of a plain mean of "
+                "{window:.3g} batches. The weight of a batch halves every {half:.3g} batches, "
+                "and after {settled:.0f} batches {gone:.0%} of the initial value is gone."
             ).format(
                 lag=(1 - m) / m,
                 noise=np.sqrt(moving_averages.noise(m)),
@@ -161,7 +165,7 @@ def cards(demo: Demo) -> list[Card]:
     return [
         Card(
             key="demo",
-            title=_("A moving average follows its batches; a plain mean comes to rest"),
+            title=_("A moving average follows its batches; a plain mean converges"),
             figure=demo_curves(demo.values, ema, average),
             sentence=_(
                 "After {n} batches the moving average is {ema:.3f}, the plain mean {mean:.3f}. "
@@ -182,11 +186,11 @@ def cards(demo: Demo) -> list[Card]:
         ),
         Card(
             key="memory_of_average",
-            title=_("What the present value is made of"),
+            title=_("Weight of each past batch in the present value"),
             figure=memory_of_an_average(weights[:BARS]),
             sentence=_(
-                "The newest batch weighs {first:.1%}, the ten newest together {ten:.1%}; {left:.2%} "
-                "of the start value {start:g} is left."
+                "The latest batch weighs {first:.1%}, the {count} latest together {ten:.1%}; "
+                "the initial value {start:g} has a weight of {left:.2%}."
             ).format(
                 first=demo.momentum,
                 ten=weights[:10].sum(),
@@ -213,7 +217,7 @@ def translation(momentum: float) -> pd.DataFrame:
             _("the BN paper"),
             "–",
             _("{n:.3g} batches").format(n=window),
-            _("gives no number; an average over so many batches is as noisy"),
+            _("gives no number; an average over this many batches is as noisy"),
         ),
     ]
     return pd.DataFrame(rows, columns=["where", "name", "value", "meaning"])

@@ -22,7 +22,7 @@ def estimator_label(name: str, momentum: float) -> str:
     """What the legend calls an estimator."""
     return {
         "ema": _("EMA at m = {m:g}").format(m=momentum),
-        "corrected": _("the same, freed from its start"),
+        "corrected": _("bias-corrected EMA"),
         "average": _("plain mean of all batches"),
     }[name]
 
@@ -293,7 +293,7 @@ def first_steps(
             values,
             mode="lines",
             line={"color": colour(shade), "dash": dash, "width": 2.2},
-            name=_("started at {start:g}").format(start=start),
+            name=_("initial value {start:g}").format(start=start),
             hovertemplate=hover("step", "var"),
         )
         for (start, values), (shade, dash) in zip(

@@ -152,15 +152,16 @@ def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
     return Card(
         key="map_errors",
         title=(
-            _("A small momentum lags behind, a large one trembles")
+            _("A small momentum lags, a large one is noisy")
             if lags.all()
             else _("How far the running mean is off, and how much of that is chance")
         ),
         figure=error_maps(frame),
         sentence=_(
-            "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of which "
-            "chance is {still:.1g} σ: the rest is lag and what is left of the start value. At m = {high:g} it is off by {off:.2g} σ, "
-            "chance alone {noise:.2g} σ. Nearest to the population: {nearest}."
+            "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of "
+            "which noise is {still:.1g} σ: the rest is lag and the remaining weight of the "
+            "initial value. At m = {high:g} it is off by {off:.2g} σ, noise alone {noise:.2g} "
+            "σ. Nearest to the population: {nearest}."
         ).format(
             smallest=smallest,
             low=low,

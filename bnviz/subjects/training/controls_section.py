@@ -57,7 +57,7 @@ def sidebar(run: RunView) -> None:
         if run.live and run.job is not None:
             _live_lr(run.job)
         st.caption(
-            _("Moves act on the running network from its next step.")
+            _("Changes act on the running network from its next step.")
             if run.live
             else _("Momentum replays the recorded batches at once; both start the next run.")
         )
@@ -268,6 +268,7 @@ def difference_note(config: RunConfig) -> str:
     if len(right) < 2 or config.dtype != "float32":
         return ""
     return _(
-        "These layers agree to rounding. Where rounding makes a maximum pooling take another pixel, "
-        "the gradient flows elsewhere, and in float32 their curves part: it is no fault of either."
+        "These layers agree to rounding. Where rounding makes max pooling take another pixel, "
+        "the gradient flows elsewhere, and in float32 their curves diverge: neither layer is "
+        "wrong."
     )

@@ -278,7 +278,7 @@ def test_the_verdict_names_cost_and_spread_or_says_harmless():
     to_zero = verdict(effects(made_up(0.001, 0.000415)), "chained_mean", 3)
     assert to_zero.endswith("from +0.00 to +0.20 (95% interval).")
     same = verdict(effects(made_up(0.0, 0.0)), "chained_mean", 3)
-    assert same == "Harmless here: accuracy is the same at every seed."
+    assert same == "No effect: accuracy is the same at every seed."
 
 
 @pytest.mark.parametrize("change", [(-0.30, -0.02), (-0.10, 0.02, -0.05)])

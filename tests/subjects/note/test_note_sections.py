@@ -296,7 +296,7 @@ def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, pa
     app.select_slider(key="lock_tolerance").set_value(0.1).run()
     app.toggle(key="lock_matters").set_value(True).run()
     assert any("stay within 1e-01 of each other in all 20 steps" in m.value for m in app.markdown)
-    assert cards(app)["parting"]["title"] == "The two sides do not part"
+    assert cards(app)["parting"]["title"] == "The two runs do not diverge"
 
 
 def test_the_switches_are_a_side(app, monkeypatch):

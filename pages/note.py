@@ -89,11 +89,13 @@ def divergence() -> None:
 
 def log() -> None:
     """The printed log beside its replay."""
+    from bnviz.subjects.note.printed_log import BATCH, MOST_EPOCHS
+
     st.caption(
         _(
             "The {epochs} epochs that the note prints, for nn.BatchNorm at batch {batch}, "
             "beside the same training on a CPU."
-        )
+        ).format(epochs=MOST_EPOCHS, batch=BATCH)
     )
     printed_log_section.log_section()
 

@@ -59,10 +59,11 @@ view = choice_control(
 )  # fmt: skip
 watch_run(run, checkpoints=True)
 mode_selection_section.controls(run, answers=FIGURES)
-own = _("The run itself had momentum {m} and eps {eps:g}.").format(
-    m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
-    eps=run.config.eps,
-)
+own = (
+    _("The run itself had a cumulative average and eps {eps:g}.")
+    if run.config.momentum is None
+    else _("The run itself had momentum {m:g} and eps {eps:g}.")
+).format(m=run.config.momentum, eps=run.config.eps)
 
 
 @st.fragment(key=FIGURES)

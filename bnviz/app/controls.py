@@ -7,7 +7,7 @@ import streamlit as st
 from bnviz.app.playback import STEP, step_control
 from bnviz.app.state import eps_slider, momentum_slider
 from bnviz.charts.theme import LAYER_LABELS
-from bnviz.i18n import _
+from bnviz.i18n import _, listed
 from bnviz.records.schema import LAYERS
 from bnviz.selection import MOST_CHANNELS, Selection
 from bnviz.training.run_view import RunView
@@ -62,7 +62,7 @@ def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = Fa
                     "Up to {most}, counted from 0; a layer with fewer channels shows its last. "
                     "Sentences speak of the first. {layers}."
                 ).format(
-                    most=MOST_CHANNELS, layers="; ".join(_(label) for label in LAYER_LABELS.values())
+                    most=MOST_CHANNELS, layers=listed(_(label) for label in LAYER_LABELS.values())
                 ),
             )  # fmt: skip
 

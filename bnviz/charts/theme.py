@@ -82,8 +82,9 @@ class Quantity(NamedTuple):
 
     def after(self) -> str:
         """What stands after a value: its unit and the space before it, none before %."""
-        space = "" if self.unit.startswith("%") else " "
-        return space + _(self.unit) if self.unit else ""
+        if not self.unit:
+            return ""
+        return _(self.unit) if self.unit.startswith("%") else f" {_(self.unit)}"
 
 
 QUANTITIES: dict[str, Quantity] = {

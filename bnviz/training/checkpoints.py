@@ -87,13 +87,15 @@ def replayable_variant(config: RunConfig, variant: str | None = None) -> str:
     if variant is None and able:
         return able[-1]
     if variant not in able:
-        raise ConfigError(
-            _("variant: got {value!r}; allowed: {allowed}.").format(
-                value=variant,
-                allowed=", ".join(able)
-                or _("none in this run, which has no running statistics; choose another run"),
+        said = (
+            _("variant: got {value!r}; allowed: {allowed}.")
+            if able
+            else _(
+                "variant: got {value!r}; allowed: none in this run, which has no running "
+                "statistics; choose another run."
             )
         )
+        raise ConfigError(said.format(value=variant, allowed=", ".join(able)))
     return variant
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from bnviz.charts.card import Card
 from bnviz.charts.histogram import bin_edges
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import channel_history, density
 from bnviz.records.schema import LAYERS
@@ -69,19 +69,20 @@ def _multiples_card(
         key="channels",
         title=title,
         figure=small_multiples(before, after, edges, variant, followed),
-        sentence=words.format(
-            label=run.labels[variant],
-            step=probe.step,
-            n=probe.images,
-            low=low["mean"],
-            low_channel=low["channel"],
-            high=high["mean"],
-            high_channel=high["channel"],
-            out_low=table["out_mean"].min(),
-            out_high=table["out_mean"].max(),
-        )
-        + " "
-        + _("Click a channel to choose it."),
+        sentence=sentences(
+            words.format(
+                label=run.labels[variant],
+                step=probe.step,
+                n=probe.images,
+                low=low["mean"],
+                low_channel=low["channel"],
+                high=high["mean"],
+                high_channel=high["channel"],
+                out_low=table["out_mean"].min(),
+                out_high=table["out_mean"].max(),
+            ),
+            _("Click a channel to choose it."),
+        ),
         alt=_("Histograms of every channel of the layer, a panel a channel"),
         height=340 if LAYERS[layer] < 8 else 560,
         asked=f"{variant} {layer} {probe.step} {followed}",
@@ -118,7 +119,7 @@ def _affine_card(run: RunView, layer: str, step: int | None, followed: int | Non
     }
     words = [
         _(
-            "{label} has weights from {low:.2f} to {high:.2f} and biases from {a:.2f} to {b:.2f}"
+            "{label} has weights from {low:.2f} to {high:.2f} and biases from {a:.2f} to {b:.2f}."
         ).format(label=run.labels[variant], low=w.min(), high=w.max(), a=b.min(), b=b.max())
         for variant, (w, b) in affine.items()
     ]
@@ -126,7 +127,7 @@ def _affine_card(run: RunView, layer: str, step: int | None, followed: int | Non
         key="affine",
         title=_("Weight and bias at work: {layer}").format(layer=layer),
         figure=weight_and_bias(affine, run.labels, followed),
-        sentence="; ".join(words) + ".",
+        sentence=sentences(*words),
         alt=_("BN's weight and bias of every channel of the layer, a mark a channel"),
         height=360,
         asked=f"{layer} {step} {followed}",

@@ -225,7 +225,7 @@ def _statistics_steps(done: Forward) -> list[Step]:
             fused, ("rstd = (var + eps)",), done.rstd,
             _("The largest is {most}, in {channel} {c}, which varies least; without eps it would be {bare}.").format(
                 channel=word, c=least, most=number(done.rstd[least]),
-                bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else _("1/0"),
+                bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else "1/0",
             ),
         ),
     ]  # fmt: skip

@@ -69,12 +69,18 @@ def _number(text: object, cell: str) -> float:
     except ValueError:
         number = float("nan")
     if not abs(number) <= LARGEST:
-        raise ConfigError(
+        said = (
             _(
-                "Cell {cell}: got {got}; allowed: a number from −{most:,.0f} to {most:,.0f}, with a "
-                "point for decimals. Type one, or press Undo."
-            ).format(cell=cell, got=_("nothing") if empty else repr(str(text)), most=LARGEST)
+                "Cell {cell}: got nothing; allowed: a number from −{most:,.0f} to {most:,.0f}, with "
+                "a point for decimals. Type one, or press Undo."
+            )
+            if empty
+            else _(
+                "Cell {cell}: got {got!r}; allowed: a number from −{most:,.0f} to {most:,.0f}, with "
+                "a point for decimals. Type one, or press Undo."
+            )
         )
+        raise ConfigError(said.format(cell=cell, got=str(text), most=LARGEST))
     return number
 
 

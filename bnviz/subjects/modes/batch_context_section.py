@@ -1,4 +1,4 @@
-"""The company an image keeps: the same image among 200 different batches of train mode."""
+"""Batch context: the same image in many random batches of train mode."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from bnviz import data
 from bnviz.app.card_grid import board
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.modes.batch_context_figures import (
     accuracy_by_batch,
     logits_by_class,
@@ -34,7 +34,7 @@ COUNT = 200
 HEIGHT = 400
 THUMBNAILS = 15
 FLIPPING = 3
-"""Companies that flip the answer and are shown."""
+"""Batches that change the prediction and are shown."""
 KINDS = {
     "random": N_("random"),
     "same class": N_("same class"),
@@ -48,7 +48,7 @@ SIZES = tuple(size for size in BATCH_SIZES if size <= 256)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which image in which companies."""
+    """Which image in which batches."""
 
     image: int
     kind: str
@@ -57,7 +57,7 @@ class Asked:
 
 
 def show(run: RunView, sides: Sides) -> None:
-    """Controls, figures, the companies that flip the answer. Raises ConfigError for bad choices."""
+    """Controls, figures, the batches that change the prediction. Raises ConfigError for bad choices."""
     asked = _controls(sides)
     found, evaluated = _companies(sides.train_only(), asked), _eval_logits(sides, asked.image)
     images, labels = test_images(sides.dataset, 10_000)
@@ -240,7 +240,7 @@ def _flips(
     labels: np.ndarray,
     asked: Asked,
 ) -> None:
-    """The companies in which the answer is another than in eval mode, the surest first."""
+    """The batches in which the prediction is another than in eval mode, the surest first."""
     answer = int(evaluated.argmax())
     flipped = found[found["prediction"] != answer]
     st.subheader(_("Batches that change the prediction"))
@@ -282,11 +282,10 @@ def _flip_words(
         for rows in (flipped, kept)
     ]
     most = int((shares[0] - shares[1]).argmax())
-    return (
-        words
-        + " "
-        + _(
+    return sentences(
+        words,
+        _(
             "{name} makes up {often:.0%} of the other images there, and {else_:.0%} where the "
             "prediction stays."
-        ).format(name=_(data.CLASSES[most]), often=shares[0][most], else_=shares[1][most])
+        ).format(name=_(data.CLASSES[most]), often=shares[0][most], else_=shares[1][most]),
     )

@@ -6,7 +6,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.charts.card import Card
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.modes.layer_divergence_figures import (
     channels_apart,
@@ -95,9 +95,12 @@ def _channels_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
         key="channels_apart",
         title=_("Which channels of {layer} differ most").format(layer=layer),
         figure=channels_apart(worst),
-        sentence=_(
-            "Channel {channel} differs by {drift:.2f} of its standard deviation: {why}."
-        ).format(channel=int(first["channel"]), drift=first["drift"], why=_why(first)),
+        sentence=sentences(
+            _("Channel {channel} differs by {drift:.2f} of its standard deviation.").format(
+                channel=int(first["channel"]), drift=first["drift"]
+            ),
+            _why(first),
+        ),
         alt=_("The channels of a layer with the largest difference of both modes"),
         height=HEIGHT,
         asked=asked,
@@ -109,12 +112,12 @@ def _why(row: pd.Series) -> str:
     shift = (row["running_mean"] - row["batch_mean"]) / np.sqrt(row["batch_var"] or np.nan)
     ratio = np.sqrt(row["running_var"] / (row["batch_var"] or np.nan))
     if not max(abs(shift), abs(ratio - 1)) > SMALL:
-        return _("on average both sides have the same statistics, but single batches differ")
+        return _("On average both modes have the same statistics, but single batches differ.")
     if abs(shift) >= abs(ratio - 1):
-        return _("its running mean lies {shift:+.2f} σ from the mean of the batches").format(
+        return _("Its running mean lies {shift:+.2f} σ from the mean of the batches.").format(
             shift=shift
         )
-    return _("its running standard deviation is {ratio:.2f} times that of the batches").format(
+    return _("Its running standard deviation is {ratio:.2f} times that of the batches.").format(
         ratio=ratio
     )
 

@@ -99,7 +99,7 @@ def controls(run: RunView, *, answers: str) -> None:
                 "single image is not possible: a fully connected layer would have one value "
                 'per channel, whose variance is 0, and torch says "Expected more than 1 value '
                 'per channel when training".'
-            
+
             ),
         )  # fmt: skip
         st.segmented_control(

@@ -9,7 +9,7 @@ import streamlit as st
 from bnviz import data
 from bnviz.app.card_grid import board
 from bnviz.charts.card import Card
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.modes.mode_selection_section import Sides, model_of
@@ -101,21 +101,23 @@ def _question(key: str, label: str, answers: dict[str, str]) -> str:
 
 def _answer(row: pd.Series) -> str:
     """What one state does, in a sentence."""
-    by = {"batch": _("the batch"), "running": _("the running statistics")}[row["normalizes"]]
-    parts = [
-        _("It normalizes by **{by}**").format(by=by),
-        _("the running statistics **move**") if row["writes"] else _("the running statistics stay"),
-        _("weight and bias get a gradient")
+    return sentences(
+        _("It normalizes by **the batch**.")
+        if row["normalizes"] == "batch"
+        else _("It normalizes by **the running statistics**."),
+        _("The running statistics **move**.")
+        if row["writes"]
+        else _("The running statistics stay."),
+        _("Weight and bias get a gradient.")
         if row["weight_gradient"]
-        else _("weight and bias get **no** gradient"),
-        _("and one is passed down to earlier layers")
+        else _("Weight and bias get **no** gradient."),
+        _("A gradient is propagated to earlier layers.")
         if row["input_gradient"]
-        else _("and none is passed down"),
-    ]
-    text = ", ".join(parts) + "."
-    if row["writes"] and row["frozen"] != "nothing":
-        text += " " + _("Freezing does not stop the statistics: only `eval()` or momentum 0 does.")
-    return text
+        else _("No gradient is propagated to earlier layers."),
+        _("Freezing does not stop the statistics: only `eval()` or momentum 0 does.")
+        if row["writes"] and row["frozen"] != "nothing"
+        else "",
+    )
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -8,7 +8,7 @@ from bnviz.app.card_grid import board
 from bnviz.app.task_panel import watch
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.subjects.modes.mode_selection_section import Sides, kept_of, mended_of, set_mended
 from bnviz.subjects.modes.recalibration_figures import before_and_after
@@ -136,19 +136,20 @@ def _card(run: RunView, mended: "Recalibration") -> Card:
         key="mended",
         title=_("The same weights before and after: {gain:+.1f} points").format(gain=gain),
         figure=before_and_after(mended.before, mended.after, mended.variant),
-        sentence=_(
-            "{label} at step {step:,}, {what}: eval mode on all test images goes from {before:.1%} "
-            "to {after:.1%}. Finding the statistics took {seconds:.2f} s."
-        ).format(
-            label=run.labels[mended.variant],
-            step=mended.step,
-            what=what_was_done(mended.method, mended.details),
-            before=mended.before,
-            after=mended.after,
-            seconds=mended.seconds,
-        )
-        + " "
-        + _worth(gain),
+        sentence=sentences(
+            _(
+                "{label} at step {step:,}: eval mode on all test images goes from {before:.1%} to "
+                "{after:.1%}. Finding the statistics took {seconds:.2f} s."
+            ).format(
+                label=run.labels[mended.variant],
+                step=mended.step,
+                before=mended.before,
+                after=mended.after,
+                seconds=mended.seconds,
+            ),
+            what_was_done(mended.method, mended.details),
+            _worth(gain),
+        ),
         alt=_("Accuracy in eval mode before and after recalibration"),
         height=HEIGHT,
         asked=f"{mended}",
@@ -165,11 +166,11 @@ def _worth(gain: float) -> str:
 
 
 def what_was_done(method: str, details: dict[str, float]) -> str:
-    """A mending in a few words."""
+    """What a recalibration did, in a sentence."""
     words = {
-        "recalibrated": N_("recalibrated on {batches} batches of {batch_size}"),
-        "replayed": N_("replayed at m = {momentum:g}"),
-        "blended": N_("{weight:.0%} of {batches} fresh batches of {batch_size} blended in"),
+        "recalibrated": N_("Recalibrated on {batches} batches of {batch_size}."),
+        "replayed": N_("Replayed at m = {momentum:g}."),
+        "blended": N_("Blended: weight {weight:.0%} for {batches} fresh batches of {batch_size}."),
     }
     return _(words[method]).format(**details)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.evaluation.chance import half_width
+from bnviz.evaluation.chance import CONFIDENCE, half_width
 from bnviz.i18n import N_, _
 from bnviz.subjects.note.quirk_settings import NONE
 from bnviz.units import MIB
@@ -91,7 +91,13 @@ def verdict(found: pd.DataFrame, setting: str, seeds: int) -> str:
 def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     """On an accuracy that does not clearly differ; nothing of a small one beside other costs."""
     difference, spread = 100 * row["difference"], 100 * row["spread"]
-    figures = {"difference": difference, "spread": spread, "seeds": seeds}
+    figures = {
+        "difference": difference,
+        "spread": spread,
+        "seeds": seeds,
+        "limit": HARMLESS_POINTS,
+        "level": CONFIDENCE,
+    }
     if difference == 0 and not spread > 0:  # a single seed has no spread
         return _("No effect: accuracy is the same at every seed.") if alone else ""
     if seeds < 2:
@@ -105,11 +111,11 @@ def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     if max(-figures["low"], figures["high"]) > HARMLESS_POINTS:
         return _(
             "Inconclusive with {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval "
-            "mode, anywhere from {low:+z.2f} to {high:+z.2f} (95% interval)."
+            "mode, anywhere from {low:+z.2f} to {high:+z.2f} ({level:.0%} interval)."
         ).format(**figures)
     return _(
         "No effect above {limit:g} point: {difference:+.2f} ± {spread:.2f} points in eval "
-        "mode, from {low:+z.2f} to {high:+z.2f} (95% interval)."
+        "mode, from {low:+z.2f} to {high:+z.2f} ({level:.0%} interval)."
     ).format(**figures)
 
 

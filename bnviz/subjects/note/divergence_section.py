@@ -14,7 +14,7 @@ from bnviz.app.task_panel import (
 )
 from bnviz.charts.card import Card
 from bnviz.errors import ConfigError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.note.code_section import chosen_setting
 from bnviz.subjects.note.divergence_figures import KINDS, difference_over_steps
@@ -49,10 +49,10 @@ DTYPES = ("float32", "float64")
 DEFAULTS = {"side_a": "composite", "side_b": "builtin", "lock_steps": 100, "lock_dtype": "float32"}
 # A sentence on what the first difference is, by its kind.
 SAID = {
-    "forward": N_("what the layer puts out is another number already"),
-    "gradient": N_("the forward pass still agreed, the way back does not"),
-    "parameter": N_("the update made it another number"),
-    "buffer": N_("a statistic that training itself never reads"),
+    "forward": N_("The layer's output already differs."),
+    "gradient": N_("The forward pass still agreed; the backward pass does not."),
+    "parameter": N_("The update made it differ."),
+    "buffer": N_("Training itself never reads this statistic."),
 }
 
 
@@ -116,6 +116,8 @@ def _keep(side: str) -> None:
 
 
 def _controls() -> tuple[float, bool]:
+    from bnviz.subjects.note.divergence import BATCH, SEED
+
     sides = _sides()
     for name, label in (("side_a", _("Run A")), ("side_b", _("Run B"))):
         st.selectbox(
@@ -141,7 +143,7 @@ def _controls() -> tuple[float, bool]:
             _("Steps"), STEP_CHOICES, value=DEFAULTS["lock_steps"], key="lock_steps",
             bind="query-params", width=240, help=_(
                 "At batch {batch}, seed {seed}; changing this reruns the comparison."
-            ),
+            ).format(batch=BATCH, seed=SEED),
         )  # fmt: skip
         st.segmented_control(
             _("Precision"), DTYPES, default=DEFAULTS["lock_dtype"], required=True, key="lock_dtype",
@@ -160,6 +162,8 @@ def _controls() -> tuple[float, bool]:
 
 def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None":
     """What was measured of these sides; until then a sentence and a button, progress or an error."""
+    from bnviz.subjects.note.divergence import TEST_EVERY
+
     key = parting_key(first, second, int(steps), dtype)
     known: Parting | None = found(key)
     going = watch(key)
@@ -185,7 +189,7 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
                 "Not measured yet: both runs take {steps} steps on the same batches from the "
                 "same weights, and every tensor is compared. The note's layer also makes a "
                 "test pass every {every} steps."
-            ).format(steps=steps)
+            ).format(steps=steps, every=TEST_EVERY)
         )
     start_button(
         _("Measure again") if known else _("Compare"), key, work, again=known is not None,
@@ -241,31 +245,41 @@ def sentence(parting: "Parting", first: "pd.Series | None", tolerance: float) ->
         if first is None
         else _(
             "**{a}** and **{b}** first differ by more than {tolerance:.0e} **at step {step}: {kind}, "
-            "{layer}, {tensor}**, by {difference:.2g} of its size: {why}. It is the first in the order of "
-            "computing; the figure shows the largest at each step."
+            "{layer}, {tensor}**, by {difference:.2g} of its size."
         )
     )  # fmt: skip
     text = said.format(
         a=names[0], b=names[1], tolerance=tolerance, steps=parting.steps,
         **({} if first is None else _details(first)),
     )  # fmt: skip
+    if first is not None:
+        text = sentences(
+            text,
+            _why(first),
+            _(
+                "It is the first in the order of computing; the figure shows the largest difference "
+                "at each step."
+            ),
+        )
     unlike = parting.start[parting.start["difference"] > 0]
     if len(unlike):
         begin = ", ".join(dict.fromkeys(f"{r.layer} {r.tensor}" for r in unlike.itertuples()))
-        text += " " + _("They do not start alike: {tensors}.").format(tensors=begin)
+        text = sentences(text, _("They do not start alike: {tensors}.").format(tensors=begin))
     return text
 
 
-def _details(first: pd.Series) -> dict[str, object]:
+def _why(first: pd.Series) -> str:
+    """What the first difference is, by its kind."""
     before_bn = first["tensor"] == "bias" and first["layer"] in ("conv1", "conv2", "fc1", "fc2")
-    why = _(SAID[first["kind"]])
     if before_bn and first["kind"] == "parameter":
-        why = _(
-            "a bias in front of BN, whose gradient is rounding alone, and BN takes it away again"
-        )
+        return _("This is a bias before BN: its gradient is rounding alone, and BN cancels it.")
+    return _(SAID[first["kind"]])
+
+
+def _details(first: pd.Series) -> dict[str, object]:
     return {
         "step": int(first["step"]), "kind": _(KINDS[first["kind"]][0]), "layer": first["layer"],
-        "tensor": first["tensor"], "difference": first["difference"], "why": why,
+        "tensor": first["tensor"], "difference": first["difference"],
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from bnviz.app.task_panel import (
     watch,
 )
 from bnviz.charts.card import Card
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.subjects.note.printed_log_figures import printed_accuracies, printed_losses
 from bnviz.training.tasks import Key, Progress
 
@@ -170,13 +170,13 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
                 else _("What the note measures, and what eval mode says")
             ),
             figure=printed_accuracies(printed, frame),
-            sentence=_(
+            sentence=sentences(_(
                 "In epoch {epoch} the note prints {note:.1%}; measured the same way the replay has "
-                "{same:.1%}, in eval mode {eval:.1%}. {gaps}"
+                "{same:.1%}, in eval mode {eval:.1%}."
             ).format(
                 epoch=int(last["epoch"]), note=line["accuracy"], same=last["note_accuracy"],
-                eval=last["eval_accuracy"], gaps=_gaps(gap),
-            ),
+                eval=last["eval_accuracy"],
+            ), _gaps(gap)),
             alt=_("Accuracy as printed, as the note measures it, and in eval mode, by epoch"),
             height=440,
         ),

@@ -14,7 +14,7 @@ from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.charts.theme import LAYER_LABELS
 from bnviz.errors import RunError
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
 from bnviz.records.recorded_statistics import replay_layer
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
@@ -26,6 +26,7 @@ from bnviz.subjects.note.questions_figures import (
     kept_by_way,
     way,
 )
+from bnviz.subjects.note.quirk_settings import NOTES_MOMENTUM, TORCHS_MOMENTUM
 from bnviz.training.process import find_run_view, jobs, kept_maps
 from bnviz.training.run_view import RunView
 
@@ -202,15 +203,15 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
         key="riddle_averages",
         title=_("The same weights, five averages"),
         figure=accuracy_by_estimator(frame, estimator_words(frame), variant),
-        sentence=_(
+        sentence=sentences(_(
             "{label} at step {step:,}, eval mode on {images:,} test images: {mean:.1%} with the mean "
-            "of all batches, {torch:.1%} at m = 0.1, {note:.1%} at the note's 0.9; {population:.1%} "
-            "with the population at these weights. Bars are standard errors. {why}"
+            "of all batches, {torch:.1%} at m = {m_torch:g}, {note:.1%} at the note's {m_note:g}; "
+            "{population:.1%} with the population at these weights. Bars are standard errors."
         ).format(
-            why=_why_fast_is_better(run, variant) if by_name["0.9"] > by_name["0.1"] > by_name["none"] else "",
+            m_torch=TORCHS_MOMENTUM, m_note=NOTES_MOMENTUM,
             label=run.labels[variant], step=step, images=int(frame["images"].iloc[0]), mean=by_name["none"],
             torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
-        ),
+        ), _why_fast_is_better(run, variant) if by_name["0.9"] > by_name["0.1"] > by_name["none"] else ""),
         alt=_("Accuracy in eval mode with the running statistics of five estimators"),
         height=HEIGHT,
     )  # fmt: skip
@@ -218,20 +219,19 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
 
 def _why_fast_is_better(run: RunView, variant: str) -> str:
     """Also what the run's own map says of other batch sizes, if there is one and it says so."""
-    said = _("The weights still move here, so what forgets faster is nearer to them.")
+    said = _("The weights still move here, so an average that forgets faster is closer.")
     kept, _note = kept_maps().load(run.id, run.source.folder, variant, DEFAULT_IMAGES)
     best = growing_best(kept)
     if best is None:
         return said
     small, large = best.iloc[0], best.iloc[-1]
-    said += " " + _(
+    return sentences(said, _(
         "The smaller the batches, the slower the best average, by this run's map (Running "
         "statistics): {low:g} at batch {small}, {high:g} at batch {large}."
-    )
-    return said.format(
+    ).format(
         low=small["momentum"], small=int(small["batch_size"]),
         high=large["momentum"], large=int(large["batch_size"]),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def channel_card(
@@ -308,9 +308,6 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
     """Accuracy of both modes by the size of the test batch."""
     row = frame[frame["batch_size"] == size].iloc[0]
     gap = 100 * (row["eval"] - row["train"])
-    words = (
-        _("{gap:.1f} points below eval mode") if gap > 0 else _("{gap:.1f} points above eval mode")
-    )
     return Card(
         key="riddle_modes",
         title=(
@@ -319,12 +316,19 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
             else _("Train mode by the size of the test batch, beside eval mode")
         ),
         figure=accuracy_by_test_batch(frame, variant, size),
-        sentence=_(
-            "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at test "
-            "batch {size}, {eval:.1%} in eval mode: {words}."
+        sentence=(
+            _(
+                "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at "
+                "test batch {size}, {gap:.1f} points below the {eval:.1%} of eval mode."
+            )
+            if gap > 0
+            else _(
+                "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at "
+                "test batch {size}, {gap:.1f} points above the {eval:.1%} of eval mode."
+            )
         ).format(
             label=run.labels[variant], step=step, images=int(row["images"]), train=row["train"],
-            size=size, eval=row["eval"], words=words.format(gap=abs(gap)),
+            size=size, eval=row["eval"], gap=abs(gap),
         ),
         alt=_("Accuracy in train mode by the size of the test batch, and in eval mode"),
         height=HEIGHT,

@@ -58,11 +58,16 @@ def on_in(setting: str) -> frozenset[str]:
     for name in names:
         if name not in QUIRKS:
             near = difflib.get_close_matches(name, QUIRKS, n=1)
+            said = (
+                _("quirk: got {value!r}; allowed: {allowed}; did you mean {near!r}?")
+                if near
+                else _("quirk: got {value!r}; allowed: {allowed}.")
+            )
             raise ConfigError(
-                _("quirk: got {value!r}; allowed: {allowed}{hint}").format(
+                said.format(
                     value=name,
                     allowed=", ".join([NONE, *QUIRKS, *TOGETHER, ALL]),
-                    hint=_("; did you mean {near!r}?").format(near=near[0]) if near else ".",
+                    near=next(iter(near), None),
                 )
             )
     return frozenset(names)

@@ -9,7 +9,7 @@ from bnviz.app.card_grid import board
 from bnviz.app.task_panel import found, start_button, watch
 from bnviz.charts.card import Card
 from bnviz.charts.theme import PALETTE
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.parity.parity_figures import differences_by_dtype
 from bnviz.training.tasks import Key, Progress
@@ -164,7 +164,9 @@ def card(proof: "Proof") -> Card:
         name=worst["name"],
     )
     if not known["agrees"][known["of_tolerance"] <= 1].all():
-        sentence += _("A cross below the line has equal numbers and differs in something else.")
+        sentence = sentences(
+            sentence, _("A cross below the line has equal numbers and differs in something else.")
+        )
     return Card(
         key="proof",
         title=(

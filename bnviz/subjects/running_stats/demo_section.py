@@ -8,12 +8,18 @@ import streamlit as st
 
 from bnviz.charts.card import Card
 from bnviz.errors import ConfigError
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.records import moving_averages
 from bnviz.subjects.running_stats.demo_figures import demo_curves, memory_of_an_average
 
 MOST_BATCHES = 5000
 BARS = 60
+LATEST = 10
+"""Batches whose weight is summed in the sentence."""
+OSCILLATES = 0.01
+"""Range of the last round, as a share of the largest batch mean, from which it is no convergence."""
+FORGOTTEN = 0.99
+"""Share of the initial value after which it counts as gone."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,8 @@ def metrics(demo: Demo) -> None:
                 noise=np.sqrt(moving_averages.noise(m)),
                 window=moving_averages.effective_window(m),
                 half=moving_averages.half_life(m),
-                settled=moving_averages.settled(m),
+                settled=moving_averages.settled(m, FORGOTTEN),
+                gone=FORGOTTEN,
             )
         )
 
@@ -160,25 +167,26 @@ def cards(demo: Demo) -> list[Card]:
     """The sequence with its averages, and the weight of each past batch."""
     ema, average = demo.ema, demo.average
     last = ema[-len(ema) // demo.rounds :]
-    swings = last.max() - last.min() > 0.01 * max(abs(demo.values).max(), 1e-12)
+    swings = last.max() - last.min() > OSCILLATES * max(abs(demo.values).max(), 1e-12)
     weights, left = moving_averages.ema_weights(demo.momentum, len(ema))
     return [
         Card(
             key="demo",
             title=_("A moving average follows its batches; a plain mean converges"),
             figure=demo_curves(demo.values, ema, average),
-            sentence=_(
-                "After {n} batches the moving average is {ema:.3f}, the plain mean {mean:.3f}. "
-            ).format(n=len(ema), ema=ema[-1], mean=average[-1])
-            + (
+            sentence=sentences(
                 _(
-                    "It is not at rest: in the last round it goes from {low:.3f} to {high:.3f} "
-                    "and ends at {end:.3f}."
+                    "After {n} batches the moving average is {ema:.3f}, the plain mean {mean:.3f}."
+                ).format(n=len(ema), ema=ema[-1], mean=average[-1]),
+                _(
+                    "The moving average keeps oscillating: in the last round it goes from "
+                    "{low:.3f} to {high:.3f} and ends at {end:.3f}."
                 ).format(low=last.min(), high=last.max(), end=ema[-1])
                 if swings
                 else _(
-                    "In the last round it moves by less than a hundredth of the largest batch mean."
-                )
+                    "The moving average converges: in the last round it moves by less than "
+                    "{share:.0%} of the largest batch mean."
+                ).format(share=OSCILLATES),
             ),
             alt=_("Batch means, their moving average and their plain mean over the batches"),
             height=330,
@@ -193,7 +201,8 @@ def cards(demo: Demo) -> list[Card]:
                 "the initial value {start:g} has a weight of {left:.2%}."
             ).format(
                 first=demo.momentum,
-                ten=weights[:10].sum(),
+                count=LATEST,
+                ten=weights[:LATEST].sum(),
                 left=left,
                 start=demo.start,
             ),

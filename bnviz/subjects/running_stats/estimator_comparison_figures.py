@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked, suffix
 from bnviz.charts.theme import DASH, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import _, lines
 
 # Estimator to colour, dash and width; the layer's own line has its variant's.
 ESTIMATORS: dict[str, tuple[str, str, float]] = {
@@ -124,9 +124,9 @@ def _estimates(
                     name=name,
                     legendgroup=kind,
                     showlegend=panel == 0 and channel == next(iter(channels)),
-                    hovertemplate=_("channel {channel}").format(channel=channel)
-                    + "<br>"
-                    + hover("step", statistic),
+                    hovertemplate=lines(
+                        _("channel {channel}").format(channel=channel), hover("step", statistic)
+                    ),
                     **look,
                 )
             )

@@ -13,6 +13,8 @@ from bnviz.nn.variants import VARIANTS
 TRAIN_IMAGES = {"fashion-mnist": 60_000, "fashion-mnist-sample": 6_000}
 
 
+EARLY_EVALUATIONS = (20, 100)
+"""Steps after which there is a first point on a curve and a checkpoint soon after the start."""
 MOST_IMAGES = 4096
 """Images of one batch, at most."""
 BOUNDED = {

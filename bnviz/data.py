@@ -30,6 +30,8 @@ import platformdirs
 from bnviz.errors import DataError
 from bnviz.i18n import _, sentences
 
+TRAINING_IMAGES, TEST_IMAGES = 60_000, 10_000
+"""Of the whole data set; the sample has fewer."""
 CLASSES = (
     "T-shirt/top",
     "Trouser",

@@ -15,6 +15,7 @@ from bnviz.subjects.note import (
     printed_log_section,
     questions_section,
 )
+from bnviz.subjects.note.quirk_settings import QUIRKS
 
 warm_up()
 run = runs.choose_run()
@@ -58,9 +59,9 @@ def code() -> None:
     """The note's layer and loop beside ours."""
     st.caption(
         _(
-            "Twelve quirks, each with the line that does it and the line that does it right, read from "
+            "{n} quirks, each with the line that does it and the line that does it right, read from "
             "the files that run here: − marks what the note does, + what is right."
-        )
+        ).format(n=len(QUIRKS))
     )
     code_section.code_section()
 

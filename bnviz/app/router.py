@@ -25,7 +25,7 @@ PAGES = (
         "train",
         N_("Train"),
         ":material/monitoring:",
-        N_("Train with a hand-written and the built-in BatchNorm and watch all four views."),
+        N_("Train with a hand-written and the built-in BatchNorm and watch every view."),
     ),
     (
         "activations",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bnviz import data
-from bnviz.config import RunConfig
+from bnviz.config import EARLY_EVALUATIONS, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
 from bnviz.evaluation.inference import Statistics
@@ -112,8 +112,8 @@ def replayable_step(run: Run, variant: str, step: int | None = None) -> int:
         raise RunError(
             _(
                 "No weights of {variant} are stored in this run, so it cannot be evaluated. "
-                "Choose another run, or make one that reaches step 20."
-            ).format(variant=variant)
+                "Choose another run, or make one that reaches step {first}."
+            ).format(first=EARLY_EVALUATIONS[0], variant=variant)
         )
     if step is not None and step not in stored:
         raise ConfigError(

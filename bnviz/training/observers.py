@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bnviz.census.allocator import device_bytes, process_bytes
 from bnviz.census.graph_census import GraphCensus
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.evaluation.inference import evaluate
 from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS, restore, snapshot
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.schema import CHANNELS, MODES, memory_table, steps_table
 from bnviz.training.gradients import GradientSampler
-from bnviz.training.observer import EARLY_EVALUATIONS, Observer
+from bnviz.training.observer import Observer
 from bnviz.training.stages import StageSampler
 from bnviz.training.steps import NoteTested, StepTimer, build_model
 from bnviz.units import MIB

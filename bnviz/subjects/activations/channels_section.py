@@ -13,6 +13,7 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import channel_history, density
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.activations.channels_figures import small_multiples, weight_and_bias
+from bnviz.subjects.activations.distribution_shift import SATURATED
 from bnviz.subjects.activations.layer_probes import layer_probe, try_probe
 from bnviz.training.run_view import RunView
 
@@ -183,7 +184,9 @@ def channel_table(
 def _columns(run: RunView, with_bn: bool) -> dict[str, Any]:
     column = st.column_config
     saturated = (
-        _("Share of values whose derivative is below 1% of the sigmoid's largest.")
+        _("Share of values whose derivative is below {share:.0%} of the sigmoid's largest.").format(
+            share=SATURATED
+        )
         if run.config.activation == "sigmoid"
         else _("Share of zeros after the ReLU.")
     )

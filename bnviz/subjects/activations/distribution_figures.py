@@ -65,9 +65,9 @@ def over_time(run: RunView, chosen: Selection) -> Card:
         )
     sentence = _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
     if words:
-        sentence = _("Where 90% of the values lie, first and last probe. {variants}.").format(
-            variants=listed(words)
-        )
+        sentence = _(
+            "Where {share:.0%} of the values lie, first and last probe. {variants}."
+        ).format(share=list(BANDS)[-2] - list(BANDS)[1], variants=listed(words))
     return Card(
         key=f"heat_{stage}",
         title=_("{layer} over the steps, {stage}").format(

@@ -14,10 +14,10 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import (
     stage_quantiles,
 )
-from bnviz.records.schema import LAYERS, STAGES
+from bnviz.records.schema import LAYERS, QUANTILES, SAMPLED_VALUES, STAGES
 from bnviz.selection import Selection
 from bnviz.subjects.activations.channels_section import dead_channels
-from bnviz.subjects.activations.distribution_shift import shape_of
+from bnviz.subjects.activations.distribution_shift import SATURATED, shape_of
 from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def shape_table(run: RunView, chosen: Selection) -> None:
             "kurtosis": st.column_config.NumberColumn(_("excess kurtosis"), **number),
             "saturated": st.column_config.TextColumn(
                 _("saturated"),
-                help=_("Sigmoid: values whose derivative is below 1% of its maximum. ReLU: zeros."),
+                help=_(
+                    "Sigmoid: values whose derivative is below {share:.0%} of its maximum. ReLU: zeros."
+                ).format(share=SATURATED),
             ),
             "dead": st.column_config.TextColumn(
                 _("dead channels"),
@@ -118,9 +120,9 @@ def shape_table(run: RunView, chosen: Selection) -> None:
     )
     st.caption(
         _(
-            "From 128 quantiles of the values at fixed places of a training batch: 2,048 of them, "
-            "or all where a layer has fewer."
-        )
+            "From {quantiles} quantiles of the values at fixed places of a training batch: "
+            "{values:,} of them, or all where a layer has fewer."
+        ).format(quantiles=QUANTILES, values=SAMPLED_VALUES)
     )
 
 

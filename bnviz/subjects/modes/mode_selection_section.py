@@ -11,6 +11,7 @@ import streamlit as st
 
 from bnviz import data
 from bnviz.app.state import redraw
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
@@ -203,8 +204,8 @@ def chosen(run: RunView) -> Sides:
     steps = run.source.checkpoints(variant)
     if not steps:
         raise RunError(
-            _("No weights of {variant} are stored yet; the first come after 20 steps.").format(
-                variant=variant
+            _("No weights of {variant} are stored yet; the first come after {first} steps.").format(
+                first=EARLY_EVALUATIONS[0], variant=variant
             )
         )
     checkpoint = state["checkpoint"] or steps[-1]

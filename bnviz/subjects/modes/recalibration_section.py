@@ -35,7 +35,7 @@ EXPLAINED = {
     ),
     "replayed": N_(
         "Rebuilds the running statistics from the recorded batches at the momentum that is best on "
-        "2,000 training images."
+        "{images:,} training images."
     ),
     "blended": N_(
         "Mixes the statistics of fresh batches into the running ones by the chosen weight: one "
@@ -45,9 +45,11 @@ EXPLAINED = {
 
 
 def show(run: RunView, sides: Sides) -> None:
-    """Choose a way, mend, look, keep or undo."""
+    """Choose a method, recalibrate, look, keep or undo."""
+    from bnviz.subjects.modes.recalibration import CHOOSING_IMAGES
+
     method, batches, weight = _controls(run)
-    st.caption(_(EXPLAINED[method]))
+    st.caption(_(EXPLAINED[method]).format(images=CHOOSING_IMAGES))
     if watch(mend_key(run)):
         return
     _take_what_was_found(run)

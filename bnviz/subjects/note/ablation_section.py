@@ -75,6 +75,8 @@ def bench_section() -> None:
 
 
 def _controls() -> tuple[str, int]:
+    from bnviz.subjects.note.ablation import BATCH, TEST_EVERY
+
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         seeds = st.text_input(
             _("Seeds"), SEEDS, key="bench_seeds", bind="query-params", width=160,
@@ -82,7 +84,7 @@ def _controls() -> tuple[str, int]:
         )  # fmt: skip
         steps = st.select_slider(
             _("Training steps of each run"), STEP_CHOICES, value=STEPS, key="bench_steps",
-            bind="query-params", width=280, help=_("At batch 16, with a test pass every 200."),
+            bind="query-params", width=280, help=_("At batch {batch}, with a test pass every {every} steps.").format(batch=BATCH, every=TEST_EVERY),
         )  # fmt: skip
     return seeds, int(steps)
 

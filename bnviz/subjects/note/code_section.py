@@ -252,7 +252,7 @@ def _buttons(now: str) -> None:
             st.button(
                 label, key=f"quirks_{setting}", icon=icon, on_click=_set, args=(setting,),
                 disabled=now == setting,
-                help=_("Sets all twelve switches; Undo brings the others back."),
+                help=_("Sets all {n} switches; Undo restores the others.").format(n=len(QUIRKS)),
             )  # fmt: skip
         st.button(
             _("Undo"), key="quirks_undo", icon=":material/undo:", on_click=_undo,

@@ -13,8 +13,10 @@ from bnviz.app.task_panel import newest_checkpoint
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.charts.theme import LAYER_LABELS
+from bnviz.config import EARLY_EVALUATIONS
+from bnviz.data import TEST_IMAGES
 from bnviz.errors import RunError
-from bnviz.i18n import _, sentences
+from bnviz.i18n import _, listed, sentences
 from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
 from bnviz.records.recorded_statistics import replay_layer
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 PRINTED_BATCH = 4
 """The test batch of the printed log."""
-TEST_SET = 10_000
+TEST_SET = TEST_IMAGES
 POINTS = 500
 HEIGHT = 330
 
@@ -56,7 +58,7 @@ def memory_riddle() -> None:
         size = st.select_slider(
             _("Images in a test batch"), MEMORY_SIZES, value=16, key="riddle_batch",
             bind="query-params", width=320,
-            help=_("Real test images go through the note's network in all eight ways at once."),
+            help=_("Real test images go through the note's network in all ways of testing at once."),
         )  # fmt: skip
         with plainly():
             board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
@@ -77,21 +79,21 @@ def kept(batch_size: int) -> pd.DataFrame:
 def memory_card(size: int, frame: pd.DataFrame) -> Card:
     """The eight ways, with what one of them comes to over a whole test set."""
     leaking = frame[frame["kept_bytes"] > 0]
-    ways = "; ".join(way(row, ", ") for row in leaking.to_dict("records"))
+    ways = listed(way(row, ", ") for row in leaking.to_dict("records"))
     most = int(frame["kept_bytes"].max())
     return Card(
         key="riddle_memory",
-        title=_("{n} of eight ways to test keeps the batch").format(n=len(leaking)),
+        title=_("{n} of {of} ways to test keeps the batch").format(n=len(leaking), of=len(frame)),
         figure=kept_by_way(frame),
         sentence=_(
             "{ways}: {size:,} bytes a test batch of {batch}, its images included; one pass over "
             "{images:,} images would keep {total}. Detached statistics, eval() or no_grad(): "
-            "any one of them and nothing stays."
+            "any one of them frees everything."
         ).format(
             ways=ways, size=most, batch=size, images=TEST_SET,
             total=size_words(most * TEST_SET / size),
         ),
-        alt=_("Bytes that a test batch keeps alive in eight ways to run the test"),
+        alt=_("Bytes that a test batch keeps alive, by the way to run the test"),
         height=HEIGHT + 60,
         asked=str(size),
         wide=True,
@@ -122,7 +124,11 @@ def _newest(run: RunView, variant: str) -> int:
     """The last checkpoint; `plainly` says on the page that there is none."""
     step = newest_checkpoint(run, variant)
     if step is None:
-        raise RunError(_("No weights are stored in this run yet; the first come after 20 steps."))
+        raise RunError(
+            _("No weights are stored in this run yet; the first come after {first} steps.").format(
+                first=EARLY_EVALUATIONS[0]
+            )
+        )
     return step
 
 
@@ -187,9 +193,9 @@ def _recorded(run_id: str, variant: str, step: int) -> "RecordedRiddles | None":
 def estimator_words(frame: pd.DataFrame) -> dict[str, str]:
     """The estimators of `estimator_accuracies` as the figure names them."""
     named = {
-        "0.9": _("m = 0.9, the note"),
-        "0.1": _("m = 0.1, torch"),
-        "0.01": _("m = 0.01"),
+        "0.9": _("m = {m:g}, the note").format(m=NOTES_MOMENTUM),
+        "0.1": _("m = {m:g}, torch").format(m=TORCHS_MOMENTUM),
+        "0.01": "m = 0.01",
         "none": _("mean of all batches"),
         "population": _("population"),
     }
@@ -201,7 +207,7 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
     by_name = frame.set_index("estimator")["accuracy"]
     return Card(
         key="riddle_averages",
-        title=_("The same weights, five averages"),
+        title=_("The same weights, {n} estimators").format(n=len(frame)),
         figure=accuracy_by_estimator(frame, estimator_words(frame), variant),
         sentence=sentences(_(
             "{label} at step {step:,}, eval mode on {images:,} test images: {mean:.1%} with the mean "
@@ -212,7 +218,7 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
             label=run.labels[variant], step=step, images=int(frame["images"].iloc[0]), mean=by_name["none"],
             torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
         ), _why_fast_is_better(run, variant) if by_name["0.9"] > by_name["0.1"] > by_name["none"] else ""),
-        alt=_("Accuracy in eval mode with the running statistics of five estimators"),
+        alt=_("Accuracy in eval mode with the running statistics of each estimator"),
         height=HEIGHT,
     )  # fmt: skip
 

@@ -109,7 +109,7 @@ def running(run: RunView, chosen: Selection) -> Card:
         found = view.series(momentum)
         if VARIANTS[variant].normalizes and view.rows:
             series |= {(variant, c): of for c, of in zip(channels, found, strict=True)}
-    sentence = _("Batch statistics come with the first ten steps.")
+    sentence = _("Batch statistics come with the first steps of the run.")
     if series:
         (variant, channel), values = list(series.items())[-1]
         sentence = diverged(values["step"], values["running_mean"] + values["replay_mean"]) or _(

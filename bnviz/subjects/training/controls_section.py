@@ -144,7 +144,7 @@ def _more_settings(default: RunConfig) -> None:
             "dataset",
             _("Images"),
             ("fashion-mnist", "fashion-mnist-sample"),
-            _("The sample has 6,000 training images and is in the package."),
+            _("The sample is in the package and trains faster; all images may need a download."),
         ),
     ):
         st.selectbox(label, options, key=name, bind="query-params", help=help_text)
@@ -155,7 +155,7 @@ def _more_settings(default: RunConfig) -> None:
     st.number_input(
         _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
         key="eval_every", bind="query-params",
-        help=_("Each evaluation takes test images through both modes; all 10,000 at the end."),
+        help=_("Each evaluation takes test images through both modes; all of them at the end."),
     )  # fmt: skip
     st.number_input(
         _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,

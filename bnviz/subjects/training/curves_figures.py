@@ -9,6 +9,7 @@ from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, axis, colour, hover
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.i18n import N_, _, listed, sentences
 from bnviz.records.reading import accuracy_curves, loss_curve
 from bnviz.selection import Selection
@@ -121,7 +122,7 @@ def curves(run: RunView, _chosen: Selection) -> Card:
             n=int(last["images"]), step=int(last["step"]), accuracies=listed(parts)
         )
         if parts
-        else _("The first evaluation comes after 20 steps.")
+        else _("The first evaluation comes after {first} steps.").format(first=EARLY_EVALUATIONS[0])
     )
     tests = [e for e in run.history.events if e["kind"] == "note_test"]
     if tests:

@@ -1,4 +1,4 @@
-"""Running statistics: the note's demo, the run on show by several estimators, and three measurements."""
+"""Running statistics: the note's demo, the chosen run by several estimators, and three measurements."""
 
 import streamlit as st
 

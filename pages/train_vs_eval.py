@@ -18,7 +18,7 @@ from bnviz.subjects.modes import (
     mode_table_section,
     predictions_section,
 )
-from bnviz.subjects.modes import recalibration_section as mending
+from bnviz.subjects.modes import recalibration_section as recalibration
 
 FIGURES = "pair"  # the key of the fragment that answers to the controls
 VIEWS = {
@@ -26,7 +26,7 @@ VIEWS = {
     "layers": layer_divergence_section.show,
     "context": neighbours.show,
     "checkpoints": checkpoints_section.show,
-    "recalibrate": mending.show,
+    "recalibrate": recalibration.show,
     "table": mode_table_section.show,
     "corruptions": corruptions_section.show,
 }
@@ -68,7 +68,7 @@ own = (
 
 @st.fragment(key=FIGURES)
 def both_modes() -> None:
-    """The view on show at the chosen checkpoint; a live run brings new ones."""
+    """The chosen view at the chosen checkpoint; a live run brings new ones."""
     sliders_here(
         _(
             "Rebuilds the running statistics from the recorded batches; acts on eval mode. "

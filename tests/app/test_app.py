@@ -347,7 +347,7 @@ def test_what_does_not_exist_in_a_link_is_the_default_and_named(app, page, name,
 
 def test_the_demo_says_in_words_what_its_numbers_mean(app):
     go(app, "running_stats", "demo")
-    assert any("after 44 batches 99% of the start value is gone" in c.value for c in app.caption)
+    assert any("after 44 batches 99% of the initial value is gone" in c.value for c in app.caption)
 
 
 def test_a_run_without_bn_offers_one_with_it(app):

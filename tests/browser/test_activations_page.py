@@ -140,7 +140,9 @@ def test_an_image_in_both_modes_and_other_neighbours(page):
         f"([plot, before]) => JSON.stringify(({maps})(plot)) !== JSON.stringify(before)",
         arg=[chart(page, "maps_train").element_handle(), train],
     )
-    assert chart(page, "maps_eval").evaluate(maps) == evaluation, "eval mode has no company"
+    assert chart(page, "maps_eval").evaluate(maps) == evaluation, (
+        "eval mode does not depend on the batch"
+    )
     click_panel(page, "maps_train", "xy", down=0.75)
     expect(followed(page)).to_have_text("4")  # in the middle of the second row of three
 

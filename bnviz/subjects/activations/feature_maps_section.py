@@ -28,7 +28,7 @@ THUMBNAILS = 15
 
 @dataclass(frozen=True)
 class ImageChoice:
-    """Which image, in which company."""
+    """Which image, in which batch."""
 
     image: int
     kind: str

@@ -72,7 +72,7 @@ def without_bn(run: RunView) -> None:
 
 
 def shape_table(run: RunView, chosen: Selection) -> None:
-    """Mean, spread, skew, kurtosis and saturated share of each stage at the step on show."""
+    """Mean, spread, skew, kurtosis and saturated share of each stage at the chosen step."""
     rows = []
     dead = dead_channels(run, chosen.layer, chosen.step)
     for variant in run.config.variants:

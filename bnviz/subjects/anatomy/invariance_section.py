@@ -1,4 +1,4 @@
-"""What BN does not change, in the weights of the run on show: scale, shift, and the bias before it."""
+"""What BN does not change, in the weights of the chosen run: scale, shift, and the bias before it."""
 
 from dataclasses import dataclass
 

@@ -27,7 +27,7 @@ class Edited:
     base: pd.DataFrame | None = None
     """What the editor on the page began with; the reader's edits stand on it."""
     version: int = 0
-    """Part of the editor's key: a new one begins anew from the newest of the past."""
+    """Part of the editor's key: a new one starts again from the newest of the past."""
 
     def put(self, frame: pd.DataFrame) -> None:
         """A new content that is not typed: an example."""

@@ -54,7 +54,7 @@ def _tests(run: RunView, sides: Sides) -> list[int]:
 def steps_on_show(stored: list[int]) -> list[int]:
     """Evenly spaced ones of the `stored` steps and the newest, at most twice CHECKPOINTS and one.
 
-    The same ones again while a run goes on, until it is so long that every second is left out.
+    The same ones again while a run goes on, until it is long and every second one is left out.
     """
     spaced = stored[:: width_for(len(stored), CHECKPOINTS)]
     return sorted({*spaced, *stored[-1:]})

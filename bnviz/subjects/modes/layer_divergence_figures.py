@@ -9,7 +9,7 @@ from bnviz.i18n import _, lines
 
 
 def drift_chain(chain: pd.Series, layer: str) -> Figure:
-    """A bar a layer in the order of the network; `layer` is on show. A click tells its number."""
+    """A bar a layer in the order of the network; `layer` is the chosen one. A click tells its number."""
     return drawing(
         [
             {

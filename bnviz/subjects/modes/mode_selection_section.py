@@ -48,7 +48,7 @@ class Sides:
     source: str
     """Where the statistics of the eval side come from, one of SOURCES."""
     token: str
-    """Of the mended ones, or of the kept checkpoint."""
+    """Of the recalibrated ones, or of the kept checkpoint."""
     momentum: float
     eps: float
     by_batch: tuple[str, ...]
@@ -126,7 +126,7 @@ def _own_batch_size(run: RunView) -> int:
 
 
 def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None]) -> None:
-    """The steps with weights, and the checkpoints kept of mended ones."""
+    """The steps with weights, and the checkpoints kept of recalibrated ones."""
     kept_ones = {each.name: each for each in kept_of(run, variant)}
     options: list[Any] = [0, *run.source.checkpoints(variant), *kept_ones]
     if st.session_state.get("checkpoint") not in options:
@@ -227,26 +227,26 @@ def chosen(run: RunView) -> Sides:
     )  # fmt: skip
 
 
-# ---- mended statistics ---------------------------------------------------------------------------
+# ---- recalibrated statistics ---------------------------------------------------------------------------
 
 
 def mended_of(run: RunView) -> "Recalibration | None":
-    """What this visitor has mended of the run and not undone."""
+    """What this visitor has recalibrated of the run and not undone."""
     return _all_mended().get(run.id)
 
 
 def _all_mended() -> "dict[str, Recalibration | None]":
-    """By run what this visitor has mended; None where it was undone."""
+    """By run what this visitor has recalibrated; None where it was undone."""
     return st.session_state.setdefault("mended_statistics", {})
 
 
 def _token(mended: "Recalibration") -> str:
-    """What tells one mending from another."""
+    """What tells one recalibration from another."""
     return f"{mended.method} {mended.details} {mended.seconds}"
 
 
 def aside(run: RunView, sides: Sides) -> str:
-    """That mended statistics are chosen but belong to another checkpoint; empty where they do not."""
+    """That recalibrated statistics are chosen but belong to another checkpoint; empty where they do not."""
     mended = mended_of(run)
     asked_for = st.session_state["eval_source"] == MENDED
     if mended is None or not asked_for or sides.source == MENDED:
@@ -271,7 +271,7 @@ def set_mended(run: RunView, mended: "Recalibration | None") -> None:
 
 
 def kept_of(run: RunView, variant: str) -> "list[StoredRecalibration]":
-    """The mended checkpoints in the run's folder."""
+    """The recalibrated checkpoints in the run's folder."""
     folder = run.source.folder
     if folder is None or not any((folder / "checkpoints").glob(f"*-{variant}.*-*")):
         return []

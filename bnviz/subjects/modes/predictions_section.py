@@ -1,4 +1,4 @@
-"""The twin: the same test images through both modes, in numbers, figures and a table."""
+"""Predictions: the same test images through both modes, in numbers, figures and a table."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ from bnviz.i18n import _
 
 
 def before_and_after(before: float, after: float, variant: str) -> Figure:
-    """Two bars: accuracy in eval mode (0 to 1) with the layers' own statistics and with the mended."""
+    """Two bars: accuracy in eval mode (0 to 1) with the layers' own statistics and with the recalibrated."""
     return drawing(
         [
             {

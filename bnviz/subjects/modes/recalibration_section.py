@@ -1,4 +1,4 @@
-"""Mend it: better running statistics for the same weights, kept or undone."""
+"""Recalibrate: better running statistics for the same weights, kept or undone."""
 
 from typing import TYPE_CHECKING
 
@@ -94,12 +94,12 @@ def _controls(run: RunView) -> tuple[str, int, float]:
 
 
 def mend_key(run: RunView) -> Key:
-    """The mending's place among the measurements of the process."""
+    """The recalibration's place among the measurements of the process."""
     return (run.id, "mend")
 
 
 def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: float) -> None:
-    """Mend the checkpoint on show, in a thread: what the reader does meanwhile does not end it."""
+    """Recalibrate the chosen checkpoint, in a thread: what the reader does meanwhile does not end it."""
     source = run.source
 
     def work(progress: Progress) -> "Recalibration":
@@ -121,7 +121,7 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
 
 
 def _take_what_was_found(run: RunView) -> None:
-    """Turn the eval side to what this visitor has asked to be mended, once it is there."""
+    """Turn the eval side to what this visitor has asked to be recalibrated, once it is there."""
     known = measurements().get(*mend_key(run))
     if st.session_state.get("mend_awaited") != run.id or known is None:
         return
@@ -178,7 +178,7 @@ def what_was_done(method: str, details: dict[str, float]) -> str:
 
 
 def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
-    """Buttons for what was mended."""
+    """Buttons for what was recalibrated."""
     from bnviz.subjects.modes.recalibration import as_checkpoint, keep
 
     def undo() -> None:
@@ -212,7 +212,7 @@ def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
 
 
 def _kept_list(run: RunView, sides: Sides) -> None:
-    """The mended checkpoints in the run's folder, each with its way out."""
+    """The recalibrated checkpoints in the run's folder, each with its way out."""
     from bnviz.subjects.modes.recalibration import drop
 
     if name := st.session_state.pop("kept_message", None):

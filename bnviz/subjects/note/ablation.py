@@ -1,4 +1,4 @@
-"""The bug bench: each of the note's quirks alone, some together, all and none, on the same batches.
+"""The ablation: each of the note's quirks alone, some together, all and none, on the same batches.
 
 Every setting trains the variant ``note`` from the same weights on the same batches, with the note's
 own test passes in between, and is then measured. Three seeds say how much of a difference is chance.

@@ -1,4 +1,4 @@
-"""What the bug bench says: differences beside chance, and a sentence for each quirk."""
+"""What the ablation says: differences beside chance, and a sentence for each quirk."""
 
 from typing import Any
 

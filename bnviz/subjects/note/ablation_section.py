@@ -1,4 +1,4 @@
-"""The bug bench on the page: recorded at once, measured here when the reader asks."""
+"""The ablation on the page: recorded at once, measured here when the reader asks."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""``python -m bnviz quirks``: the bug bench, each of the note's quirks measured."""
+"""``python -m bnviz quirks``: the ablation, each of the note's quirks measured."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any

@@ -58,7 +58,7 @@ class Parting:
 
     Columns of `frame`: step; kind, layer and tensor, as in `Place`; difference, the largest absolute
     difference divided by the largest absolute value of that tensor on either side (0 where both are
-    0; infinite where one is no number). A gradient is held against the largest gradient of its
+    0; infinite where one is no number). A gradient is compared with the largest gradient of its
     layer, weight and bias together: a bias in front of BN has no gradient but rounding, of which
     nothing can be said. `start` has the same for what both sides begin with.
     """

@@ -1,4 +1,4 @@
-"""The note's three riddles: what a test batch keeps, which average, which mode."""
+"""The note's three questions: what a test batch keeps, which average, which mode."""
 
 from collections.abc import Mapping
 from typing import Any

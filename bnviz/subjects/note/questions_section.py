@@ -1,4 +1,4 @@
-"""The note's three riddles: a short answer each, with a figure that answers to a slider."""
+"""The note's three questions: a short answer each, with a figure that answers to a slider."""
 
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def memory_riddle() -> None:
     """Why memory ran out: eight ways to run a test batch, one of which keeps it."""
 
     @st.fragment(key="riddle_memory")
-    def riddle() -> None:
+    def memory() -> None:
         st.markdown(
             _(
                 "**1. Why did memory run out with my BN and not with torch's?** Two things are needed: "
@@ -64,7 +64,7 @@ def memory_riddle() -> None:
             board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
         _link("memory", _("Watch it, predict it, fix it: Memory"))
 
-    riddle()
+    memory()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -101,10 +101,10 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
 
 
 def on_the_run(run: RunView) -> None:
-    """The other two riddles, on the run on show."""
+    """The other two questions, on the chosen run."""
 
     @st.fragment(key="riddles_on_run")
-    def riddles() -> None:
+    def both() -> None:
         variant = run.default_variant
         with plainly():
             step = _newest(run, variant)
@@ -117,7 +117,7 @@ def on_the_run(run: RunView) -> None:
                     )
                 )
 
-    riddles()
+    both()
 
 
 def _newest(run: RunView, variant: str) -> int:
@@ -344,7 +344,7 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
 
 
 def able(run: RunView) -> bool:
-    """Whether the run has BN, which the riddles on the run ask for."""
+    """Whether the run has BN, which the questions on the run ask for."""
     return bool(run.with_statistics)
 
 

@@ -148,7 +148,7 @@ NOT_CAUSES = (("counts", "no"), ("plain_average", "refused"))
 def causes(cls: Any, reference: Any = None, frame: pd.DataFrame | None = None) -> list[Cause]:
     """Every way in which `cls` behaves otherwise than `reference`, over all inputs both take.
 
-    `reference` None stands for torch's layers; `frame` is their `report`, made anew if None. Cases
+    `reference` None stands for torch's layers; `frame` is their `report`, made if None. Cases
     that differ in something that no cause makes differ are named by the code ``unexplained``.
     Raises ConfigError if no input fits both classes.
     """

@@ -46,7 +46,7 @@ def state_name(state: State) -> str:
 
 
 def sidebar(run: RunView) -> None:
-    """Sliders that act on the run on show, and the set-up of the next run."""
+    """Sliders that act on the chosen run, and the set-up of the next run."""
 
     def apply() -> None:
         if run.job is not None and not run.job.ended:
@@ -239,7 +239,7 @@ def _stop(job: Job | None) -> None:
 
 
 def messages(run: RunView) -> None:
-    """Errors and warnings of the start and of the run on show, each in one line."""
+    """Errors and warnings of the start and of the chosen run, each in one line."""
     if error := st.session_state.pop("start_error", None):
         st.error(error, icon=":material/error:")
     job = run.job

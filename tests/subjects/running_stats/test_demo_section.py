@@ -37,7 +37,7 @@ def test_the_note_s_demo_ends_each_round_above_three_and_does_not_settle():
     assert last_round.min() < 3 < last_round.max()
     assert NOTE.average[-1] == pytest.approx(3)
     curves, _memory = demo_section.cards(NOTE)
-    assert "is not at rest" in curves.sentence
+    assert "keeps oscillating" in curves.sentence
     assert f"{NOTE.ema[-1]:.3f}" in curves.sentence
 
 

@@ -39,6 +39,31 @@ def choice_control(
     return chosen
 
 
+def choices_control(
+    label: str, names: Mapping[str, str], key: str, *, default: Sequence[str], help: str
+) -> None:
+    """Some of `names` (id to words) under `key`, in the address by their ids; none if `default`.
+
+    A link with an id that is not among `names` is not taken.
+    """
+    if st.session_state.get(key) is None:
+        linked = [each for part in st.query_params.get_all(key) for each in part.split(",")]
+        known = linked and set(linked) <= set(names)
+        st.session_state[key] = linked if known else list(default)
+    chosen = st.multiselect(
+        label,
+        list(names),
+        key=key,
+        persist_state="session",
+        format_func=lambda name: names[name],
+        help=help,
+    )
+    if chosen == list(default):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = chosen
+
+
 def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = False) -> None:
     """Variant, layer and channels in the sidebar, each if it is among the fields `needs`."""
     with st.sidebar:

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from bnviz.app.controls import slider_controls
+from bnviz.app.controls import choices_control, slider_controls
 from bnviz.app.runs import RUN_KEY, show
 from bnviz.app.state import config_from_controls, take_preset
 from bnviz.config import PRESETS, RunConfig
@@ -87,13 +87,12 @@ def _setup() -> None:
         help=_("A starting point; every setting can be changed afterwards."),
     )
     default = RunConfig()
-    st.multiselect(
+    choices_control(
         _("Variants"),
-        list(VARIANTS),
-        default=list(default.variants),
-        key="variants",
-        bind="query-params",
-        help="  \n".join(f"**{v.key}**, {_(v.label)}: {_(v.sentence)}" for v in VARIANTS.values()),
+        {v.key: _(v.label) for v in VARIANTS.values()},
+        "variants",
+        default=default.variants,
+        help="  \n".join(f"**{_(v.label)}**: {_(v.sentence)}" for v in VARIANTS.values()),
     )
     st.number_input(
         _("Batch size"),

@@ -294,7 +294,7 @@ def test_the_first_divergence_of_two_runs_is_said_drawn_and_answers_to_the_toler
     app.button(key="measure_parting").click().run()
     wait_for(app, divergence_section.parting_key("composite", "builtin", 20, "float32"))
     assert any("at step 1: parameter" in m.value for m in app.markdown)
-    assert any("whose gradient is rounding alone" in m.value for m in app.markdown)
+    assert any("its gradient is rounding alone" in m.value for m in app.markdown)
     app.select_slider(key="lock_tolerance").set_value(0.1).run()
     app.toggle(key="lock_matters").set_value(True).run()
     assert any("stay within 1e-01 of each other in all 20 steps" in m.value for m in app.markdown)

@@ -41,9 +41,9 @@ def test_the_note_s_demo_ends_each_round_above_three_and_does_not_settle():
     assert f"{NOTE.ema[-1]:.3f}" in curves.sentence
 
 
-def test_an_average_of_equal_batches_comes_to_rest_and_says_so():
+def test_an_average_of_equal_batches_converges_and_says_so():
     curves, _memory = demo_section.cards(Demo(np.full(50, 2.0), 50, 0.5, 0.0))
-    assert "less than a hundredth" in curves.sentence
+    assert "less than 1% of" in curves.sentence
 
 
 def test_bars_are_the_weights_of_past_batches():

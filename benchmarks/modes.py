@@ -6,7 +6,7 @@ On the recorded run's nn.BatchNorm, real test images, one core:
 
 - twin: 10,000 images through both modes in batches of 16
 - all layers: the same with the difference after each layer, which has both passes in it
-- companies: one image in 200 companies of 16, together and one pass a company
+- batch contexts: one image in 200 random batches of 16, together and one pass a batch
 - eps: from the key press on the slider until the new predictions of 1,000 images are counted in the
   metrics, and until they are drawn, in a browser
 """
@@ -68,10 +68,10 @@ def computed(repeats: int) -> dict[str, list[float]]:
         "all layers, 10,000 images": seconds(
             lambda: layer_drift(model, images, batch_size=16, order=order), repeats
         ),
-        "200 companies of 16, together": seconds(
+        "200 batches of 16, together": seconds(
             lambda: random_contexts(model, images, labels, 0, batch_size=16, count=200), repeats
         ),
-        "200 companies of 16, one by one": seconds(one_by_one, repeats),
+        "200 batches of 16, one by one": seconds(one_by_one, repeats),
     }
 
 

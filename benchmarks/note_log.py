@@ -3,7 +3,7 @@
     python benchmarks/note_log.py [--epochs 1] [--seed 0] [--threads 1] [--json]
 
 The note prints ``epoch 1, train_loss 0.194394`` and ``acc: 0.789400``. Its loss is a mean divided
-by the batch size once more, and its accuracy is measured in train mode, each image in the company
+by the batch size once more, and its accuracy is measured in train mode, each image in a batch
 of three others. The same weights are then measured as they should be (`bnviz.subjects.note.printed_log`, which
 ``python -m bnviz log`` and the page The note show too).
 """

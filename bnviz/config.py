@@ -11,16 +11,36 @@ from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 
 
+EARLY_EVALUATIONS = (20, 100)
+"""Steps after which there is a first point on a curve and a checkpoint soon after the start."""
+MOST_IMAGES = 4096
+"""Images of one batch, at most."""
+BOUNDED = {
+    (): N_("{kind}"),
+    ("ge",): N_("{kind} at least {ge}"),
+    ("gt",): N_("{kind} more than {gt}"),
+    ("le",): N_("{kind} at most {le}"),
+    ("lt",): N_("{kind} less than {lt}"),
+    ("ge", "le"): N_("{kind} at least {ge} and at most {le}"),
+    ("ge", "lt"): N_("{kind} at least {ge} and less than {lt}"),
+    ("gt", "le"): N_("{kind} more than {gt} and at most {le}"),
+    ("gt", "lt"): N_("{kind} more than {gt} and less than {lt}"),
+}
+"""What a number may be, by the bounds that its field has."""
+
+
 def known_variants(value: tuple[str, ...]) -> tuple[str, ...]:
     """`value`, if it is one or more of VARIANTS, each once. Raises ValueError for anything else."""
     unknown = [v for v in value if v not in VARIANTS]
     if unknown:
         near = difflib.get_close_matches(unknown[0], VARIANTS, n=1)
-        hint = _("; did you mean {near!r}?").format(near=near[0]) if near else "."
+        said = (
+            _("got {value!r}; allowed: {allowed}; did you mean {near!r}?")
+            if near
+            else _("got {value!r}; allowed: {allowed}.")
+        )
         raise ValueError(
-            _("got {value!r}; allowed: {allowed}{hint}").format(
-                value=unknown[0], allowed=", ".join(VARIANTS), hint=hint
-            )
+            said.format(value=unknown[0], allowed=", ".join(VARIANTS), near=next(iter(near), None))
         )
     if not value or len(set(value)) < len(value):
         raise ValueError(
@@ -98,7 +118,7 @@ class RunConfig(Settings):
     dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
     variants: tuple[str, ...] = ("composite", "builtin")
     activation: Literal["sigmoid", "relu"] = "sigmoid"
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    batch_size: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 16
     epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
     steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     lr: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 0.01
@@ -145,9 +165,10 @@ class RunConfig(Settings):
                 _(
                     "batch_size: got 1, which gives the fully connected layers one value per "
                     "channel: its variance is 0 and {variant} refuses it in train mode. "
-                    "Allowed: 2 to 4096, or only the variants {others}."
+                    "Allowed: 2 to {most}, or only the variants {others}."
                 ).format(
                     variant=refuses[0],
+                    most=MOST_IMAGES,
                     others=", ".join(v for v in VARIANTS if not VARIANTS[v].agrees),
                 )
             )
@@ -217,11 +238,12 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         known = list((Quirks if name == "quirks" else model).model_fields)
         near = difflib.get_close_matches(path[-1], known, n=1)
-        return _("{name}: no such setting; allowed: {allowed}{hint}").format(
-            name=path[-1],
-            allowed=", ".join(known),
-            hint=_("; did you mean {near!r}?").format(near=near[0]) if near else ".",
+        said = (
+            _("{name}: no such setting; allowed: {allowed}; did you mean {near!r}?")
+            if near
+            else _("{name}: no such setting; allowed: {allowed}.")
         )
+        return said.format(name=path[-1], allowed=", ".join(known), near=next(iter(near), None))
     return _("{name}: got {value!r}; allowed: {allowed}.").format(
         name=name,
         value=problem["input"],
@@ -232,7 +254,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
 def allowed(name: str, model: type[BaseModel] = RunConfig) -> str:
     """What the field `name` of `model` takes, in words, read from its own constraints."""
     field = model.model_fields[name]
-    parts, optional = [], type(None) in get_args(field.annotation)
+    optional = type(None) in get_args(field.annotation)
     annotation, metadata = field.annotation, list(field.metadata)
     if optional:
         annotation = get_args(field.annotation)[0]
@@ -250,12 +272,10 @@ def allowed(name: str, model: type[BaseModel] = RunConfig) -> str:
         for key in ("ge", "gt", "le", "lt")
         if hasattr(m, key)
     }
-    words = {"ge": _("at least"), "gt": _("more than"), "le": _("at most"), "lt": _("less than")}
-    parts = [f"{words[key]} {value:g}" if isinstance(value, float) else f"{words[key]} {value}"
-             for key, value in bounds.items()]  # fmt: skip
     kind = {int: _("a whole number"), float: _("a number")}.get(annotation, str(annotation))  # type: ignore[arg-type]
-    text = " ".join([kind, _(" and ").join(parts)]).strip()
-    return text + (_(", or none") if optional else "")
+    written = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in bounds.items()}
+    text = _(BOUNDED[tuple(sorted(bounds))]).format(kind=kind, **written)
+    return _("{allowed}, or none").format(allowed=text) if optional else text
 
 
 def whole(name: str, text: str) -> int:

@@ -28,8 +28,10 @@ import numpy as np
 import platformdirs
 
 from bnviz.errors import DataError
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 
+TRAINING_IMAGES, TEST_IMAGES = 60_000, 10_000
+"""Of the whole data set; the sample has fewer."""
 CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -256,9 +258,17 @@ def fetch() -> Dataset:
 
 def describe(dataset: Dataset) -> str:
     """One line for people: which images are in use, and how to get the rest."""
-    line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images").format(
-        origin=dataset.origin, train=len(dataset.train_labels), test=len(dataset.test_labels)
-    )
+    fields = {
+        "origin": dataset.origin,
+        "train": len(dataset.train_labels),
+        "test": len(dataset.test_labels),
+    }
+    line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images")
     if dataset.is_sample:
-        line += ". " + _("This is the shipped sample; python -m bnviz data --download gets all.")
-    return line
+        return sentences(
+            _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images.").format(
+                **fields
+            ),
+            _("This is the shipped sample; python -m bnviz data --download gets all."),
+        )
+    return line.format(**fields)

@@ -6,7 +6,7 @@ fall back to English. Sentences with numbers are templates with named fields:
 """
 
 import gettext
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -42,6 +42,25 @@ def _catalogue(language: str) -> gettext.NullTranslations:
 def _(message: str) -> str:
     """Translate `message` into the reader's language; English where there is no translation."""
     return _catalogue(_chosen.get() or _source()).gettext(message)
+
+
+def sentences(*parts: str) -> str:
+    """Whole translated sentences after each other; empty ones are left out.
+
+    The only place where messages are joined into running text: a sentence is one message, never
+    parts of two.
+    """
+    return " ".join(filter(None, parts))
+
+
+def listed(entries: Iterable[str]) -> str:
+    """Entries of a list, each a whole message or a name, for a field of a sentence."""
+    return "; ".join(entries)
+
+
+def lines(*parts: str) -> str:
+    """Whole translated lines below each other, in a hover box of plotly."""
+    return "<br>".join(filter(None, parts))
 
 
 def N_(message: str) -> str:

@@ -48,7 +48,7 @@ selection_controls(run, needs)
 
 
 def over_time() -> None:
-    """All stages over the steps, and the step on show in numbers."""
+    """All stages over the steps, and the chosen step in numbers."""
     over_time_section.without_bn(run)
     stages, shown = over_time_section.over_time_controls()
     chosen = selection(run).model_copy(update=shown)

@@ -22,8 +22,8 @@ run = runs.choose_run()
 st.title(_("Anatomy"))
 st.caption(
     _(
-        "What a BN layer does to one batch, cell by cell: edit the numbers, follow each step of the "
-        "forward pass and each way of the gradient back."
+        "What a BN layer does to one batch, cell by cell: edit the numbers, follow each step "
+        "of the forward pass and each path of the gradient in the backward pass."
     )
 )
 view = choice_control(
@@ -49,7 +49,10 @@ def on_the_cells() -> None:
             forward_section.forward_section(cells)
         elif view == "backward":
             st.caption(
-                _("Each cell of y brings word of how the loss changes with it. Type other numbers.")
+                _(
+                    "The gradient of each cell of y says how the loss changes with that cell. "
+                    "Type other numbers."
+                )
             )
             backward_section.backward_section(cells)
         else:

@@ -31,9 +31,9 @@ warm_up()
 st.title(_("Memory"))
 st.caption(
     _(
-        "The note's layer ran out of memory and torch's did not. Two things are needed for that: "
-        "running statistics that keep their graph, and test batches that run forward in train mode "
-        "with gradients on. Take either away and see what stays."
+        "The note's layer ran out of memory and torch's did not. Two things are needed for "
+        "that: running statistics that keep their graph, and test batches that run forward in "
+        "train mode with gradients on. Remove either and see what stays."
     )
 )
 view = choice_control(
@@ -80,8 +80,9 @@ def saved_for_backward() -> None:
     """What needs no leak."""
     st.caption(
         _(
-            "Every training step saves tensors for its backward pass and frees them in it. How many, "
-            "and how high memory climbs meanwhile, depends on how BN is written."
+            "Normal training: every training step saves tensors for its backward pass and "
+            "frees them there. How many, and how high memory climbs in between, depends on how "
+            "BN is written."
         )
     )
     saved_tensors_section.section()

@@ -15,14 +15,16 @@ from bnviz.subjects.note import (
     printed_log_section,
     questions_section,
 )
+from bnviz.subjects.note.quirk_settings import QUIRKS
 
 warm_up()
 run = runs.choose_run()
 st.title(_("The note"))
 st.caption(
     _(
-        "bnviz began with a learner's note: BN written by hand, a LeNet, a printed log and open "
-        "questions. Here are the answers, each measured by the code that shows it."
+        "The note is a learner's blog post that this tool reproduces: BN written by hand, a "
+        "LeNet, a printed log and open questions. Its quirks are what it does differently from "
+        "torch. Here are the answers, each measured by the code that shows it."
     )
 )
 view = choice_control(
@@ -35,7 +37,7 @@ view = choice_control(
         "log": _("The log"),
     },
     "view",
-    help=_("The switches of the code make a side of the first divergence, and a run."),
+    help=_("The switches of the code set up one run of the first divergence, and a training run."),
 )
 code_section.keep_switches()
 
@@ -57,9 +59,9 @@ def code() -> None:
     """The note's layer and loop beside ours."""
     st.caption(
         _(
-            "Twelve quirks, each with the line that does it and the line that does it right, read from "
+            "{n} quirks, each with the line that does it and the line that does it right, read from "
             "the files that run here: − marks what the note does, + what is right."
-        )
+        ).format(n=len(QUIRKS))
     )
     code_section.code_section()
 
@@ -68,8 +70,8 @@ def ablation() -> None:
     """Every quirk alone."""
     st.caption(
         _(
-            "Every quirk alone, combinations, all and none: same weights, same batches, tests in "
-            "between as the note makes them."
+            "Ablation: every quirk alone, combinations, all and none: same initial weights, "
+            "same batches, tests in between as the note makes them."
         )
     )
     ablation_section.bench_section()
@@ -79,8 +81,8 @@ def divergence() -> None:
     """Two networks on the same batches."""
     st.caption(
         _(
-            "Two networks in lock-step on the same batches: the first tensor that differs, and how far "
-            "it goes from there."
+            "First divergence of two runs: two networks train in lock-step on the same "
+            "batches; the first tensor that differs, and how far the difference grows."
         )
     )
     divergence_section.parting_section()
@@ -88,11 +90,13 @@ def divergence() -> None:
 
 def log() -> None:
     """The printed log beside its replay."""
+    from bnviz.subjects.note.printed_log import BATCH, MOST_EPOCHS
+
     st.caption(
         _(
-            "The five epochs that the note prints, for nn.BatchNorm at batch 4, beside the same "
-            "training on a CPU."
-        )
+            "The {epochs} epochs that the note prints, for nn.BatchNorm at batch {batch}, "
+            "beside the same training on a CPU."
+        ).format(epochs=MOST_EPOCHS, batch=BATCH)
     )
     printed_log_section.log_section()
 

@@ -1,4 +1,4 @@
-"""Running statistics: the note's demo, the run on show by several estimators, and three measurements."""
+"""Running statistics: the note's demo, the chosen run by several estimators, and three measurements."""
 
 import streamlit as st
 
@@ -44,7 +44,7 @@ view = choice_control(
         "momentum": _("Which momentum?"),
         "images": _("How many images?"),
         "map": _("Momentum × batch size"),
-        "start": _("Start value and eps"),
+        "start": _("Initial value and eps"),
     },
     "view",
     default="run", help=_("Each view answers one question; the demo needs no run."),

@@ -20,8 +20,8 @@ controls_section.sidebar(run)
 st.title(_("Train"))
 st.caption(
     _(
-        "The same LeNet with different norm layers, same weights at the start, same batches in the "
-        "same order. What differs is the norm alone."
+        "The same LeNet with different norm layers, same initial weights, same batches in the "
+        "same order. Only the norm layer differs."
     )
 )
 controls_section.controls(run)

@@ -18,7 +18,7 @@ from bnviz.subjects.modes import (
     mode_table_section,
     predictions_section,
 )
-from bnviz.subjects.modes import recalibration_section as mending
+from bnviz.subjects.modes import recalibration_section as recalibration
 
 FIGURES = "pair"  # the key of the fragment that answers to the controls
 VIEWS = {
@@ -26,7 +26,7 @@ VIEWS = {
     "layers": layer_divergence_section.show,
     "context": neighbours.show,
     "checkpoints": checkpoints_section.show,
-    "recalibrate": mending.show,
+    "recalibrate": recalibration.show,
     "table": mode_table_section.show,
     "corruptions": corruptions_section.show,
 }
@@ -36,8 +36,8 @@ run = runs.choose_run()
 st.title(_("Train mode against eval mode"))
 st.caption(
     _(
-        "In train mode BN normalizes an image by the batch that it stands in, in eval mode by the "
-        "running statistics. Same weights, same images: what differs is the mode alone."
+        "In train mode BN normalizes an image by the batch that it is in, in eval mode by the "
+        "running statistics. Same weights, same images: only the mode differs."
     )
 )
 st.caption(run.origin())
@@ -53,25 +53,32 @@ names = {
 view = choice_control(
     _("View"), names, "view",
     help=_(
-        "The sliders and switches act on the eval side of every view; Recalibrate and Mode table begin "
-        "with the statistics that the layers kept."
+        "The sliders and switches act on eval mode in every view; Recalibrate and Mode table "
+        "start from the layers' own statistics."
     ),
 )  # fmt: skip
 watch_run(run, checkpoints=True)
 mode_selection_section.controls(run, answers=FIGURES)
-own = _("The run itself had momentum {m} and eps {eps:g}.").format(
-    m=_("cumulative") if run.config.momentum is None else f"{run.config.momentum:g}",
-    eps=run.config.eps,
-)
+own = (
+    _("The run itself had a cumulative average and eps {eps:g}.")
+    if run.config.momentum is None
+    else _("The run itself had momentum {m:g} and eps {eps:g}.")
+).format(m=run.config.momentum, eps=run.config.eps)
 
 
 @st.fragment(key=FIGURES)
 def both_modes() -> None:
-    """The view on show at the chosen checkpoint; a live run brings new ones."""
+    """The chosen view at the chosen checkpoint; a live run brings new ones."""
     sliders_here(
-        _("Rebuilds the running statistics from the recorded batches; acts on the eval side. {own}")
+        _(
+            "Rebuilds the running statistics from the recorded batches; acts on eval mode. "
+            "{own}"
+        )
         .format(own=own),
-        _("Acts on the eval side. It is exact there; training itself saw the run's own eps. {own}")
+        _(
+            "Acts on eval mode. It is exact there; training itself used the run's own eps. "
+            "{own}"
+        )
         .format(own=own),
     )  # fmt: skip
     mode_selection_section.eval_controls(run)
@@ -84,8 +91,8 @@ def both_modes() -> None:
         else:
             st.info(
                 _(
-                    "{label} has no BN, so both modes compute the same and there is nothing to see "
-                    "here. Choose another variant."
+                    "{label} has no BN, so both modes compute the same and there is nothing to "
+                    "compare. Choose another variant."
                 ).format(label=run.labels[sides.variant])
             )
 

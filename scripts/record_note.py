@@ -1,4 +1,4 @@
-"""Record what is shipped in bnviz/assets/note: riddles, bug bench, replayed log.
+"""Record what is shipped in bnviz/assets/note: questions, ablation, replayed log.
 
     python -m scripts.record_note [riddles] [quirks] [log]
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def record_riddles() -> None:
-    """The riddles on the recorded run, which is to be recorded before."""
+    """The questions on the recorded run, which is to be recorded before."""
     found: dict[str, object] = {
         measure.__name__: measure(recorded_run(), VARIANT, STEP).to_dict("records")
         for measure in (estimator_accuracies, accuracy_by_batch_size)

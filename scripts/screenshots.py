@@ -36,7 +36,7 @@ FITS = """(plot) => {
 
 
 def photograph(page: Page, name: str, when: str) -> None:
-    """The page on show, in all themes and widths."""
+    """The current page, in all themes and widths."""
     page.mouse.move(0, 0)
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)

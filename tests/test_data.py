@@ -131,7 +131,7 @@ def test_a_download_ends_up_in_the_cache_and_is_used_from_there(dataset, no_syst
         monkeypatch.setattr(
             mnist.FashionMNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"]
         )
-        # The served files are gzipped anew by the distribution, so torchvision's sums differ.
+        # The served files are gzipped again by the distribution, so torchvision's sums differ.
         monkeypatch.setattr(
             mnist.FashionMNIST, "resources", [(f"{name}.gz", None) for name in data.FILES]
         )

@@ -1,1 +1,1 @@
-"""What the pages share: the run on show, controls, the live component. The one kernel room with Streamlit."""
+"""What the pages share: the chosen run, controls, the live component. The one kernel room with Streamlit."""

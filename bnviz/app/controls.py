@@ -7,7 +7,7 @@ import streamlit as st
 from bnviz.app.playback import STEP, chosen_step, step_control
 from bnviz.app.state import eps_slider, momentum_slider
 from bnviz.charts.theme import LAYER_LABELS
-from bnviz.i18n import _
+from bnviz.i18n import _, listed
 from bnviz.records.schema import LAYERS
 from bnviz.selection import MOST_CHANNELS, Selection
 from bnviz.training.run_view import RunView
@@ -55,6 +55,31 @@ def choice_control(
     return chosen
 
 
+def choices_control(
+    label: str, names: Mapping[str, str], key: str, *, default: Sequence[str], help: str
+) -> None:
+    """Some of `names` (id to words) under `key`, in the address by their ids; none if `default`.
+
+    A link with an id that is not among `names` is not taken.
+    """
+    if st.session_state.get(key) is None:
+        linked = [each for part in st.query_params.get_all(key) for each in part.split(",")]
+        known = linked and set(linked) <= set(names)
+        st.session_state[key] = linked if known else list(default)
+    chosen = st.multiselect(
+        label,
+        list(names),
+        key=key,
+        persist_state="session",
+        format_func=lambda name: names[name],
+        help=help,
+    )
+    if chosen == list(default):
+        st.query_params.pop(key, None)
+    else:
+        st.query_params[key] = chosen
+
+
 def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = False) -> None:
     """Variant, layer and channels in the sidebar, each if it is among the fields `needs`."""
     with st.sidebar:
@@ -78,7 +103,7 @@ def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = Fa
                     "Up to {most}, counted from 0; a layer with fewer channels shows its last. "
                     "Sentences speak of the first. {layers}."
                 ).format(
-                    most=MOST_CHANNELS, layers="; ".join(_(label) for label in LAYER_LABELS.values())
+                    most=MOST_CHANNELS, layers=listed(_(label) for label in LAYER_LABELS.values())
                 ),
             )  # fmt: skip
 

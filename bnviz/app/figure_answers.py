@@ -29,7 +29,7 @@ SHORTEST_S = 0.5
 LONGEST_S = 10.0
 SHARE_OF_A_CORE = 0.25
 LOOKED_AT_S = 5.0
-"""A figure that nobody has asked for so long counts no more among those that are looked at."""
+"""After this many seconds without a request a figure counts no more among those that are looked at."""
 MOST_KEPT = 512
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from bnviz.app.runs import show
 from bnviz.config import RunConfig
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
 from bnviz.records.store import runs_folder
 from bnviz.training.process import jobs
 from bnviz.training.run_view import RunView
@@ -31,7 +32,7 @@ def train_again(config: RunConfig, *, key: str, label: str) -> None:
     st.button(
         label, key=key, on_click=start, icon=":material/play_arrow:",
         help=_("Starts a new run of {variants} and shows it here; this one stays in the list.")
-        .format(variants=", ".join(config.variants)),
+        .format(variants=", ".join(_(VARIANTS[v].label) for v in config.variants)),
     )  # fmt: skip
 
 

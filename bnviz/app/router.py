@@ -26,7 +26,7 @@ PAGES = (
         "train",
         N_("Train"),
         ":material/monitoring:",
-        N_("Train with a hand-written and the built-in BatchNorm and watch all four views."),
+        N_("Train with a hand-written and the built-in BatchNorm and watch every view."),
     ),
     (
         "activations",
@@ -38,7 +38,7 @@ PAGES = (
         "running_stats",
         N_("Running statistics"),
         ":material/query_stats:",
-        N_("Which average BN should keep: replayed, raced and tested on the run on show."),
+        N_("Which average BN should keep: replayed, compared and evaluated on the chosen run."),
     ),
     (
         "train_vs_eval",
@@ -50,21 +50,29 @@ PAGES = (
         "memory",
         N_("Memory"),
         ":material/memory:",
-        N_("What a loop keeps alive: predicted, measured, followed to what holds it, and cut."),
+        N_(
+            "What a training loop keeps alive: predicted, measured, traced to what holds it, "
+            "and released."
+        ),
     ),
     (
         "anatomy",
         N_("Anatomy"),
         ":material/calculate:",
         N_(
-            "One batch that you can edit, step by step forward and back, and what BN leaves as it is."
+            "One batch that you can edit, step by step forward and backward, and what BN "
+            "leaves unchanged."
         ),
     ),
     (
         "note",
         N_("The note"),
         ":material/sticky_note_2:",
-        N_("The note's three riddles answered, and each of its quirks switched on alone."),
+        N_(
+            "A learner's blog post that this tool reproduces: its three open questions "
+            "answered, and each of its quirks (what it does differently from torch) switched "
+            "on alone."
+        ),
     ),
 )
 

@@ -36,7 +36,7 @@ def choose_run() -> RunView:
     if st.session_state.get(RUN_KEY) not in options:
         st.session_state.pop(RUN_KEY, None)
     chosen = st.sidebar.selectbox(
-        _("Run on show"),
+        _("Run"),
         options,
         key=RUN_KEY,
         bind="query-params",

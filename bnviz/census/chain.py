@@ -24,7 +24,7 @@ class Chain:
 
 
 def chain(census: GraphCensus, tensor: Tensor, batch: int) -> Chain:
-    """What hangs behind `tensor` from batch number `batch` of `census` (negative from the newest).
+    """What `tensor` keeps alive of batch number `batch` of `census` (negative from the newest).
 
     Each node of that batch once; parameters are left out, they live anyway. All newer nodes are
     walked through, and nothing is kept. Raises IndexError for a batch that is not in the chain.

@@ -19,7 +19,7 @@ def diverged(steps: np.ndarray, values: np.ndarray) -> str | None:
     if numbers[-1]:
         return None
     return _(
-        "After step {step:,} the statistics of this run are no numbers: it diverged, and no "
+        "After step {step:,} the statistics of this run are not finite: it diverged, and no "
         "average can be taken any further."
     ).format(step=int(steps[numbers][-1]) if numbers.any() else 0)
 

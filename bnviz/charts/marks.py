@@ -96,7 +96,7 @@ def heading(text: str, x: float, y: float) -> dict[str, Any]:
 
 
 def step_mark(panel: int, chosen: int | None) -> list[dict[str, Any]]:
-    """A line through a panel at the step on show; none without a step."""
+    """A line through a panel at the chosen step; none without a step."""
     if chosen is None:
         return []
     return [

@@ -82,8 +82,9 @@ class Quantity(NamedTuple):
 
     def after(self) -> str:
         """What stands after a value: its unit and the space before it, none before %."""
-        space = "" if self.unit.startswith("%") else " "
-        return space + _(self.unit) if self.unit else ""
+        if not self.unit:
+            return ""
+        return _(self.unit) if self.unit.startswith("%") else f" {_(self.unit)}"
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -101,10 +102,10 @@ QUANTITIES: dict[str, Quantity] = {
     "process_gained": Quantity(N_("process gained"), "MiB", ",.0f"),
     "device_reserved": Quantity(N_("device memory reserved"), "MiB", ",.0f"),
     "kept_batch": Quantity(N_("kept by the batch"), "MiB", ",.2f"),
-    "chain_batch": Quantity(N_("batch of the chain, newest at the right"), "", "d"),
+    "chain_batch": Quantity(N_("batch of the chain, latest at the right"), "", "d"),
     "chain_place": Quantity(N_("operations of the layer, in order"), "", ""),
     "chain_layer": Quantity(N_("layer, from the images down"), "", ""),
-    "cut": Quantity(N_("what was tried, in order"), "", ""),
+    "cut": Quantity(N_("fixes tried, in order"), "", ""),
     "device_allocated": Quantity(N_("device memory"), "MiB", ",.0f"),
     "probability": Quantity(N_("probability"), "%", ".1f"),
     "probability_of_truth": Quantity(N_("probability of the true class"), "%", ".1f"),
@@ -112,8 +113,8 @@ QUANTITIES: dict[str, Quantity] = {
     "bn_weight": Quantity(N_("weight γ"), "", ".3g"),
     "bn_bias": Quantity(N_("bias β"), "", ".3g"),
     "eps_share": Quantity(N_("share of eps in var + eps"), "%", ".3g"),
-    "moved": Quantity(N_("moved since last probe"), "", ".3g"),
-    "to_last": Quantity(N_("distance to the end"), "", ".3g"),
+    "moved": Quantity(N_("distance to the previous probe"), "", ".3g"),
+    "to_last": Quantity(N_("distance to the last probe of the run"), "", ".3g"),
     "batch": Quantity(N_("batch number"), "", "d"),
     "age": Quantity(N_("batches ago"), "", "d"),
     "weight": Quantity(N_("weight in the present value"), "%", ".2f"),
@@ -137,16 +138,16 @@ QUANTITIES: dict[str, Quantity] = {
     "mean_shift": Quantity(N_("running mean less batch mean"), "σ", ".2f"),
     "var_ratio": Quantity(N_("running variance / batch variance, log"), "", ".2f"),
     "logit": Quantity(N_("logit"), "", ".2f"),
-    "companies": Quantity(N_("companies"), "", "d"),
+    "companies": Quantity(N_("random batches"), "", "d"),
     "change": Quantity(N_("change of the images"), "", ""),
     "strength": Quantity(N_("strength of the change"), "", ".2f"),
     "share_images": Quantity(N_("share of test images"), "%", ".1f"),
-    "noise": Quantity(N_("its noise alone"), "σ", ".3f"),
+    "noise": Quantity(N_("standard deviation of the estimator"), "σ", ".3f"),
     "mean_error": Quantity(N_("error of mean"), "σ", ".3f"),
     "case_dtype": Quantity(N_("dtype, one mark a case"), "", ""),
-    "of_tolerance": Quantity(N_("largest difference / what is allowed, log"), "", ".2g"),
+    "of_tolerance": Quantity(N_("largest difference / tolerance, log"), "", ".2g"),
     "var_error": Quantity(N_("error of variance"), "%", ".1f"),
-    "bn_kind": Quantity(N_("what stands in the place of BN"), "", ""),
+    "bn_kind": Quantity(N_("norm layer"), "", ""),
     "saved_bytes": Quantity(N_("kept for the backward pass"), "MiB", ",.3g"),
     "taken_bytes": Quantity(N_("memory above the step's start"), "MiB", ",.3g"),
     "step_part": Quantity(N_("one training step, allocations in their order"), "", ".2f"),
@@ -173,8 +174,8 @@ STAGE_LABELS = {
     "activation": N_("after the activation"),
 }
 SIDE_LABELS = {
-    "output": N_("comes in from above: dL/dy"),
-    "input": N_("is passed down: dL/dx"),
+    "output": N_("incoming gradient ∂L/∂y"),
+    "input": N_("propagated gradient ∂L/∂x"),
 }
 LAYER_LABELS = {
     "conv1": N_("conv1, 6 channels"),

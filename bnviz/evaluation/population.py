@@ -2,7 +2,7 @@
 
 Running statistics average over batches of many different weights. Measured over all images at the
 weights of the moment, the mean and variance of each channel are those that a running average can
-be held against (PreciseBN: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm",
+be compared with (PreciseBN: Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm",
 https://arxiv.org/abs/2105.07576, section 3.1).
 """
 

@@ -124,7 +124,7 @@ _ENTRIES = (
     Variant(
         key="none",
         label=N_("No BN"),
-        sentence=N_("The same network with nothing in the place of Batch Normalization."),
+        sentence=N_("The same network without Batch Normalization."),
         factory=_none,
         hand_written=False,
         normalizes=False,

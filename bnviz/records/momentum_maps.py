@@ -102,18 +102,20 @@ class KeptMaps:
         self.changes += 1
         try:
             if folder is None:
-                reason = _("This run is not stored")
+                note = _("This run is not stored, so this map is kept until the server ends.")
             elif folder == RECORDED_FOLDER:
-                reason = _("The recorded run belongs to the package")
+                note = _(
+                    "The recorded run belongs to the package, so this map is kept until the server "
+                    "ends."
+                )
             else:
                 write_map(map_path(folder, variant, images), frame)
                 self._memory.pop((run_id, variant, images), None)
                 return
         except OSError as error:
-            reason = _("{folder} cannot be written ({error})").format(
-                folder=folder, error=error.strerror or error
-            )
-        note = _("{reason}, so this map is kept until the server ends.").format(reason=reason)
+            note = _(
+                "{folder} cannot be written ({error}), so this map is kept until the server ends."
+            ).format(folder=folder, error=error.strerror or error)
         self._memory[run_id, variant, images] = (frame, note)
 
 

@@ -171,7 +171,7 @@ def _stride(rows: int, points: int) -> int:
 
 
 def sampled(table: Table, name: str, points: int, rows: int, back: int = 0) -> np.ndarray:
-    """The first of `rows` rows of a column, every so manieth after it, and the newest.
+    """The first of `rows` rows of a column, evenly spaced ones after it, and the newest.
 
     With `back` the rows so many places before each of them, but for the first.
     """

@@ -28,7 +28,7 @@ def width_for(rows: int, points: int) -> int:
 
 
 class Thinned:
-    """Every so manieth row of a growing array (rows, C), always the same ones at the same length."""
+    """Evenly spaced rows of a growing array (rows, C), always the same ones at the same length."""
 
     def __init__(self, points: int):
         self._points = points

@@ -14,6 +14,8 @@ CHANNELS = sum(LAYERS.values())
 STAGES = ("input", "normalized", "scaled", "activation")
 RECORDED_STAGES = STAGES[:3]
 QUANTILES = 128
+SAMPLED_VALUES = 2048
+"""Values of a stage that a probe takes, at most."""
 LEVELS = (np.arange(QUANTILES) + 0.5) / QUANTILES
 
 # Of the gradient at a BN layer: what comes into it from above (dL/dy), what it passes down (dL/dx).

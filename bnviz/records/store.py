@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from bnviz.config import RunConfig
+from bnviz.config import EARLY_EVALUATIONS, RunConfig
 from bnviz.errors import BnvizError, ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
@@ -161,7 +161,11 @@ def nearest_checkpoint(stored: list[int], step: int | None) -> int:
     Raises RunError when none is stored.
     """
     if not stored:
-        raise RunError(_("No weights are stored yet; the first come after 20 steps of a run."))
+        raise RunError(
+            _("No weights are stored yet; the first come after {first} steps of a run.").format(
+                first=EARLY_EVALUATIONS[0]
+            )
+        )
     return stored[-1] if step is None else min(stored, key=lambda at: abs(at - step))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bnviz import data
-from bnviz.config import RunConfig
+from bnviz.config import EARLY_EVALUATIONS, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError, RunError
 from bnviz.evaluation.inference import Statistics
@@ -87,13 +87,15 @@ def replayable_variant(config: RunConfig, variant: str | None = None) -> str:
     if variant is None and able:
         return able[-1]
     if variant not in able:
-        raise ConfigError(
-            _("variant: got {value!r}; allowed: {allowed}.").format(
-                value=variant,
-                allowed=", ".join(able)
-                or _("none in this run, which has no running statistics; choose another run"),
+        said = (
+            _("variant: got {value!r}; allowed: {allowed}.")
+            if able
+            else _(
+                "variant: got {value!r}; allowed: none in this run, which has no running "
+                "statistics; choose another run."
             )
         )
+        raise ConfigError(said.format(value=variant, allowed=", ".join(able)))
     return variant
 
 
@@ -110,8 +112,8 @@ def replayable_step(run: Run, variant: str, step: int | None = None) -> int:
         raise RunError(
             _(
                 "No weights of {variant} are stored in this run, so it cannot be evaluated. "
-                "Choose another run, or make one that reaches step 20."
-            ).format(variant=variant)
+                "Choose another run, or make one that reaches step {first}."
+            ).format(first=EARLY_EVALUATIONS[0], variant=variant)
         )
     if step is not None and step not in stored:
         raise ConfigError(

@@ -27,7 +27,7 @@ from bnviz.records.store import RunWriter, checkpoint_steps, new_run_id, read_ch
 
 UNWATCHED_S = 600.0  # a run that nobody looks at ends after this long, with its results kept
 RATE_WINDOW_S = 5.0
-YIELD_S = 0.2  # so long a run rests when the reader moves a control
+YIELD_S = 0.2  # for which a run pauses when the reader moves a control
 
 
 class State(StrEnum):
@@ -126,7 +126,7 @@ class Job:
         self._watched = time.monotonic()
 
     def yield_cpu(self, seconds: float | None = None) -> None:
-        """Leave the machine to the page so long (GIVE_WAY_S): somebody waits for an answer there.
+        """Leave the machine to the page for a while (YIELD_S): somebody waits for an answer there.
 
         Page, browser and training share a few cores, and an answer that comes late costs the
         reader more than the rest costs the run.

@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from bnviz.config import RunConfig
+from bnviz.config import EARLY_EVALUATIONS, RunConfig
 
 if TYPE_CHECKING:
     from bnviz.training.steps import NoteTested
     from bnviz.training.trainer import Trainer, VariantRun
 
-EARLY_EVALUATIONS = (20, 100)
-"""Steps after which there is a first point on a curve soon after the start."""
 GRADIENTS_SHARE = 0.6
 """Gradients are asked for and come with the stages, so they have a share on top of the budget."""
 

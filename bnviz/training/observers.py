@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bnviz.census.allocator import device_bytes, process_bytes
 from bnviz.census.graph_census import GraphCensus
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.evaluation.inference import evaluate
 from bnviz.i18n import _
 from bnviz.nn.state import STATISTICS, restore, snapshot
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.schema import CHANNELS, MODES, memory_table, steps_table
 from bnviz.training.gradients import GradientSampler
-from bnviz.training.observer import EARLY_EVALUATIONS, Observer
+from bnviz.training.observer import Observer
 from bnviz.training.stages import StageSampler
 from bnviz.training.steps import NoteTested, StepTimer, build_model
 from bnviz.units import MIB
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 FLUSH_EVERY = 32
 """So many steps may wait on the device for their way into the history,"""
 FLUSH_AFTER_S = 0.2
-"""or those of so long a time."""
+"""or those of this many seconds."""
 PROCESS_EVERY_S = 0.1
 EARLY_IMAGES = 200
 """An early evaluation takes so many images."""
@@ -187,9 +188,9 @@ class ProcessObserver(Observer):
 
 
 class Evaluator(Observer):
-    """Accuracy in train mode and in eval mode, on a twin of the model, and that of the note's test.
+    """Accuracy in train mode and in eval mode, on a copy of the model, and that of the note's test.
 
-    The twin gets the weights and statistics of the moment, so nothing that an evaluation does
+    The copy gets the weights and statistics of the moment, so nothing that an evaluation does
     reaches the model itself.
     """
 

@@ -126,7 +126,7 @@ class RunView:
         return f"{line} {images}".rstrip(". ") + "."
 
     def origin(self) -> str:
-        """One line that says what is on show: recorded, measured here and now, or reopened."""
+        """One line that says what is shown: recorded, measured here and now, or reopened."""
         if self.recorded:
             return _(
                 "Recorded run, shipped with bnviz so that no page is empty: {steps} steps at batch "

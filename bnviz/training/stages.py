@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnviz.records.schema import QUANTILES, RECORDED_STAGES, stages_table
+from bnviz.records.schema import QUANTILES, RECORDED_STAGES, SAMPLED_VALUES, stages_table
 from bnviz.training.observer import Observer
 
 if TYPE_CHECKING:
     from bnviz.training.trainer import Trainer, VariantRun
 
-SAMPLED_VALUES = 2048
 """So many values of each tensor are looked at, at fixed places."""
 
 

@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from bnviz.config import PRESETS, RunConfig
+from bnviz.nn.variants import VARIANTS
 from bnviz.records.momentum_maps import map_path
 from bnviz.records.store import RECORDED_FOLDER, RunWriter, runs_folder
 from bnviz.training.jobs import State
@@ -347,7 +348,7 @@ def test_what_does_not_exist_in_a_link_is_the_default_and_named(app, page, name,
 
 def test_the_demo_says_in_words_what_its_numbers_mean(app):
     go(app, "running_stats", "demo")
-    assert any("after 44 batches 99% of the start value is gone" in c.value for c in app.caption)
+    assert any("after 44 batches 99% of the initial value is gone" in c.value for c in app.caption)
 
 
 def test_a_run_without_bn_offers_one_with_it(app):
@@ -359,3 +360,24 @@ def test_a_run_without_bn_offers_one_with_it(app):
     app.button(key="again_builtin").click().run()
     assert [job.config.variants for job in jobs().all()] == [("none", "builtin"), ("none",)]
     assert not app.exception
+
+
+def test_variants_are_chosen_by_their_labels_and_stand_in_the_link_by_their_ids(app):
+    app.query_params["variants"] = ["note", "none"]
+    go(app, "train")
+    assert app.multiselect(key="variants").value == ["note", "none"]
+    assert app.multiselect(key="variants").options == [v.label for v in VARIANTS.values()]
+    app.multiselect(key="variants").set_value(["builtin"]).run()
+    assert app.query_params["variants"] in ("builtin", ["builtin"])
+    app.switch_page("pages/memory.py").run()
+    app.switch_page("pages/train.py").run()
+    assert app.multiselect(key="variants").value == ["builtin"]
+    app.multiselect(key="variants").set_value(list(RunConfig().variants)).run()
+    assert "variants" not in app.query_params
+    assert not app.exception
+
+
+def test_a_linked_variant_that_does_not_exist_is_not_taken(app):
+    app.query_params["variants"] = "nope"
+    go(app, "train")
+    assert app.multiselect(key="variants").value == list(RunConfig().variants)

@@ -48,7 +48,7 @@ def widget(page: Page, key: str) -> Locator:
 
 
 def button(page: Page, key: str) -> Locator:
-    """The button of that key; the twin without a help text that Streamlit hides is left out."""
+    """The button of that key; the copy without a help text that Streamlit hides is left out."""
     return widget(page, key).get_by_role("button")
 
 
@@ -113,7 +113,7 @@ def ticks(page: Page, count: int) -> None:
 
 
 def run_id(page: Page) -> str:
-    """The run on show, as the link says it."""
+    """The chosen run, as the link says it."""
     return parse_qs(urlsplit(page.url).query).get("run", ["recorded"])[0]
 
 

@@ -114,9 +114,7 @@ def test_a_click_on_a_channel_lets_all_figures_follow_it(page):
     page.reload()
     drawn(page, "over_time_input", "stages")
     expect(followed(page)).to_have_text("5")
-    assert "the channel that is followed" in {
-        each["name"] for each in series(page, "over_time_input")
-    }
+    assert "the chosen channel" in {each["name"] for each in series(page, "over_time_input")}
 
 
 def test_a_row_of_the_table_is_a_channel_too(page):
@@ -142,7 +140,9 @@ def test_an_image_in_both_modes_and_other_neighbours(page):
         f"([plot, before]) => JSON.stringify(({maps})(plot)) !== JSON.stringify(before)",
         arg=[chart(page, "maps_train").element_handle(), train],
     )
-    assert chart(page, "maps_eval").evaluate(maps) == evaluation, "eval mode has no company"
+    assert chart(page, "maps_eval").evaluate(maps) == evaluation, (
+        "eval mode does not depend on the batch"
+    )
     click_panel(page, "maps_train", "xy", down=0.75)
     expect(followed(page)).to_have_text("4")  # in the middle of the second row of three
 

@@ -152,7 +152,7 @@ def test_a_variant_over_the_memory_limit_is_stopped_and_the_other_goes_on(page):
     """The note's layer keeps the graphs of its statistics: each evaluation makes it grow."""
     visit(page, memory_limit_mib=100, dataset="fashion-mnist-sample")
     widget(page, "preset").get_by_text("As the note wrote it").click()
-    expect(widget(page, "variants").get_by_label("note", exact=True)).to_be_visible()
+    expect(widget(page, "variants").get_by_label("Note's BN", exact=True)).to_be_visible()
     page.get_by_text("More settings").click()
     for key, value in {"steps": "100", "eval_every": "20"}.items():
         field = widget(page, key).get_by_role("spinbutton")

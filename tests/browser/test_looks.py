@@ -15,7 +15,7 @@ PAGES = {
     "/anatomy": ("cells", "step_y"),
     "/note": ("riddle_memory", "riddle_modes"),
 }
-# What is left to Streamlit: rule, the element that it concerns, why. All else is ours to mend.
+# What is left to Streamlit: rule, the element that it concerns, why. All else is ours to fix.
 ALLOWED = (
     (
         "color-contrast",

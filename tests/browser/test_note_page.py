@@ -77,7 +77,7 @@ def test_switches_make_a_setting_and_undo_takes_it_back(page):
     )
 
 
-def test_the_first_riddle_answers_to_its_batch(page):
+def test_the_first_question_answers_to_its_batch(page):
     visit(page, "/note")
     [before] = series(page, "riddle_memory")
     press(page, "riddle_batch", "ArrowRight")

@@ -1,4 +1,4 @@
-"""Running statistics: the demo answers, the replays follow the slider, the race is run once."""
+"""Running statistics: the demo answers, the replays follow the slider, the estimators are compared once."""
 
 import re
 
@@ -28,7 +28,7 @@ PATH = "/running-stats"
 
 
 def in_sight(page, name):
-    """Scroll to a chart: what is out of sight is not drawn anew."""
+    """Scroll to a chart: what is out of sight is not drawn again."""
     drawn(page, name)
     chart(page, name).scroll_into_view_if_needed()
 
@@ -49,7 +49,7 @@ def measure(page, kind, key=None):
 def test_the_demo_starts_with_the_note_s_numbers_and_answers_to_its_weight(page):
     visit(page, PATH, view="demo")
     drawn(page, "demo", "memory_of_average")
-    expect(sentence(page, "demo")).to_contain_text("It is not at rest")
+    expect(sentence(page, "demo")).to_contain_text("keeps oscillating")
     before = series(page, "demo")
     press(page, "demo_weight", "Home")
     wait_for_series_other_than(page, "demo", before)

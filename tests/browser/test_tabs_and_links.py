@@ -118,7 +118,7 @@ def test_a_link_that_is_wrong_opens_a_page_that_works_and_says_what_it_did_not_t
 
 def test_settings_changed_by_hand_stand_in_the_link_and_are_taken_from_it(page):
     visit(page, momentum=0.3, batch_size=32)
-    widget(page, "variants").get_by_label("Remove builtin").click()
+    widget(page, "variants").get_by_label("Remove nn.BatchNorm").click()
     page.wait_for_url("**variants=**")
     page.reload()
     drawn(page)

@@ -108,11 +108,11 @@ def test_a_click_on_a_bar_of_the_chain_shows_the_channels_of_that_layer(page):
 def test_other_neighbours_make_another_answer_of_the_same_image(page):
     visit(page, PATH, view="context")
     drawn(page, "company_logits", "company_predictions", "by_batch")
-    expect(page.get_by_text("The neighbours that flip it")).to_be_visible()
+    expect(page.get_by_text("Batches that change the prediction")).to_be_visible()
     before = series(page, "company_logits")
     radio(page, "company_kind", "black images").click()
     wait_for_series_other_than(page, "company_logits", before)
-    expect(sentence(page, "company_predictions")).to_contain_text("All companies agree")
+    expect(sentence(page, "company_predictions")).to_contain_text("All batches agree")
     before = series(page, "company_logits")
     press(page, "company_batch", "Home")
     wait_for_series_other_than(page, "company_logits", before)
@@ -128,13 +128,13 @@ def test_the_note_s_test_passes_are_events_on_the_time_line(page):
     wait_for_series_other_than(page, "modes_over_run", before)
 
 
-def test_eval_mode_is_mended_and_the_mending_undone(page):
+def test_eval_mode_is_recalibrated_and_the_recalibration_undone(page):
     visit(page, PATH)
     before = metric(page, 1).inner_text()
     radio(page, "view", "Recalibrate").click()
     button(page, "mend").click()
     drawn(page, "mended")
-    expect(sentence(page, "mended")).to_contain_text("recalibrated on 60 batches of 16")
+    expect(sentence(page, "mended")).to_contain_text("Recalibrated on 60 batches of 16")
     button(page, "mend_keep").click()
     expect(messages(page).filter(has_text="belongs to the package")).to_be_visible()
     with page.expect_download() as download:
@@ -145,7 +145,7 @@ def test_eval_mode_is_mended_and_the_mending_undone(page):
     expect(metric(page, 1)).not_to_have_text(before)
     radio(page, "view", "Recalibrate").click()
     button(page, "mend_undo").click()
-    expect(page.get_by_text("Nothing is mended yet")).to_be_visible()
+    expect(page.get_by_text("Nothing is recalibrated yet")).to_be_visible()
     radio(page, "view", "Predictions").click()
     expect(metric(page, 1)).to_have_text(before)
 

@@ -63,9 +63,9 @@ def test_a_chain_of_10_000_batches_costs_as_little_a_batch_as_one_of_100(monkeyp
     assert set(costs[1:]) == {costs[100]}
     assert len(seen.batches) == 10_000
     assert seen.nodes == sum(costs)
-    anew = GraphCensus(model)
-    anew.update()
-    assert anew.nodes == seen.nodes
+    recounted = GraphCensus(model)
+    recounted.update()
+    assert recounted.nodes == seen.nodes
     visited.clear()
     model.mean = model.mean.detach()
     seen.update()

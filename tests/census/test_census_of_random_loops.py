@@ -75,12 +75,12 @@ def test_the_incremental_census_equals_a_whole_count(begin, seed):
     model, losses, named = Leaks(chance), [], {}
     weight = torch.ones(4, requires_grad=True)
     held = model, losses, named
-    seen, anew, sizes, before = begin(*held), GraphCensus(*held), set(), None
+    seen, recounted, sizes, before = begin(*held), GraphCensus(*held), set(), None
     for _ in range(STEPS):
         before = step(chance, model, losses, named, weight, before)
         seen.update()
-        anew.recount()
+        recounted.recount()
         sizes.add(seen.bytes)
-        assert (seen.nodes, seen.bytes) == (anew.nodes, anew.bytes)
+        assert (seen.nodes, seen.bytes) == (recounted.nodes, recounted.bytes)
         assert seen.nodes == nodes_behind(model.running_mean, model.total, *losses, *named.values())
     assert len(sizes) > 5

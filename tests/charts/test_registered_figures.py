@@ -184,7 +184,7 @@ def test_a_followed_channel_is_in_every_figure_over_the_steps(recorded):
         found = over_time(recorded, shown_as=shown_as, channels=(3,))
         added = checked(found).data[len(checked(plain).data) :]
         names = [trace.name for trace in checked(found).data]
-        middle = checked(found).data[names.index("the channel that is followed")]
+        middle = checked(found).data[names.index("the chosen channel")]
         assert len(added) == 3
         means = dict(zip(steps.column("step"), steps.column("batch_mean")[:, channel], strict=True))
         assert [float(v) for v in middle.y] == pytest.approx([means[int(s)] for s in middle.x])

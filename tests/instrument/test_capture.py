@@ -128,17 +128,17 @@ def test_a_forward_that_a_module_has_of_its_own_is_given_back():
 def test_two_who_watch_can_stop_in_any_order_and_a_copy_is_not_watched():
     model = nn.Sequential(nn.Linear(2, 2))
     one, two = watch(model), watch(model)
-    twin = copy.deepcopy(model)
+    copied = copy.deepcopy(model)
     one.close()
     held = [model(torch.ones(1, 2)).exp()]
     two.update(held)
     assert "0" in set(two.table()["layer"])
     two.close()
     assert "forward" not in vars(model[0])
-    assert torch.equal(twin(torch.ones(1, 2)), model(torch.ones(1, 2)))
-    nn.init.zeros_(twin[0].weight)
-    assert not torch.equal(twin(torch.ones(1, 2)), model(torch.ones(1, 2)))
-    twin(torch.ones(1, 2))
+    assert torch.equal(copied(torch.ones(1, 2)), model(torch.ones(1, 2)))
+    nn.init.zeros_(copied[0].weight)
+    assert not torch.equal(copied(torch.ones(1, 2)), model(torch.ones(1, 2)))
+    copied(torch.ones(1, 2))
     assert two.update().nodes == 0
 
 

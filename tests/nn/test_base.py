@@ -168,12 +168,12 @@ def test_a_checkpoint_of_today_without_the_count_is_refused(kind):
 def test_a_copy_goes_its_own_way(kind):
     layer, x = make(kind, (4, 3)), random_input((4, 3), torch.float32).requires_grad_()
     layer(x)
-    twin = copy.deepcopy(layer)
-    assert_close(twin.state_dict(), layer.state_dict(), rtol=0, atol=0)
+    copied = copy.deepcopy(layer)
+    assert_close(copied.state_dict(), layer.state_dict(), rtol=0, atol=0)
     before = layer.running_mean.clone(), layer.batch_mean.clone()
-    twin(x + 1)
+    copied(x + 1)
     assert torch.equal(layer.running_mean, before[0]) and torch.equal(layer.batch_mean, before[1])
-    assert not torch.equal(twin.running_mean, layer.running_mean)
+    assert not torch.equal(copied.running_mean, layer.running_mean)
 
 
 @each_kind

@@ -7,7 +7,7 @@ import numpy as np
 
 from bnviz.charts.marks import Figure, drawing, grid, scatter, stacked
 from bnviz.charts.theme import axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import _, lines
 
 COLUMNS = 4
 # Open and full marks: right layers lie on top of each other, and both must be seen.
@@ -79,9 +79,9 @@ def _shares(
             legendgroup=dash,
             showlegend=channel == 0,
             meta=channel,
-            hovertemplate=_("channel {channel}").format(channel=channel)
-            + "<br>"
-            + hover("value", "density"),
+            hovertemplate=lines(
+                _("channel {channel}").format(channel=channel), hover("value", "density")
+            ),
         )
         for channel, of_channel in enumerate(shares)
     ]

@@ -8,11 +8,12 @@ import streamlit as st
 
 from bnviz.charts.card import Card
 from bnviz.charts.histogram import bin_edges
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import channel_history, density
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.activations.channels_figures import small_multiples, weight_and_bias
+from bnviz.subjects.activations.distribution_shift import SATURATED
 from bnviz.subjects.activations.layer_probes import layer_probe, try_probe
 from bnviz.training.run_view import RunView
 
@@ -69,19 +70,20 @@ def _multiples_card(
         key="channels",
         title=title,
         figure=small_multiples(before, after, edges, variant, followed),
-        sentence=words.format(
-            label=run.labels[variant],
-            step=probe.step,
-            n=probe.images,
-            low=low["mean"],
-            low_channel=low["channel"],
-            high=high["mean"],
-            high_channel=high["channel"],
-            out_low=table["out_mean"].min(),
-            out_high=table["out_mean"].max(),
-        )
-        + " "
-        + _("Click a channel to follow it."),
+        sentence=sentences(
+            words.format(
+                label=run.labels[variant],
+                step=probe.step,
+                n=probe.images,
+                low=low["mean"],
+                low_channel=low["channel"],
+                high=high["mean"],
+                high_channel=high["channel"],
+                out_low=table["out_mean"].min(),
+                out_high=table["out_mean"].max(),
+            ),
+            _("Click a channel to choose it."),
+        ),
         alt=_("Histograms of every channel of the layer, a panel a channel"),
         height=340 if LAYERS[layer] < 8 else 560,
         asked=f"{variant} {layer} {probe.step} {followed}",
@@ -118,7 +120,7 @@ def _affine_card(run: RunView, layer: str, step: int | None, followed: int | Non
     }
     words = [
         _(
-            "{label} has weights from {low:.2f} to {high:.2f} and biases from {a:.2f} to {b:.2f}"
+            "{label} has weights from {low:.2f} to {high:.2f} and biases from {a:.2f} to {b:.2f}."
         ).format(label=run.labels[variant], low=w.min(), high=w.max(), a=b.min(), b=b.max())
         for variant, (w, b) in affine.items()
     ]
@@ -126,7 +128,7 @@ def _affine_card(run: RunView, layer: str, step: int | None, followed: int | Non
         key="affine",
         title=_("Weight and bias at work: {layer}").format(layer=layer),
         figure=weight_and_bias(affine, run.labels, followed),
-        sentence="; ".join(words) + ".",
+        sentence=sentences(*words),
         alt=_("BN's weight and bias of every channel of the layer, a mark a channel"),
         height=360,
         asked=f"{layer} {step} {followed}",
@@ -155,7 +157,10 @@ def channel_table(
             on_row(rows[0])
 
     st.markdown(
-        _("**Channel by channel: {layer}, {label}.** Sort by any column; choose a row to follow it.")
+        _(
+            "**Channel by channel: {layer}, {label}.** Sort by any column; select a row to "
+            "choose its channel."
+        )
         .format(layer=layer, label=run.labels[variant])
     )  # fmt: skip
     probe = layer_probe(run, variant, step, layer)
@@ -179,7 +184,9 @@ def channel_table(
 def _columns(run: RunView, with_bn: bool) -> dict[str, Any]:
     column = st.column_config
     saturated = (
-        _("Share of values whose derivative is below 1% of the sigmoid's largest.")
+        _("Share of values whose derivative is below {share:.0%} of the sigmoid's largest.").format(
+            share=SATURATED
+        )
         if run.config.activation == "sigmoid"
         else _("Share of zeros after the ReLU.")
     )
@@ -189,11 +196,13 @@ def _columns(run: RunView, with_bn: bool) -> dict[str, Any]:
         "before": column.BarChartColumn(
             _("before BN"), width=100, help=_("All channels on the same bins.")
         ),
-        "after": column.BarChartColumn(_("after BN"), width=100, help=_("On the bins of before.")),
+        "after": column.BarChartColumn(
+            _("after BN"), width=100, help=_("On the same bins as before BN.")
+        ),
         "path": column.LineChartColumn(
             _("mean over the run"),
             width=110,
-            help=_("Means of the batches before BN, first to last step."),
+            help=_("Means of the batches before BN, from the first step to the last."),
         ),
         "mean": column.NumberColumn(_("mean before"), **number),
         "std": column.NumberColumn(_("std before"), **number),

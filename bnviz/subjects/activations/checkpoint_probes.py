@@ -60,7 +60,7 @@ class ImageProbe:
 def probe_image(run: Run, variant: str, step: int, layer: str, images: np.ndarray) -> ImageProbe:
     """The first of uint8 `images` (N, 28, 28) through one layer, in both modes.
 
-    In train mode the other images are its company in the batch; in eval mode they do not matter.
+    In train mode the other images are the rest of its batch; in eval mode they do not matter.
     Raises RunError when the checkpoint is gone or damaged, ConfigError for an unknown layer or a
     single image.
     """

@@ -9,7 +9,7 @@ from bnviz.charts.encoding import Figure
 from bnviz.charts.histogram import bin_edges
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import STAGE_LABELS
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, listed, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import density, layer_range, stage_history, stage_moves, stage_range
 from bnviz.records.schema import LEVELS
@@ -65,9 +65,9 @@ def over_time(run: RunView, chosen: Selection) -> Card:
         )
     sentence = _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
     if words:
-        sentence = _("Where 90% of the values lie, first and last probe. {variants}.").format(
-            variants="; ".join(words)
-        )
+        sentence = _(
+            "Where {share:.0%} of the values lie, first and last probe. {variants}."
+        ).format(share=list(BANDS)[-2] - list(BANDS)[1], variants=listed(words))
     return Card(
         key=f"heat_{stage}",
         title=_("{layer} over the steps, {stage}").format(
@@ -105,9 +105,9 @@ def shift(run: RunView, chosen: Selection) -> Card:
         for variant, frame in drifts.items()
         if frame["moved"].notna().any()
     }
-    sentence = _("Two probes are needed to see anything move.")
+    sentence = _("Two probes are needed to measure a movement.")
     if relative:
-        moves = "; ".join(
+        moves = listed(
             _("{label} {moved:.3g}, which is {relative:.1%} of their spread").format(
                 label=run.labels[variant],
                 moved=drifts[variant]["moved"].median(),
@@ -119,7 +119,7 @@ def shift(run: RunView, chosen: Selection) -> Card:
             "Wasserstein distance, measured on this run. From one probe to the next the inputs "
             "moved by (median) {moves}."
         ).format(moves=moves)
-        sentence += _shift_verdict(run, relative)
+        sentence = sentences(sentence, _shift_verdict(run, relative))
     return Card(
         key="shift",
         title=_("How far the inputs of {layer} move").format(layer=chosen.layer),
@@ -138,12 +138,19 @@ def _shift_verdict(run: RunView, relative: Mapping[str, float]) -> str:
         return ""
     ratio = relative[right[-1]] / max(relative["none"], 1e-12)
     words = (
-        _("less than without BN: here BN holds them stiller")
+        _(
+            "With {label} that is {ratio:.2g} times as much of the spread as without BN: here BN "
+            "makes the inputs move less."
+        )
         if ratio < 1 - SAME
-        else _("more than without BN: here BN does not hold them still")
+        else _(
+            "With {label} that is {ratio:.2g} times as much of the spread as without BN: here BN "
+            "does not make the inputs move less."
+        )
         if ratio > 1 + SAME
-        else _("about as much as without BN")
+        else _(
+            "With {label} that is {ratio:.2g} times as much of the spread as without BN: about "
+            "the same."
+        )
     )
-    return " " + _("With {label} that is {ratio:.2g} times as much of the spread, {words}.").format(
-        label=run.labels[right[-1]], ratio=ratio, words=words
-    )
+    return words.format(label=run.labels[right[-1]], ratio=ratio)

@@ -28,7 +28,7 @@ THUMBNAILS = 15
 
 @dataclass(frozen=True)
 class ImageChoice:
-    """Which image, in which company."""
+    """Which image, in which batch."""
 
     image: int
     kind: str
@@ -49,17 +49,17 @@ def controls() -> None:
             help=_("Its number in the test set."),
         )  # fmt: skip
         st.segmented_control(
-            _("Neighbours in train mode"), list(names), default="random", required=True,
+            _("Rest of the batch in train mode"), list(names), default="random", required=True,
             key="act_neighbours", bind="query-params", format_func=lambda name: names[name],
-            help=_("Which test images share its batch."),
+            help=_("Which test images fill its batch."),
         )  # fmt: skip
         st.select_slider(
             _("Batch size"), BATCH_SIZES, value=16, key="act_batch", bind="query-params", width=180,
-            help=_("The image and its neighbours together."),
+            help=_("The image and the rest of its batch together."),
         )  # fmt: skip
         st.number_input(
             _("Draw"), 0, 999, 0, key="act_draw", bind="query-params", width=110,
-            help=_("Another number draws other neighbours."),
+            help=_("Another number draws another batch."),
         )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def cards(
     values = [np.abs(maps).ravel() for mode in probe.maps.values() for maps in mode.values()]
     limit = float(np.quantile(np.concatenate(values), SCALE_HOLDS)) or 1.0
     titles = {
-        "train": _("{layer} in train mode, among its neighbours"),
+        "train": _("{layer} in train mode, in its batch"),
         "eval": (
             _("{layer} in eval mode, by the running statistics")
             if VARIANTS[variant].normalizes

@@ -10,7 +10,7 @@ from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.marks import Figure, drawing, event_marks, grid, scatter, stacked, step_mark
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, SIDE_LABELS, axis, colour, hover
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, listed, sentences
 from bnviz.nn.layers import WEIGHT_LAYERS
 from bnviz.records.schema import QUANTILES, SIDES
 from bnviz.selection import Selection
@@ -161,7 +161,7 @@ def needs_gradients(run: RunView) -> str:
 
 @figure(
     "activations/gradient_values",
-    N_("What BN makes of the gradient on its way back"),
+    N_("What BN does to the gradient in the backward pass"),
     needs=("layer", "step"),
     applies=needs_gradients,
 )
@@ -180,10 +180,13 @@ def gradient_values(run: RunView, chosen: Selection) -> Card:
     }
     return Card(
         key="gradient_values",
-        title=_("What BN makes of the gradient on its way down: {layer}").format(layer=layer),
+        title=_("What BN does to the gradient in the backward pass: {layer}").format(layer=layer),
         figure=gradient_histograms(shares, edges, run.labels),
         sentence=_values_sentence(run, probes) if probes else _not_yet(run),
-        alt=_("Histograms of gradient sizes above and below a BN layer on shared bins"),
+        alt=_(
+            "Histograms of the sizes of a BN layer's incoming and propagated gradients on "
+            "shared bins"
+        ),
         height=HEIGHT,
         asked=f"{chosen}",
     )
@@ -191,8 +194,8 @@ def gradient_values(run: RunView, chosen: Selection) -> Card:
 
 def _values_sentence(run: RunView, probes: dict[str, tuple[int, dict[str, np.ndarray]]]) -> str:
     """Root mean squares on both sides, and how much of it is nothing."""
-    sizes = "; ".join(
-        _("{label} {above:.2g} from above and {below:.2g} passed down").format(
+    sizes = listed(
+        _("{label} {above:.2g} incoming and {below:.2g} propagated").format(
             label=run.labels[v], above=_rms(q["output"]), below=_rms(q["input"])
         )
         for v, (_at, q) in probes.items()
@@ -204,10 +207,13 @@ def _values_sentence(run: RunView, probes: dict[str, tuple[int, dict[str, np.nda
     zeros = [float((q["output"] == 0).mean()) for _at, q in probes.values()]
     if max(zeros) > MANY_ZEROS:
         low, high = (f"{share:.0%}" for share in (min(zeros), max(zeros)))
-        sentence += " " + _(
-            "Values of exactly 0 are not drawn; from above they are {share} (a maximum pooling "
-            "passes a gradient to the pixel that won, ReLU where it is open)."
-        ).format(share=low if low == high else _("{low} to {high}").format(low=low, high=high))
+        return sentences(
+            sentence,
+            _(
+                "Values of exactly 0 are not drawn; they are {share} of the incoming gradient (max "
+                "pooling passes the gradient to the largest pixel only, ReLU to positive values)."
+            ).format(share=low if low == high else f"{low}–{high}"),
+        )
     return sentence
 
 
@@ -229,9 +235,8 @@ def gradient_depth(run: RunView, chosen: Selection) -> Card:
     sentence = _not_yet(run)
     if norms:
         first, last = WEIGHT_LAYERS[0], WEIGHT_LAYERS[-1]
-        ratios = ", ".join(
-            _("{label} {ratio}").format(ratio=_times(frame["grad_norm"]), label=run.labels[v])
-            for v, frame in norms.items()
+        ratios = listed(
+            f"{run.labels[v]} {_times(frame['grad_norm'])}" for v, frame in norms.items()
         )
         sentence = _(
             "At step {step:,} the weight gradient of {first} is, as a multiple of that of {last}: "
@@ -271,10 +276,8 @@ def gradient_curves(run: RunView, chosen: Selection) -> Card:
     curves = {v: frame for v, frame in curves.items() if len(frame)}
     sentence = _not_yet(run)
     if curves:
-        moves = ", ".join(
-            _("{label} {move:.2g}%").format(
-                move=100 * frame["update_ratio"].median(), label=run.labels[v]
-            )
+        moves = listed(
+            f"{run.labels[v]} {100 * frame['update_ratio'].median():.2g}%"
             for v, frame in curves.items()
         )
         sentence = _(
@@ -282,13 +285,16 @@ def gradient_curves(run: RunView, chosen: Selection) -> Card:
             "the run: {moves}."
         ).format(layer=layer, moves=moves)
         if run.config.optimizer == "adam":
-            sentence += " " + _(
-                "Adam divides each gradient by its own recent size, so a small gradient alone "
-                "does not make a small update."
+            sentence = sentences(
+                sentence,
+                _(
+                    "Adam divides each gradient by its own recent size, so a small gradient alone "
+                    "does not make a small update."
+                ),
             )
     return Card(
         key="gradient_curves",
-        title=_("How hard {layer} is pulled, and how far it moves").format(layer=layer),
+        title=_("Gradient norm and update size of {layer}").format(layer=layer),
         figure=gradient_norms(curves, run.labels, run.history.events, step),
         sentence=sentence,
         alt=_("Norm of a weight's gradient and its update over the weight, over the steps"),

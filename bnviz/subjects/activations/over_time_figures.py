@@ -131,7 +131,7 @@ def followed_channel(panel: int, follow: Follow, *, legend: bool) -> list[dict[s
         )
         for sign, width, dash, name in (
             (-1, 1.2, "dot", _("one standard deviation below")),
-            (0, 2.4, "solid", _("the channel that is followed")),
+            (0, 2.4, "solid", _("the chosen channel")),
             (1, 1.2, "dot", _("one standard deviation above")),
         )
     ]

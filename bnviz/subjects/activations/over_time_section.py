@@ -14,10 +14,10 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.records.reading import (
     stage_quantiles,
 )
-from bnviz.records.schema import LAYERS, STAGES
+from bnviz.records.schema import LAYERS, QUANTILES, SAMPLED_VALUES, STAGES
 from bnviz.selection import Selection
 from bnviz.subjects.activations.channels_section import dead_channels
-from bnviz.subjects.activations.distribution_shift import shape_of
+from bnviz.subjects.activations.distribution_shift import SATURATED, shape_of
 from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def too_few_channels(chosen: Selection) -> None:
     """Say so when the layer has not the channel that is asked for."""
     if chosen.channels and chosen.followed is None:
         st.caption(
-            _(
-                "{layer} has the channels 0 to {last}, so channel {asked} is not followed here."
-            ).format(layer=chosen.layer, last=LAYERS[chosen.layer] - 1, asked=chosen.channels[0])
+            _("{layer} has the channels 0 to {last}, so channel {asked} is not drawn here.").format(
+                layer=chosen.layer, last=LAYERS[chosen.layer] - 1, asked=chosen.channels[0]
+            )
         )
 
 
@@ -72,7 +72,7 @@ def without_bn(run: RunView) -> None:
 
 
 def shape_table(run: RunView, chosen: Selection) -> None:
-    """Mean, spread, skew, kurtosis and saturated share of each stage at the step on show."""
+    """Mean, spread, skew, kurtosis and saturated share of each stage at the chosen step."""
     rows = []
     dead = dead_channels(run, chosen.layer, chosen.step)
     for variant in run.config.variants:
@@ -89,7 +89,7 @@ def shape_table(run: RunView, chosen: Selection) -> None:
             )
     if not rows:
         return
-    st.markdown(_("**The step on show in numbers: {layer}**").format(layer=chosen.layer))
+    st.markdown(_("**The chosen step in numbers: {layer}**").format(layer=chosen.layer))
     frame = pd.DataFrame(rows)
     frame["saturated"] = ["" if np.isnan(share) else f"{share:.1%}" for share in frame["saturated"]]
     number: dict[str, Any] = {"format": "%.3f"}
@@ -106,7 +106,9 @@ def shape_table(run: RunView, chosen: Selection) -> None:
             "kurtosis": st.column_config.NumberColumn(_("excess kurtosis"), **number),
             "saturated": st.column_config.TextColumn(
                 _("saturated"),
-                help=_("Sigmoid: values whose derivative is below 1% of its maximum. ReLU: zeros."),
+                help=_(
+                    "Sigmoid: values whose derivative is below {share:.0%} of its maximum. ReLU: zeros."
+                ).format(share=SATURATED),
             ),
             "dead": st.column_config.TextColumn(
                 _("dead channels"),
@@ -118,9 +120,9 @@ def shape_table(run: RunView, chosen: Selection) -> None:
     )
     st.caption(
         _(
-            "From 128 quantiles of the values at fixed places of a training batch: 2,048 of them, "
-            "or all where a layer has fewer."
-        )
+            "From {quantiles} quantiles of the values at fixed places of a training batch: "
+            "{values:,} of them, or all where a layer has fewer."
+        ).format(quantiles=QUANTILES, values=SAMPLED_VALUES)
     )
 
 

@@ -48,9 +48,9 @@ def stages(run: RunView, chosen: Selection) -> Card:
     return Card(
         key="stages",
         title=(
-            _("BN moves every distribution to the same place: {layer}")
+            _("BN gives every distribution the same mean and spread: {layer}")
             if any(VARIANTS[v].normalizes for v in run.config.variants)
-            else _("Without BN every distribution goes where it likes: {layer}")
+            else _("Without BN the distributions drift: {layer}")
         ).format(layer=layer),
         figure=four_stages(
             densities, run.labels, (followed[0], channel) if followed is not None else None

@@ -22,7 +22,7 @@ def gradient_control(done: Forward) -> np.ndarray:
         "x_hat": (_("x̂ itself"), lambda: done.x_hat),
         "random": (_("random"), lambda: np.random.default_rng(1).normal(size=shape).round(2)),
     }
-    return editable("anat_dy", _("Gradient dL/dy that comes in"), shape, examples)
+    return editable("anat_dy", _("Incoming gradient ∂L/∂y"), shape, examples)
 
 
 def backward_section(cells: Cells) -> None:
@@ -51,9 +51,9 @@ def backward_steps(
 
 def _parameters_step(done: Forward, back: Backward, torch_says: Autograd) -> Step:
     rows = {
-        _("β, ours"): back.dbeta,
+        _("β, written out"): back.dbeta,
         _("β, autograd"): torch_says.dbeta,
-        _("γ, ours"): back.dgamma,
+        _("γ, written out"): back.dgamma,
         _("γ, autograd"): torch_says.dgamma,
     }
     return Step(
@@ -65,10 +65,10 @@ def _parameters_step(done: Forward, back: Backward, torch_says: Autograd) -> Ste
         module=fused,
         starts=("dbeta = _channel_sum(", "dgamma = _channel_sum(g * x_hat"),
         figure=channel_numbers(rows, done.x.ndim),
-        sentence=_("Ours are at most {off:.1g} from autograd's.").format(
+        sentence=_("The written-out gradients are at most {off:.1g} from autograd's.").format(
             off=max(_off(back.dbeta, torch_says.dbeta), _off(back.dgamma, torch_says.dgamma))
         ),
-        alt=_("Gradients of beta and gamma for each channel, ours and autograd's"),
+        alt=_("Gradients of beta and gamma for each channel, written out and by autograd"),
         height=VECTOR_PX + 72,
     )
 
@@ -76,17 +76,17 @@ def _parameters_step(done: Forward, back: Backward, torch_says: Autograd) -> Ste
 def _x_hat_step(done: Forward, grad: np.ndarray, back: Backward) -> Step:
     return Step(
         key="back_x_hat",
-        title=_("Gradient of x̂: what comes in, times γ"),
+        title=_("Gradient of x̂: the incoming gradient times γ"),
         formula=r"\frac{\partial L}{\partial \hat{x}_i} = g_i\, \gamma",
         module=batchnorm_steps,
         starts=("dx_hat = grad *",),
-        figure=signed({_("dL/dy, comes in"): grad, _("dL/dx̂"): back.dx_hat}),
+        figure=signed({_("∂L/∂y, incoming"): grad, _("∂L/∂x̂"): back.dx_hat}),
         sentence=_("{some} of {all} cells have a gradient so far; the largest is {most}.").format(
             some=np.count_nonzero(back.dx_hat),
             all=back.dx_hat.size,
             most=number(_largest(back.dx_hat)),
         ),
-        alt=_("The gradient that comes in and that of the normalized cells"),
+        alt=_("The incoming gradient and the gradient of the normalized cells"),
         height=height_of(done.x.shape, 2),
     )
 
@@ -94,7 +94,7 @@ def _x_hat_step(done: Forward, grad: np.ndarray, back: Backward) -> Step:
 def _paths_step(done: Forward, back: Backward) -> Step:
     return Step(
         key="back_paths",
-        title=_("A cell reaches the loss on three ways"),
+        title=_("A cell acts on the loss along three paths"),
         formula=(
             r"\frac{\partial L}{\partial x_i} = "
             r"\frac{\partial L}{\partial \hat{x}_i} \frac{1}{\sqrt{\sigma^2+\epsilon}}"
@@ -119,8 +119,8 @@ def _paths_step(done: Forward, back: Backward) -> Step:
             }
         ),
         sentence=_(
-            "Sizes (root of the sum of squares): {x_hat} through x̂, {var} through the variance, {mean} through the "
-            "mean. The last two reach every cell of a channel, also those without a gradient of "
+            "Norms: {x_hat} through x̂, {var} through the variance, {mean} through the mean. "
+            "The last two reach every cell of a channel, also those without a gradient of "
             "their own."
         ).format(
             x_hat=number(_size(back.through_x_hat)),
@@ -136,7 +136,7 @@ def _closed_step(done: Forward, grad: np.ndarray, back: Backward, torch_says: Au
     alone = _size(back.through_x_hat)
     return Step(
         key="back_closed",
-        title=_("Their sum in one formula, and autograd's number"),
+        title=_("Their sum, the closed form, and autograd's result"),
         formula=r"\frac{\partial L}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2+\epsilon}}"
         r"\left(g_i - \frac{1}{m}\frac{\partial L}{\partial \beta} - "
         r"\frac{\hat{x}_i}{m}\frac{\partial L}{\partial \gamma}\right)",
@@ -144,20 +144,21 @@ def _closed_step(done: Forward, grad: np.ndarray, back: Backward, torch_says: Au
         starts=("dx = g - _beside(", "dx = dx * _beside("),
         figure=signed(
             {
-                _("sum of the three"): back.dx,
+                _("sum of the three paths"): back.dx,
                 _("closed form"): back.closed,
                 _("torch's autograd"): torch_says.dx,
             }
         ),
         sentence=_(
-            "The sum is {paths:.1g} from autograd, the closed form {closed:.1g}. BN has taken away what is alike in a "
-            "channel and what goes along x̂: {left:.0%} of the direct way is left."
+            "The sum is {paths:.1g} from autograd, the closed form {closed:.1g}. BN removes "
+            "the part of the gradient that is constant in a channel and the part along x̂: "
+            "{left:.0%} of the direct path is left."
         ).format(
             paths=_off(back.dx, torch_says.dx),
             closed=_off(back.closed, torch_says.dx),
             left=_size(back.dx) / alone if alone else 0.0,
         ),
-        alt=_("Three panels: the sum of the three ways, the closed form and torch's autograd"),
+        alt=_("Three panels: the sum of the three paths, the closed form and torch's autograd"),
         height=height_of(done.x.shape, 3),
     )
 

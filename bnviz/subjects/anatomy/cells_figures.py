@@ -160,7 +160,7 @@ def change_over_scale(
 ) -> Figure:
     """How far BN's output moves when the weights before it are multiplied: measured, and by eps alone.
 
-    All of shape (scales,); `chosen` is the scale on show.
+    All of shape (scales,); `chosen` is the chosen scale.
     """
 
     def lines(name: str, values: np.ndarray, **style: Any) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def change_over_scale(
 
     data = [
         lines(
-            _("what eps makes of it"), predicted,
+            _("predicted from eps"), predicted,
             mode="lines", line={"color": colour("event"), "width": 2, "dash": "dash"},
         ),
         lines(

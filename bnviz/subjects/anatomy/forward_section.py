@@ -114,7 +114,7 @@ def cells_control(shape: tuple[int, ...]) -> np.ndarray:
         "outlier": _("one outlier"),
     }
     return editable(
-        "anat_x", _("Begin with"), shape,
+        "anat_x", _("Start from"), shape,
         {name: (label, partial(example, name, shape)) for name, label in labels.items()},
     )  # fmt: skip
 
@@ -174,9 +174,10 @@ def remarks(done: Forward) -> None:
     for c in batchnorm_steps.constant_channels(done.x):
         st.info(
             _(
-                "All cells of {channel} {c} are equal: its variance is 0 and only eps keeps the division from "
-                "being 0/0. Its x̂ is 0 in every cell and y is β = {beta:g}, whatever the constant "
-                "was. Backward, 1/√eps = {factor:,.0f} multiplies what comes in."
+                "All cells of {channel} {c} are equal: its variance is 0 and only eps keeps "
+                "the division from being 0/0. Its x̂ is 0 in every cell and y is β = {beta:g}, "
+                "whatever the constant was. In the backward pass, 1/√eps = {factor:,.0f} "
+                "multiplies the incoming gradient."
             ).format(channel=channel_word(done.x), c=c, beta=done.beta[c], factor=done.rstd[c]),
             icon=":material/info:",
         )
@@ -202,9 +203,12 @@ def _statistics_steps(done: Forward) -> list[Step]:
             ),
         ),
         _cells(
-            done, "centred", _("Take the mean off"), r"x_i - \mu",
+            done, "centred", _("Subtract the mean"), r"x_i - \mu",
             fused, ("centred = wide - ",), done.centred,
-            _("Now the cells of each {channel} sum to 0. The farthest from its mean is {far}.").format(
+            _(
+                "Now the cells of each {channel} sum to 0. The largest distance of a cell from "
+                "its mean is {far}."
+            ).format(
                 channel=word,
                 far=number(done.centred.flat[np.abs(done.centred).argmax()])
             ),
@@ -224,7 +228,7 @@ def _statistics_steps(done: Forward) -> list[Step]:
             fused, ("rstd = (var + eps)",), done.rstd,
             _("The largest is {most}, in {channel} {c}, which varies least; without eps it would be {bare}.").format(
                 channel=word, c=least, most=number(done.rstd[least]),
-                bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else _("1/0"),
+                bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else "1/0",
             ),
         ),
     ]  # fmt: skip
@@ -246,7 +250,7 @@ def _cell_steps(done: Forward) -> list[Step]:
             ).format(channel=word, short=max(1 - spread.min(), 0.0), c=int(spread.argmin())),
         ),
         _cells(
-            done, "y", _("Scaled and shifted: what the layer gives"),
+            done, "y", _("Scaled and shifted: the layer's output"),
             r"y_i = \gamma \hat{x}_i + \beta",
             batchnorm, ("y = y * self.weight", "y = y + self.bias"), done.y,
             _(

@@ -1,4 +1,4 @@
-"""What BN does not change, in the weights of the run on show: scale, shift, and the bias before it."""
+"""What BN does not change, in the weights of the chosen run: scale, shift, and the bias before it."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def controls(run: RunView) -> Choice:
             st.session_state.pop("anat_step", None)
         step = st.selectbox(
             _("Checkpoint"), steps, key="anat_step", bind="query-params", width=150,
-            format_func=lambda s: _("step {step}").format(step=s) if s else _("newest"),
+            format_func=lambda s: _("step {step}").format(step=s) if s else _("latest"),
             help=_("The training step whose weights are used."),
         )  # fmt: skip
         scale = st.select_slider(
@@ -93,8 +93,8 @@ def measured(run: RunView, choice: Choice) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not np.isfinite(moved.to_numpy()).all() or not np.isfinite(gradients["weights"]).all():
         raise RunError(
             _(
-                "The weights of step {step} are no numbers any more: the run has diverged. Choose "
-                "an earlier checkpoint or another run."
+                "The weights of step {step} are not finite: the run has diverged. Choose an "
+                "earlier checkpoint or another run."
             ).format(step=choice.step)
         )
     return moved, gradients
@@ -105,14 +105,14 @@ def metrics(moved: pd.DataFrame, choice: Choice) -> None:
     now, before = (moved[moved["scale"] == k].iloc[0] for k in (choice.scale, 1.0))
     entries = (
         (
-            _("BN gets: mean ± standard deviation"),
+            _("Input of BN: mean ± standard deviation"),
             f"{now['input_mean']:.3g} ± {now['input_std']:.3g}",
             _("Over all channels; k = 1 would give a standard deviation of {before:.3g}.").format(
                 before=before["input_std"]
             ),
         ),
         (
-            _("BN gives: standard deviation"),
+            _("Output of BN: standard deviation"),
             f"{now['output_std']:.4g}",
             _("k = 1 gives {before:.4g}.").format(before=before["output_std"]),
         ),
@@ -122,9 +122,9 @@ def metrics(moved: pd.DataFrame, choice: Choice) -> None:
             _("In standard deviations of the output with the weights as they are."),
         ),
         (
-            _("What eps makes of it"),
+            _("Change predicted from eps"),
             f"{now['predicted']:.2g} σ",
-            _("The variance is multiplied by k², eps is not. The rest is rounding."),
+            _("The variance is multiplied by k², eps is not. What remains is rounding."),
         ),
     )
     with st.container(horizontal=True, gap="small"):

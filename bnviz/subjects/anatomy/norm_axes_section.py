@@ -6,7 +6,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.charts.card import Card
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.subjects.anatomy.batchnorm_steps import SCHEMES, groups, normalize_over
 from bnviz.subjects.anatomy.cells_figures import height_of, number, shared_means
 
@@ -65,23 +65,29 @@ def scheme_card(x: np.ndarray, scheme: str, group_count: int, eps: float) -> Car
     right = normalize_over(x, groups(x.shape, "batch"), eps)
     over = tuple(axis for axis in range(x.ndim) if axis != 1)
     means, spreads = found.mean(over), found.std(over)
-    said = _(
-        "{count}, {m}. Then the channels have means {means} and standard deviations {spreads}."
+    number_of_means = (
+        _("{n} means, each of a single cell.")
+        if single
+        else _("One mean over all {m} cells.")
+        if count == 1
+        else _("{n} means, each over {m} cells.")
     )
-    sentence = said.format(
-        count=_("1 mean") if count == 1 else _("{n} means").format(n=count),
-        m=_("each of a single cell") if single else _("each over {m} cells").format(m=x.size // count),
-        means=_span(means), spreads=_span(spreads),
-    )  # fmt: skip
+    sentence = sentences(
+        number_of_means.format(n=count, m=x.size // count),
+        _("The channels then have means {means} and standard deviations {spreads}.").format(
+            means=_span(means), spreads=_span(spreads)
+        ),
+    )
     off = float(np.abs(found - right).max())
     if scheme != "batch":
-        sentence += " " + (
+        apart = (
             _("The largest difference to batch norm is {off}.").format(off=number(off))
             if off > 1e-12
             else _("No cell differs from batch norm.")
         )
+        sentence = sentences(sentence, apart)
     if single:
-        sentence += " " + _("A cell that is its own mean becomes 0: nothing is left of it.")
+        sentence = sentences(sentence, _("A cell that is its own mean becomes 0."))
     return Card(
         key=f"scheme_{scheme}",
         title=titles(x.ndim == 2)[scheme],

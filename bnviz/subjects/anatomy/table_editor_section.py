@@ -27,7 +27,7 @@ class Edited:
     base: pd.DataFrame | None = None
     """What the editor on the page began with; the reader's edits stand on it."""
     version: int = 0
-    """Part of the editor's key: a new one begins anew from the newest of the past."""
+    """Part of the editor's key: a new one starts again from the newest of the past."""
 
     def put(self, frame: pd.DataFrame) -> None:
         """A new content that is not typed: an example."""
@@ -69,12 +69,18 @@ def _number(text: object, cell: str) -> float:
     except ValueError:
         number = float("nan")
     if not abs(number) <= LARGEST:
-        raise ConfigError(
+        said = (
             _(
-                "Cell {cell}: got {got}; allowed: a number from −{most:,.0f} to {most:,.0f}, with a "
-                "point for decimals. Type one, or press Undo."
-            ).format(cell=cell, got=_("nothing") if empty else repr(str(text)), most=LARGEST)
+                "Cell {cell}: got nothing; allowed: a number from −{most:,.0f} to {most:,.0f}, with "
+                "a point for decimals. Type one, or press Undo."
+            )
+            if empty
+            else _(
+                "Cell {cell}: got {got!r}; allowed: a number from −{most:,.0f} to {most:,.0f}, with "
+                "a point for decimals. Type one, or press Undo."
+            )
         )
+        raise ConfigError(said.format(cell=cell, got=str(text), most=LARGEST))
     return number
 
 
@@ -90,7 +96,7 @@ def editable(key: str, label: str, shape: tuple[int, ...], examples: Examples) -
     chosen = st.segmented_control(
         label, list(examples), default=next(iter(examples)), required=True, key=f"{key}_example", wrap=True,
         bind="query-params", format_func=lambda name: examples[name][0],
-        help=_("Numbers to begin with. Then edit any cell: choose it, type, press Enter."),
+        help=_("Numbers to start from. Then edit any cell: choose it, type, press Enter."),
     )  # fmt: skip
     known: dict[str, Edited] = st.session_state.setdefault("edited_cells", {})
     state = known.get(key)

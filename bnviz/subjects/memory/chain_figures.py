@@ -118,6 +118,9 @@ def _beside(place: int) -> str:
     return "top center" if place % 2 else "bottom center"
 
 
+EARLIER = N_("the same statistic, one batch earlier")
+
+
 def _before(placed: pd.DataFrame, older: Sequence[int]) -> dict[str, Any]:
     """Where the chain goes on: the same statistic after the batch before."""
     at = placed.loc[[number for number in older if number in placed.index]]
@@ -127,7 +130,7 @@ def _before(placed: pd.DataFrame, older: Sequence[int]) -> dict[str, Any]:
         "y": np.repeat(at["y"].to_numpy(float), 3), "line": {"color": colour("wrong"), "width": 1.2},
         "mode": "lines+markers", "marker": {"size": [0, 13, 0] * len(at), "symbol": "triangle-left",
                                             "color": colour("wrong"), "opacity": 1},
-        "name": _("to the batch before"), "hovertemplate": _("the same statistic, one batch earlier") + "<extra></extra>",
+        "name": _("to the batch before"), "hovertemplate": f"{_(EARLIER)}<extra></extra>",
     }  # fmt: skip
 
 
@@ -139,21 +142,30 @@ def chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) ->
     used = [name for name in rows if name in set(found.nodes["layer"])]
     nodes = found.nodes.assign(layer=found.nodes["layer"].map(rows))
     held, count = int(nodes["bytes"].sum()), len(nodes)
-    where = _("batch {n} of the chain").format(n=batch) if batch is not None else _("a test batch")
     if count:
         most = nodes.iloc[int(nodes["bytes"].to_numpy().argmax())]
-        words = _(
-            "From {statistic} of {layer} (diamond) {n} nodes of {where} are reached, and the {held} "
-            "that they saved; the largest is {operation} in {at}, {size}. The triangle leads on to "
-            "the same statistic one batch before."
+        words = (
+            _(
+                "From {statistic} of {layer} (diamond) {n} nodes of a test batch are reached, and "
+                "the {held} that they saved; the largest is {operation} in {at}, {size}. The "
+                "triangle leads on to the same statistic one batch before."
+            )
+            if batch is None
+            else _(
+                "From {statistic} of {layer} (diamond) {n} nodes of batch {batch} of the chain are "
+                "reached, and the {held} that they saved; the largest is {operation} in {at}, "
+                "{size}. The triangle leads on to the same statistic one batch before."
+            )
         ).format(
-            statistic=statistic, layer=layer, n=count, where=where, held=size_words(held),
+            statistic=statistic, layer=layer, n=count, batch=batch, held=size_words(held),
             operation=most["operation"], at=most["layer"], size=size_words(int(most["bytes"])),
         )  # fmt: skip
     else:
-        words = _("Nothing of {where} hangs behind {statistic} of {layer}.").format(
-            where=where, statistic=statistic, layer=layer
-        )
+        words = (
+            _("Nothing of a test batch is kept alive by {statistic} of {layer}.")
+            if batch is None
+            else _("Nothing of batch {batch} of the chain is kept alive by {statistic} of {layer}.")
+        ).format(batch=batch, statistic=statistic, layer=layer)
     return Card(
         key="chain",
         title=_("What {statistic} of {layer} keeps alive").format(statistic=statistic, layer=layer),
@@ -177,7 +189,7 @@ def batches_card(batches: pd.DataFrame, chosen: int) -> Card:
         title=(
             _("What each batch of the chain keeps: click one to open it above")
             if holding
-            else _("What each batch left: no activations are held")
+            else _("What each batch left: no activations are kept alive")
         ),
         figure=bytes_by_batch(newest, chosen),
         sentence=_(

@@ -43,7 +43,7 @@ def show(config: "LeakConfig") -> None:
         batch = chosen_batch(experiment.chain_batches(), chosen.batch)
         if chosen.batch is not None:
             st.button(
-                _("Back to the newest batch"), key="mem_newest", icon=":material/last_page:",
+                _("Back to the latest batch"), key="mem_newest", icon=":material/last_page:",
                 on_click=_choose, args=(None,), help=_("Follows the chain as it grows."),
             )  # fmt: skip
     _table(experiment, batch)

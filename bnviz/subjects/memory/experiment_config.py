@@ -78,7 +78,7 @@ def _shapes_only(variant: str, keeps: bool = True) -> LeNet:
 
 @lru_cache(maxsize=64)
 def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
-    """What a test batch of the note's loop hangs behind a running statistic, from shapes alone."""
+    """What a test batch of the note's loop keeps alive by a running statistic, from shapes alone."""
     model = _shapes_only("note")
     inputs = torch.empty((batch_size, *IMAGE), device="meta")
     with watch(model) as seen:

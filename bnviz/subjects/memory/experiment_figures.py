@@ -10,7 +10,7 @@ from bnviz.app.states import AGAIN_S, state_line
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import duration, size_words
 from bnviz.charts.registry import NotReady, figure
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, listed, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.selection import Selection
 from bnviz.subjects.memory.experiment_runner import lab
@@ -140,8 +140,8 @@ def _prediction_words(config: "LeakConfig") -> str:
     last = predicted_frame(config).iloc[-1]
     return _(
         "Not measured with these settings: the pale line is what shapes alone predict for the "
-        "note's layer, {kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to hold the "
-        "measurement against it."
+        "note's layer, {kept} in {nodes:,.0f} nodes after {steps:,} steps. Press Run to "
+        "compare it with a measurement."
     ).format(
         kept=size_words(last["kept_bytes"]), nodes=last["graph_nodes"], steps=int(last["step"])
     )
@@ -154,7 +154,8 @@ def _measured_words(experiment: "Experiment") -> str:
     until = min((e["step"] for e in experiment.events), default=len(experiment.table))
     if not until:
         return _(
-            "Nothing was measured before the first cut, or the networks are still being built."
+            "Nothing was measured before the first fix was tried, or the networks are still "
+            "being built."
         )
     config = experiment.config
     kept = experiment.table.column("kept_bytes")[until - 1]
@@ -166,13 +167,22 @@ def _measured_words(experiment: "Experiment") -> str:
         (int(k) for k, v in zip(kept, config.variants, strict=True) if v != "note"), default=0
     )
     process = experiment.table.column("process")
-    said = _(
-        "At step {step:,}{cut} the note's layer keeps {measured}, predicted were {predicted} "
-        "({off:+,} bytes, {percent:.2f}%); the corrected and the built-in layer keep {others}. "
-        "The process has grown by {process} since its first step, with all that it does beside."
+    said = (
+        _(
+            "At step {step:,}, before the first fix, the note's layer keeps {measured}, predicted "
+            "were {predicted} ({off:+,} bytes, {percent:.2f}%); the corrected and the built-in "
+            "layer keep {others}. The process has grown by {process} since its first step, "
+            "including everything else that it does."
+        )
+        if experiment.events
+        else _(
+            "At step {step:,} the note's layer keeps {measured}, predicted were {predicted} "
+            "({off:+,} bytes, {percent:.2f}%); the corrected and the built-in layer keep {others}. "
+            "The process has grown by {process} since its first step, including everything else "
+            "that it does."
+        )
     ).format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
-        cut=_(", before the first cut,") if experiment.events else "",
         percent=100 * abs(off) / max(predicted, 1),
         others=size_words(others), process=size_words(max(int(process[until - 1] - process[0]), 0)),
     )  # fmt: skip
@@ -180,19 +190,29 @@ def _measured_words(experiment: "Experiment") -> str:
     if until < now or cut is not None:
         keeps = cut["kept"] if cut else experiment.table.column("kept_bytes")[now - 1][place]
         newest = cut["process"] if cut else process[now - 1]
-        said += " " + _("Now, at step {step:,}, it keeps {kept}, and the process has grown by {process}.").format(
-            step=now, kept=size_words(int(keeps)), process=size_words(max(int(newest - process[0]), 0)),
-        )  # fmt: skip
+        moment = _(
+            "Now, at step {step:,}, it keeps {kept}, and the process has grown by {process}."
+        ).format(
+            step=now,
+            kept=size_words(int(keeps)),
+            process=size_words(max(int(newest - process[0]), 0)),
+        )
+        return sentences(said, moment)
     return said
 
 
 def config_words(config: "LeakConfig") -> str:
     """An experiment in a few words."""
-    return _("batch size {batch}, {share:.0%} test batches in {mode} mode, {grad}, {graph}").format(
-        batch=config.batch_size, share=config.test_share, mode=config.test_mode,
-        grad=_("gradients on") if config.grad else _("no_grad"),
-        graph=_("graph kept") if config.keep_graph else _("detached"),
-    )  # fmt: skip
+    return listed(
+        (
+            _("batch size {batch}").format(batch=config.batch_size),
+            _("{share:.0%} test batches in {mode} mode").format(
+                share=config.test_share, mode=config.test_mode
+            ),
+            _("gradients on") if config.grad else _("no_grad"),
+            _("graph kept") if config.keep_graph else _("detached"),
+        )
+    )
 
 
 @state_line("memory/experiment")
@@ -214,15 +234,11 @@ def _how_far(experiment: "Experiment") -> tuple[str, float]:
     left = measurement.seconds_left if measurement is not None else None
     ends = last_step(experiment.config)
     if done == steps:
-        words = _("All {steps:,} steps are done; {alive}").format(
-            steps=steps, alive=_alive(experiment)
-        )
-        return words, 1.0
+        words = _("All {steps:,} steps are done.").format(steps=steps)
+        return sentences(words, _alive(experiment)), 1.0
     if experiment.state == "paused":
-        words = _("Step {done:,} of {steps:,}, paused; {alive}").format(
-            done=done, steps=steps, alive=_alive(experiment)
-        )
-        return words, done / steps
+        words = _("Step {done:,} of {steps:,}, paused.").format(done=done, steps=steps)
+        return sentences(words, _alive(experiment)), done / steps
     fields = {"done": done, "steps": steps, "ends": ends}
     if done < ends < steps and not experiment.events:
         words = _("Step {done:,} of {steps:,}; the budget is spent at step {ends:,}")
@@ -236,8 +252,8 @@ def _how_far(experiment: "Experiment") -> tuple[str, float]:
 def _alive(experiment: "Experiment") -> str:
     """Whether the note's layer keeps a chain now."""
     if experiment.note_keeps:
-        return _("the chain is alive until you end it or leave the page")
-    return _("no chain is kept")
+        return _("The chain is alive until you end it or leave the page.")
+    return _("No chain is kept.")
 
 
 POINTS = 400

@@ -10,7 +10,7 @@ import streamlit as st
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.errors import BnvizError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.memory.experiment_figures import cut_name
 from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment_figures import freed_by_cut
@@ -32,13 +32,11 @@ CUT_HELP = {
     "del": N_("Deletes the outputs and the loss of the last batch, and collects garbage."),
 }
 CUT_WORDS = {
-    "detach": N_("the chain is cut at once, and no new one begins."),
-    "no_grad": N_("statistics made without a graph replace those that held the chain."),
-    "eval": N_("nothing is freed: the chain stays, it only grows by training steps from now on."),
-    "buffers": N_("the chain is cut, and statistics that are written in place begin no new one."),
-    "del": N_(
-        "nothing of the chain is freed: it is the running statistics that hold it, not the outputs."
-    ),
+    "detach": N_("The chain is cut at once, and no new one begins."),
+    "no_grad": N_("Statistics made without a graph replace those that held the chain."),
+    "eval": N_("Nothing is freed: the chain stays, and only training steps extend it from now on."),
+    "buffers": N_("The chain is cut, and statistics that are written in place begin no new one."),
+    "del": N_("Nothing of the chain is freed: the running statistics hold it, not the outputs."),
 }
 
 
@@ -49,8 +47,8 @@ def cut_buttons() -> None:
     experiment, alive = lab().experiment, lab().going_on
     st.markdown(
         _(
-            "**Cut it.** Which of these frees what the running experiment holds? Guess first. "
-            "Each takes the one before back."
+            "**Try a fix.** Which of these releases the memory that the running experiment "
+            "holds? Guess first. Each one undoes the one before it."
         )
     )
     with st.container(horizontal=True, gap="small"):
@@ -59,10 +57,12 @@ def cut_buttons() -> None:
                 cut_name(name), key=f"mem_cut_{name}", disabled=not alive,
                 icon=":material/undo:" if name == UNDO else ":material/content_cut:",
                 on_click=_try_cut, args=(name,),
-                help=_(CUT_HELP[name]) if name in CUT_HELP else _("Takes back all that was tried: what leaked leaks again."),
+                help=_(CUT_HELP[name]) if name in CUT_HELP else _(
+                    "Undoes the fix: what leaked leaks again."
+                ),
             )  # fmt: skip
     if not alive:
-        st.caption(_("They act on a living chain: run the experiment first."))
+        st.caption(_("Fixes act on a live chain: run the experiment first."))
     elif experiment is not None and experiment.events:
         st.markdown(_event_words(experiment.events[-1]))
 
@@ -100,12 +100,13 @@ def _event_words(event: dict[str, Any]) -> str:
         return _("**{name}** from step {step:,} on: what leaked leaks again; nothing was freed.").format(
             name=cut_name(event["name"]), step=event["step"]
         )  # fmt: skip
-    return _(
-        "**{name}** at step {step:,} freed **{freed}** of {before}: {words}{given}"
-    ).format(
-        name=cut_name(event["name"]), step=event["step"], freed=size_words(event["freed"]),
-        before=size_words(event["before"]), words=_reason(event), given=_given_back(event),
-    )  # fmt: skip
+    freed = _("**{name}** at step {step:,} freed **{freed}** of {before}.").format(
+        name=cut_name(event["name"]),
+        step=event["step"],
+        freed=size_words(event["freed"]),
+        before=size_words(event["before"]),
+    )
+    return sentences(freed, _reason(event), _given_back(event))
 
 
 def _given_back(event: dict[str, Any]) -> str:
@@ -113,26 +114,25 @@ def _given_back(event: dict[str, Any]) -> str:
     if not event["freed"]:
         return ""
     if event["device_freed"]:
-        return " " + _("The device's allocator has {size} more free.").format(
+        return _("The device's allocator has {size} more free.").format(
             size=size_words(max(event["device_freed"], 0))
         )
-    said = _("The process gave {process} back to the system by itself").format(
-        process=size_words(max(event["process_freed"], 0))
-    )
+    process = size_words(max(event["process_freed"], 0))
     if event["trimmed"]:
-        said += _(", and {size} more when it was asked to (`malloc_trim`)").format(
-            size=size_words(max(event["process_trimmed"], 0))
-        )
-    return f" {said}."
+        return _(
+            "The process returned {process} to the system by itself, and {size} more when asked to "
+            "(`malloc_trim`)."
+        ).format(process=process, size=size_words(max(event["process_trimmed"], 0)))
+    return _("The process returned {process} to the system by itself.").format(process=process)
 
 
 def _reason(event: dict[str, Any]) -> str:
     """Why so much was freed; what is said of a cut holds where there was a chain to cut."""
     name = event["name"]
     if not event["before"]:
-        return _("there was no chain to cut.")
+        return _("There was no chain to cut.")
     if name == "no_grad" and not event["freed"]:
-        return _("in eval mode the statistics stay as they are, and so does their chain.")
+        return _("In eval mode the statistics stay as they are, and so does their chain.")
     return _(CUT_WORDS[name])
 
 
@@ -148,16 +148,16 @@ def cuts_card(events: list[dict[str, Any]]) -> Card:
     ]
     return Card(
         key="cuts",
-        title=_("What each cut freed"),
+        title=_("What each fix freed"),
         figure=freed_by_cut(names, frame["before"].to_numpy(float), frame["freed"].to_numpy(float)),
         sentence=(
-            _("{n} of {of} freed all that was kept when they were tried: {names}.").format(
+            _("{n} of {of} fixes freed all that was kept when they were tried: {names}.").format(
                 n=len(whole), of=len(tried), names=", ".join(whole)
             )
             if whole
-            else _("Nothing that was tried so far has freed all that was kept.")
+            else _("No fix tried so far has freed all that was kept.")
         ),
-        alt=_("Bytes freed and still kept after each cut"),
+        alt=_("Bytes freed and still kept after each fix"),
         height=300,
         asked=str(len(tried)),
         wide=True,

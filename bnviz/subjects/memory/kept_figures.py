@@ -9,7 +9,7 @@ from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.records.reading import memory_curves, process_curve
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
@@ -105,7 +105,7 @@ def kept(run: RunView, _chosen: Selection) -> Card:
     """What running statistics keep alive, and the process."""
     found = {v: memory_curves(run.history, v) for v in run.config.variants}
     parts = [
-        _("{label} keeps {bytes:,.1f} MiB and {nodes:,} graph nodes alive").format(
+        _("{label} keeps {bytes:,.1f} MiB and {nodes:,} graph nodes alive.").format(
             label=run.labels[v],
             bytes=frame["kept_bytes"].iloc[-1] / MIB,
             nodes=int(frame["graph_nodes"].iloc[-1]),
@@ -123,7 +123,8 @@ def kept(run: RunView, _chosen: Selection) -> Card:
             run.history.events,
             run.config.memory_limit_mib,
         ),
-        sentence="; ".join(parts) + "." if parts else _("The first count comes after ten steps."),
+        sentence=sentences(*parts)
+        or _("The first count comes after {n} steps.").format(n=run.config.memory_every),
         alt=_("Tensor bytes kept, graph nodes and process memory over the steps"),
         height=HEIGHT,
     )

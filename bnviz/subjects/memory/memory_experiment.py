@@ -36,9 +36,9 @@ from bnviz.training.tasks import Progress, no_progress
 from bnviz.units import MIB
 
 CLOSED_S = 10.0
-"""An experiment ends so long after the last page that showed it was closed, and frees what it holds."""
+"""An experiment ends this many seconds after the last page that showed it was closed, and frees what it holds."""
 UNWATCHED_S = 600.0
-"""A page that is open but has not shown it for so long counts as closed."""
+"""A page that is open but has not shown it for this many seconds counts as closed."""
 WAITS_S = 20.0
 ASKED = ("running", "paused")
 """States in which there is somebody to answer."""
@@ -141,7 +141,7 @@ class Experiment:
         return self.ask(lambda: self._cut(name))
 
     def chain(self, layer: str, statistic: str, batch: int) -> Chain:
-        """What hangs behind a running statistic of the note's layer from one past batch.
+        """What is kept alive by a running statistic of the note's layer from one past batch.
 
         `batch` counts from 0 in `chain_batches`, or from the newest if negative; where the chain has
         been cut since, it is the newest that is left. Raises RunError when nothing runs.

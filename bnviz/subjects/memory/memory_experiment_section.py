@@ -8,6 +8,7 @@ from bnviz.app.card_grid import board, figure_board
 from bnviz.app.live import live_states
 from bnviz.census.memory_limits import total_memory
 from bnviz.charts.formatting import size_words
+from bnviz.data import TEST_IMAGES
 from bnviz.i18n import _
 from bnviz.records.store import RECORDED_ID
 from bnviz.selection import Selection
@@ -89,7 +90,9 @@ def controls() -> None:
         st.number_input(
             _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
             width=140,
-            help=_("Afterwards the chain is kept for a while, to look at and to cut."),
+            help=_(
+                "Afterwards the chain is kept for a while, to look at and to try fixes on."
+            ),
         )  # fmt: skip
         st.number_input(
             _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",
@@ -120,7 +123,7 @@ def prediction_metrics(config: "LeakConfig") -> None:
         (_("Kept by a test batch"), size_words(batch), _("Predicted: {size:,} bytes, {input:,} of them the images themselves, which the first layer saves.")
             .format(size=batch, input=prediction.input_bytes if batch else 0)),
         (_("Kept by each image"), size_words(batch / config.batch_size), _("Predicted, in a test batch.")),
-        (_("One pass over 10,000 test images"), size_words(batch / config.batch_size * 10_000), _("Predicted, if each batch stays.")),
+        (_("One pass over {images:,} test images").format(images=TEST_IMAGES), size_words(batch / config.batch_size * TEST_IMAGES), _("Predicted, if each batch stays.")),
         (_("Kept by a training step"), size_words(prediction.bytes["train"]), _("Predicted: backward frees what the nodes had saved; {n} empty nodes stay.").format(n=prediction.nodes["train"])),
         (_("Tensors alone fill it at step"), "–" if full is None else f"{full:,}",
             _("Predicted for the memory chosen above, these switches and this share of test batches. The process takes more than its tensors, so it is full earlier: see below why.")),

@@ -103,7 +103,7 @@ def process_growth(
 ) -> pd.DataFrame:
     """Growth a step of process memory and of tensors, with glibc's default and with the threshold.
 
-    One process after the other, each started anew; `progress(done, parts)` is called all the while
+    One process after the other, each a fresh one; `progress(done, parts)` is called all the while
     and may raise, which ends the process at work. Columns: kind, one of KINDS; batch_size;
     threshold, whether it was set; steps; tensor_bytes, process_bytes and nodes, each a step.
 

@@ -19,7 +19,7 @@ def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:
     lines = (
         (default, "tensor_bytes", _("tensors kept"), "note", "solid", "circle"),
         (default, "process_bytes", _("process memory, glibc's default"), "truth", "solid", "square"),
-        (with_threshold, "process_bytes", _("process memory, large blocks mapped apart"), "truth",
+        (with_threshold, "process_bytes", _("process memory, with the mmap threshold"), "truth",
          "dot", "diamond"),
     )  # fmt: skip
     data = []

@@ -54,10 +54,12 @@ def explain() -> None:
     """The allocator in three sentences."""
     st.markdown(
         _(
-            "A training step frees its large blocks but leaves small graph nodes between them. glibc gives "
-            "its heap back by itself from the end only, so a small node that lives on pins the free memory "
-            "before it. With `{variable}={threshold}` large blocks get mappings of their own and "
-            "go back at once: the growth that then goes away was holes, not tensors."
+            "A training step frees its large blocks but leaves small graph nodes between them. "
+            "glibc returns its heap to the system from the end only, so a small node that "
+            "stays alive pins the free memory before it. With the mmap threshold "
+            "(`{variable}={threshold}`) large blocks get mappings of their own and are "
+            "returned at once: the growth that then disappears was heap fragmentation, not "
+            "tensors."
         ).format(variable=VARIABLE, threshold=THRESHOLD)
     )
 
@@ -133,8 +135,8 @@ def sentence(rows: pd.DataFrame) -> str:
     """What the figure shows at one batch size."""
     default, apart = _spoken_of(rows)
     return _(
-        "At batch {batch} a step keeps {tensors} of tensors and {nodes:,.0f} nodes; the process "
-        "grows by {default}, and with large blocks mapped apart by {apart}."
+        "At batch {batch} a step keeps {tensors} of tensors and {nodes:,.0f} nodes; the "
+        "process grows by {default}, and with the mmap threshold by {apart}."
     ).format(
         batch=default["batch_size"],
         tensors=size_words(default["tensor_bytes"]),

@@ -136,8 +136,9 @@ def kept_card(tensors: pd.DataFrame, batch_size: int) -> Card:
         figure=bytes_by_layer(made, {key: _(label) for key, label in LABELS.items()}),
         sentence=_(
             "nn.BatchNorm keeps {builtin} at batch {batch}, the hand-written layer "
-            "{composite:.2f} times that, the fused one {fused:.2f} times. Grey is what the other "
-            "layers keep in all of them; weights and images, {anyway}, live anyway."
+            "{composite:.2f} times that, the fused one {fused:.2f} times. Grey is what the "
+            "other layers keep in all of them; weights and images, {anyway}, are held in any "
+            "case."
         ).format(
             builtin=size_words(kept["builtin"]),
             batch=batch_size,
@@ -205,7 +206,7 @@ def tensor_table(tensors: pd.DataFrame) -> None:
     """The saved tensors of one layer of one variant, and what each is for."""
     layers = list(dict.fromkeys(tensors["layer"]))
     variant = st.segmented_control(
-        _("What stands in the place of BN"), list(VARIANTS), default="composite", required=True,
+        _("Norm layer"), list(VARIANTS), default="composite", required=True,
         key="saved_variant", bind="query-params", format_func=lambda v: _(LABELS[v]),
         help=_("Whose saved tensors are listed."),
     )  # fmt: skip
@@ -216,7 +217,7 @@ def tensor_table(tensors: pd.DataFrame) -> None:
     rows = tensors[(tensors["variant"] == variant) & (tensors["layer"] == layer)]
     if rows.empty:
         st.info(
-            _("Without BN nothing stands there, so nothing is saved. Choose another layer."),
+            _("Without BN there is no such layer, so nothing is saved. Choose another layer."),
             icon=":material/info:",
         )
         return
@@ -231,7 +232,9 @@ def tensor_table(tensors: pd.DataFrame) -> None:
             "size": st.column_config.NumberColumn(_("bytes"), format="localized"),
             "counts": st.column_config.TextColumn(
                 _("counts?"),
-                help=_("Weights, buffers and the batch live anyway; one storage counts once."),
+                help=_(
+                    "Weights, buffers and the batch are held in any case; one storage counts once."
+                ),
             ),
             "purpose": st.column_config.TextColumn(_("what it is for"), width="large"),
         },

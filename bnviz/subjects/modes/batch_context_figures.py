@@ -13,7 +13,7 @@ from bnviz.i18n import _
 def logits_by_class(
     logits: np.ndarray, evaluated: np.ndarray, class_names: tuple[str, ...]
 ) -> Figure:
-    """A box a class of the `logits` (companies, 10) in train mode, and eval mode's (10,) as diamonds."""
+    """A box a class of the `logits` (batches, 10) in train mode, and eval mode's (10,) as diamonds."""
     boxes = [
         {
             "type": "box",
@@ -53,7 +53,7 @@ def logits_by_class(
 def predictions(
     counts: pd.Series, class_names: tuple[str, ...], truth: str, companies: int
 ) -> Figure:
-    """A bar a predicted class; `counts` has the companies by class, `truth` is the right name."""
+    """A bar a predicted class; `counts` has the batches by class, `truth` is the right name."""
     names = [class_names[k] for k in counts.index]
     return drawing(
         [
@@ -68,7 +68,7 @@ def predictions(
                 "text": [f"{n}" for n in counts],
                 "textposition": "auto",
                 "hovertemplate": "%{y}: %{x}<extra></extra>",
-                "name": _("companies"),
+                "name": _("random batches"),
                 "showlegend": False,
             }
         ],

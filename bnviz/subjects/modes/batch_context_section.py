@@ -1,4 +1,4 @@
-"""The company an image keeps: the same image among 200 different batches of train mode."""
+"""Batch context: the same image in many random batches of train mode."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from bnviz import data
 from bnviz.app.card_grid import board
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.modes.batch_context_figures import (
     accuracy_by_batch,
     logits_by_class,
@@ -34,7 +34,7 @@ COUNT = 200
 HEIGHT = 400
 THUMBNAILS = 15
 FLIPPING = 3
-"""Companies that flip the answer and are shown."""
+"""Batches that change the prediction and are shown."""
 KINDS = {
     "random": N_("random"),
     "same class": N_("same class"),
@@ -48,7 +48,7 @@ SIZES = tuple(size for size in BATCH_SIZES if size <= 256)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which image in which companies."""
+    """Which image in which batches."""
 
     image: int
     kind: str
@@ -57,7 +57,7 @@ class Asked:
 
 
 def show(run: RunView, sides: Sides) -> None:
-    """Controls, figures, the companies that flip the answer. Raises ConfigError for bad choices."""
+    """Controls, figures, the batches that change the prediction. Raises ConfigError for bad choices."""
     asked = _controls(sides)
     found, evaluated = _companies(sides.train_only(), asked), _eval_logits(sides, asked.image)
     images, labels = test_images(sides.dataset, 10_000)
@@ -79,9 +79,9 @@ def _controls(sides: Sides) -> Asked:
     first = int(frame_of(sides)["differ"].to_numpy().argmax())
     last = len(data.load(sides.dataset).test_labels) - 1
     kind = st.segmented_control(
-        _("Its neighbours"), list(KINDS), default="random", required=True, key="company_kind",
+        _("Rest of the batch"), list(KINDS), default="random", required=True, key="company_kind",
         bind="query-params", format_func=lambda k: _(KINDS[k]),
-        help=_("Who shares its batch in each of the {n} companies.").format(n=COUNT),
+        help=_("Which images fill each of the {n} batches that contain this image.").format(n=COUNT),
     )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         image = st.number_input(
@@ -89,12 +89,14 @@ def _controls(sides: Sides) -> Asked:
             help=_("Its number in the test set."),
         )  # fmt: skip
         size = st.select_slider(
-            _("Batch size of a company"), SIZES, value=16, key="company_batch",
-            bind="query-params", width=220, help=_("The image and its neighbours together."),
+            _("Batch size"), SIZES, value=16, key="company_batch",
+            bind="query-params", width=220, help=_(
+                "The image and the rest of its batch together."
+            ),
         )  # fmt: skip
         draw = st.number_input(
             _("Draw"), 0, 999, 0, key="company_draw", bind="query-params", width=110,
-            help=_("Another number draws other companies."),
+            help=_("Another number draws other batches."),
         )  # fmt: skip
     return Asked(min(int(image), last), str(kind), int(size), int(draw))
 
@@ -144,8 +146,8 @@ def _company_words(asked: Asked, name: str, found: pd.DataFrame, evaluated: np.n
     counts = Counter(_(data.CLASSES[k]) for k in found["prediction"])
     said = ", ".join(f"{word} × {n}" for word, n in counts.most_common(3))
     return _(
-        "Image {image}, **{name}**. In {n} companies of {size} it is taken for {said}; in eval mode "
-        "for {evaluated}."
+        "Image {image}, **{name}**. Predictions in {n} random batches of {size} containing "
+        "this image: {said}; in eval mode: {evaluated}."
     ).format(
         image=asked.image,
         name=name,
@@ -163,18 +165,20 @@ def _logits_card(
     truth = list(map(_, data.CLASSES)).index(name)
     return Card(
         key="company_logits",
-        title=_("The same image, {n} companies: how far its logits wander").format(n=len(found)),
+        title=_("The same image in {n} random batches: how far its logits vary").format(
+            n=len(found)
+        ),
         figure=logits_by_class(logits, evaluated, tuple(_(c) for c in data.CLASSES)),
         sentence=_(
-            "Its neighbours alone spread the logit of {name} by ±{spread:.2f} around "
-            "{mean:.2f}; in eval mode, where they do not matter, it is {own:.2f}."
+            "The rest of the batch alone spreads the logit of {name} by ±{spread:.2f} around "
+            "{mean:.2f}; in eval mode, where it does not matter, the logit is {own:.2f}."
         ).format(
             name=name,
             spread=float(logits[:, truth].std()),
             mean=float(logits[:, truth].mean()),
             own=float(evaluated[truth]),
         ),
-        alt=_("Distribution of the logit of each class over the companies"),
+        alt=_("Distribution of the logit of each class over the random batches"),
         height=HEIGHT,
         asked=f"{sides} {asked}",
     )
@@ -187,14 +191,14 @@ def _predictions_card(
     right, kinds = float(found["right"].mean()), int((counts > 0).sum())
     return Card(
         key="company_predictions",
-        title=_("What it is taken for"),
+        title=_("Predictions in the random batches"),
         figure=predictions(counts, tuple(_(c) for c in data.CLASSES), name, len(found)),
         sentence=(
-            _("{right:.0%} of the companies get {name} right; {kinds} different answers in all.")
+            _("{right:.0%} of the batches get {name} right; {kinds} different predictions in all.")
             if kinds > 1
-            else _("All companies agree; {right:.0%} of them get {name} right.")
+            else _("All batches agree; {right:.0%} of them get {name} right.")
         ).format(right=right, name=name, kinds=kinds),
-        alt=_("How many companies lead to each predicted class"),
+        alt=_("How many random batches lead to each predicted class"),
         height=HEIGHT,
         asked=f"{sides} {asked}",
     )
@@ -236,14 +240,15 @@ def _flips(
     labels: np.ndarray,
     asked: Asked,
 ) -> None:
-    """The companies in which the answer is another than in eval mode, the surest first."""
+    """The batches in which the prediction is another than in eval mode, the surest first."""
     answer = int(evaluated.argmax())
     flipped = found[found["prediction"] != answer]
-    st.subheader(_("The neighbours that flip it"))
+    st.subheader(_("Batches that change the prediction"))
     if flipped.empty:
         st.info(
             _(
-                "No company gives another answer than eval mode. Try a smaller batch or other neighbours."
+                "Every batch gives the same prediction as eval mode. Try a smaller batch size "
+                "or another rest of the batch."
             )
         )
         return
@@ -252,7 +257,7 @@ def _flips(
     st.caption(_flip_words(found, flipped, labels, asked))
     for number, row in flipped.iloc[np.argsort(-margin)[:FLIPPING]].iterrows():
         st.markdown(
-            _("Company {number}: taken for **{name}**").format(
+            _("Batch {number}: predicted **{name}**").format(
                 number=number, name=_(data.CLASSES[row["prediction"]])
             )
         )
@@ -265,7 +270,7 @@ def _flip_words(
     found: pd.DataFrame, flipped: pd.DataFrame, labels: np.ndarray, asked: Asked
 ) -> str:
     """How many flip it, and which class is there more often when they do."""
-    words = _("{n} of {total} companies give another answer than eval mode.").format(
+    words = _("{n} of {total} batches give another prediction than eval mode.").format(
         n=len(flipped), total=len(found)
     )
     kept = found.drop(flipped.index)
@@ -277,10 +282,10 @@ def _flip_words(
         for rows in (flipped, kept)
     ]
     most = int((shares[0] - shares[1]).argmax())
-    return (
-        words
-        + " "
-        + _(
-            "{name} is {often:.0%} of the neighbours there, and {else_:.0%} where the answer stays."
-        ).format(name=_(data.CLASSES[most]), often=shares[0][most], else_=shares[1][most])
+    return sentences(
+        words,
+        _(
+            "{name} makes up {often:.0%} of the other images there, and {else_:.0%} where the "
+            "prediction stays."
+        ).format(name=_(data.CLASSES[most]), often=shares[0][most], else_=shares[1][most]),
     )

@@ -24,7 +24,10 @@ def show(run: RunView, sides: Sides) -> None:
     frame, asked = _checkpoints(run, sides), f"{sides}"
     if sides.source == MENDED:
         st.caption(
-            _("Mended statistics belong to one checkpoint; here each has those its layers kept.")
+            _(
+                "Recalibrated statistics belong to one checkpoint; here each checkpoint uses "
+                "its layers' own."
+            )
         )
     board(
         [_accuracy_card(run, sides, frame, asked), _pairs_card(frame, asked)],
@@ -35,8 +38,8 @@ def show(run: RunView, sides: Sides) -> None:
         st.caption(
             _(
                 "Marks: {n} test passes in train mode, as the note's `test()` makes them. Each "
-                "moved the running statistics by the batches of the test set; the replay, which "
-                "knows the training batches only, is what they would have been without."
+                "moved the running statistics by the batches of the test set; the replay uses "
+                "the training batches only, so it shows the statistics without those passes."
             ).format(n=len(tests))
         )
 
@@ -51,7 +54,7 @@ def _tests(run: RunView, sides: Sides) -> list[int]:
 def steps_on_show(stored: list[int]) -> list[int]:
     """Evenly spaced ones of the `stored` steps and the newest, at most twice CHECKPOINTS and one.
 
-    The same ones again while a run goes on, until it is so long that every second is left out.
+    The same ones again while a run goes on, until it is long and every second one is left out.
     """
     spaced = stored[:: width_for(len(stored), CHECKPOINTS)]
     return sorted({*spaced, *stored[-1:]})
@@ -82,14 +85,14 @@ def _accuracy_card(run: RunView, sides: Sides, frame: pd.DataFrame, asked: str) 
     at = int(widest["step"])
     return Card(
         key="modes_over_run",
-        title=_("Where in the run the modes part: {label}").format(label=run.labels[sides.variant]),
+        title=_("Both modes over the run: {label}").format(label=run.labels[sides.variant]),
         figure=modes_over_checkpoints(
             frame, sides.variant, _tests(run, sides),
             nearest_checkpoint(list(frame["step"]), sides.step),
         ),
         sentence=_(
-            "Widest at step {step:,}: {train:.1%} in train mode at batch {batch}, {eval:.1%} in "
-            "eval mode, on {n:,} test images. The line is the step on show."
+            "The gap is widest at step {step:,}: {train:.1%} in train mode at batch {batch}, "
+            "{eval:.1%} in eval mode, on {n:,} test images. The line is the chosen step."
         ).format(
             step=at, train=widest["train"], batch=sides.batch_size, eval=widest["eval"],
             n=sides.images,

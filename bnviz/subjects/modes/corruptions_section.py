@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from bnviz import data
 from bnviz.app.card_grid import board
 from bnviz.app.thumbnails import png
 from bnviz.charts.card import Card
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.modes.corruptions_figures import modes_by_kind, modes_over_strength
 from bnviz.subjects.modes.mode_selection_section import (
     Sides,
@@ -42,6 +43,8 @@ GUESSING = 0.15
 
 def show(run: RunView, sides: Sides) -> None:
     """One kind over its strengths, all kinds at full strength."""
+    from bnviz.subjects.modes.corruptions import STRENGTHS
+
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         kind = st.segmented_control(
             _("Change"), list(KINDS), default="brightness", required=True, key="shift_kind",
@@ -51,7 +54,9 @@ def show(run: RunView, sides: Sides) -> None:
         strength = st.slider(
             _("Strength of the examples"), 0.0, 1.0, 0.5, 0.25, key="shift_strength",
             bind="query-params", width=240,
-            help=_("The figures have all five strengths; this chooses the pictures below."),
+            help=_("The figures have all {n} strengths; this chooses the pictures below.").format(
+                n=len(STRENGTHS)
+            ),
         )  # fmt: skip
     _examples(sides, str(kind), strength)
     curve = _over_strengths(sides, str(kind))
@@ -111,14 +116,13 @@ def _strength_card(run: RunView, sides: Sides, curve: pd.DataFrame, kind: str, a
             else _("Eval mode holds on changed images: {kind}")
         ).format(kind=_(KINDS[kind])),
         figure=modes_over_strength(curve),
-        sentence=_(
+        sentence=sentences(_(
             "{label}, batches of {batch}: at full strength train mode has {train:.1%}, eval mode "
             "({words}) {eval:.1%}."
         ).format(
             label=run.labels[sides.variant], batch=sides.batch_size, train=last["train"],
             words=eval_words(sides), eval=last["eval"],
-        )
-        + " " + first,
+        ), first),
         alt=_("Accuracy of both modes over the strength of the change"),
         height=HEIGHT,
         asked=asked,
@@ -136,10 +140,10 @@ def _kinds_card(sides: Sides, frame: pd.DataFrame, asked: str) -> Card:
     wins = int(_ahead(frame).sum())
     lost = frame[frame[["train", "eval"]].max(axis=1) < GUESSING]["kind"]
     guesses = (
-        " "
-        + _(
-            "On {kinds} both modes are at a guess or worse (10%), and the order says nothing."
-        ).format(kinds=", ".join(_(KINDS[kind]) for kind in lost))
+        _(
+            "On {kinds} both modes are close to guessing ({guessing:.0%}) or worse, so the order "
+            "says nothing."
+        ).format(kinds=", ".join(_(KINDS[kind]) for kind in lost), guessing=1 / len(data.CLASSES))
         if len(lost)
         else ""
     )
@@ -149,11 +153,13 @@ def _kinds_card(sides: Sides, frame: pd.DataFrame, asked: str) -> Card:
             n=wins, total=len(frame)
         ),
         figure=modes_by_kind(frame, [_(KINDS[kind]) for kind in frame["kind"]]),
-        sentence=_(
-            "Most on {kind}: {gain:+.1f} points. By its batch a layer takes the new mean and "
-            "variance for what they are; running statistics still expect the training images."
-        ).format(kind=_(KINDS[best["kind"]]), gain=float(gains.max()))
-        + guesses,
+        sentence=sentences(
+            _(
+                "Most on {kind}: {gain:+.1f} points. Batch statistics adapt to the new mean and "
+                "variance; running statistics still describe the training images."
+            ).format(kind=_(KINDS[best["kind"]]), gain=float(gains.max())),
+            guesses,
+        ),
         alt=_("Accuracy of both modes on each kind of changed images"),
         height=HEIGHT,
         asked=asked,

@@ -5,11 +5,11 @@ import pandas as pd
 
 from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
-from bnviz.i18n import _
+from bnviz.i18n import _, lines
 
 
 def drift_chain(chain: pd.Series, layer: str) -> Figure:
-    """A bar a layer in the order of the network; `layer` is on show. A click tells its number."""
+    """A bar a layer in the order of the network; `layer` is the chosen one. A click tells its number."""
     return drawing(
         [
             {
@@ -50,12 +50,11 @@ def channels_apart(rows: pd.DataFrame) -> Figure:
                 .to_numpy()
                 .tolist(),
                 "marker": {"color": colour("builtin", 0.7)},
-                "hovertemplate": _("channel %{x}: %{y:.3f} σ")
-                + "<br>"
-                + _("mean: batch %{customdata[0]}, running %{customdata[1]}")
-                + "<br>"
-                + _("variance: batch %{customdata[2]}, running %{customdata[3]}")
-                + "<extra></extra>",
+                "hovertemplate": lines(
+                    _("channel %{x}: %{y:.3f} σ"),
+                    _("mean: batch %{customdata[0]}, running %{customdata[1]}"),
+                    _("variance: batch %{customdata[2]}, running %{customdata[3]}<extra></extra>"),
+                ),
                 "name": _("difference of both modes"),
                 "showlegend": False,
             }
@@ -81,10 +80,13 @@ def statistics_apart(rows: pd.DataFrame) -> Figure:
                     "size": (6 + 14 * drift / max(drift.max(initial=0), 1e-9)).astype(np.float32),
                 },
                 "text": [str(channel) for channel in varies["channel"]],
-                "hovertemplate": _("channel %{text}")
-                + "<br>"
-                + _("running mean %{x:.2f} σ off, running variance %{y:.2f} times the batch's")
-                + "<extra></extra>",
+                "hovertemplate": lines(
+                    _("channel %{text}"),
+                    _(
+                        "running mean %{x:.2f} σ off, running variance %{y:.2f} times the "
+                        "batch's<extra></extra>"
+                    ),
+                ),
                 "name": _("a channel; larger: further apart"),
                 "showlegend": True,
             },

@@ -6,7 +6,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.charts.card import Card
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.modes.layer_divergence_figures import (
     channels_apart,
@@ -52,7 +52,7 @@ def show(run: RunView, sides: Sides) -> None:
 
     st.segmented_control(
         _("BN layer"), layers, default=layers[0], required=True, key="modes_layer",
-        bind="query-params", help=_("Or click a bar of the chain."),
+        bind="query-params", help=_("Or click a bar of the figure."),
     )  # fmt: skip
     layer = st.session_state["modes_layer"]
     rows = drift[drift["layer"] == layer]
@@ -74,14 +74,12 @@ def _chain_card(run: RunView, drift: pd.DataFrame, layer: str, asked: str) -> Ca
     first, worst = str(chain.index[0]), str(chain.idxmax())
     return Card(
         key="chain",
-        title=_("Through the network: the modes are furthest apart after {layer}").format(
-            layer=worst
-        ),
+        title=_("Layer by layer: the modes are furthest apart after {layer}").format(layer=worst),
         figure=drift_chain(chain, layer),
         sentence=_(
-            "What leaves {first} differs by {at_first:.2f} of its standard deviation, what leaves "
-            "{worst} by {at_worst:.2f}. A layer also gets what those before it have changed; click "
-            "one to see its channels."
+            "The output of {first} differs by {at_first:.2f} of its standard deviation, the "
+            "output of {worst} by {at_worst:.2f}. A layer's input already differs by what the "
+            "layers before it changed; click one to see its channels."
         ).format(first=first, at_first=chain[first], worst=worst, at_worst=chain[worst]),
         alt=_("Difference of both modes after each BN layer"),
         height=HEIGHT,
@@ -97,9 +95,12 @@ def _channels_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
         key="channels_apart",
         title=_("Which channels of {layer} differ most").format(layer=layer),
         figure=channels_apart(worst),
-        sentence=_(
-            "Channel {channel} differs by {drift:.2f} of its standard deviation: {why}."
-        ).format(channel=int(first["channel"]), drift=first["drift"], why=_why(first)),
+        sentence=sentences(
+            _("Channel {channel} differs by {drift:.2f} of its standard deviation.").format(
+                channel=int(first["channel"]), drift=first["drift"]
+            ),
+            _why(first),
+        ),
         alt=_("The channels of a layer with the largest difference of both modes"),
         height=HEIGHT,
         asked=asked,
@@ -111,12 +112,12 @@ def _why(row: pd.Series) -> str:
     shift = (row["running_mean"] - row["batch_mean"]) / np.sqrt(row["batch_var"] or np.nan)
     ratio = np.sqrt(row["running_var"] / (row["batch_var"] or np.nan))
     if not max(abs(shift), abs(ratio - 1)) > SMALL:
-        return _("on average both sides have the same statistics, but single batches differ")
+        return _("On average both modes have the same statistics, but single batches differ.")
     if abs(shift) >= abs(ratio - 1):
-        return _("its running mean lies {shift:+.2f} σ from the mean of the batches").format(
+        return _("Its running mean lies {shift:+.2f} σ from the mean of the batches.").format(
             shift=shift
         )
-    return _("its running standard deviation is {ratio:.2f} times that of the batches").format(
+    return _("Its running standard deviation is {ratio:.2f} times that of the batches.").format(
         ratio=ratio
     )
 
@@ -128,10 +129,10 @@ def _statistics_card(rows: pd.DataFrame, layer: str, asked: str) -> Card:
         title=_("Batch statistic against running statistic: {layer}").format(layer=layer),
         figure=statistics_apart(rows),
         sentence=_(
-            "A channel on the cross has the same mean and variance on both sides. Half of the "
+            "A channel on the cross has the same mean and variance in both modes. Half of the "
             "{n} channels have a running variance below {middle:.2f} times that of a batch."
         ).format(n=len(rows), middle=float(ratio.median())),
-        alt=_("Each channel: shift of the mean and ratio of the variances of both sides"),
+        alt=_("Each channel: shift of the mean and ratio of the variances between the modes"),
         height=HEIGHT,
         asked=asked,
         wide=True,

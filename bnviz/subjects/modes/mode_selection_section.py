@@ -11,6 +11,7 @@ import streamlit as st
 
 from bnviz import data
 from bnviz.app.state import redraw
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
@@ -27,8 +28,8 @@ IMAGES = (1000, 10_000)
 REPLAYED, OWN, MENDED = "replayed", "own", "mended"
 SOURCES = {
     REPLAYED: N_("replayed at m"),
-    OWN: N_("as kept"),
-    MENDED: N_("mended"),
+    OWN: N_("the layers' own"),
+    MENDED: N_("recalibrated"),
 }
 
 
@@ -47,7 +48,7 @@ class Sides:
     source: str
     """Where the statistics of the eval side come from, one of SOURCES."""
     token: str
-    """Of the mended ones, or of the kept checkpoint."""
+    """Of the recalibrated ones, or of the kept checkpoint."""
     momentum: float
     eps: float
     by_batch: tuple[str, ...]
@@ -95,14 +96,15 @@ def controls(run: RunView, *, answers: str) -> None:
             _("Batch size in train mode"), BATCH_SIZES, value=_own_batch_size(run),
             key="twin_batch", bind="query-params", width=220, on_change=changed,
             help=_(
-                "How many images are normalized together; at first as many as the run had. One "
-                "alone cannot be: a fully connected layer would have one value per channel, whose "
-                "variance is 0, and torch says \"Expected more than 1 value per channel when "
-                "training\"."
+                "How many images are normalized together; initially the run's batch size. A "
+                "single image is not possible: a fully connected layer would have one value "
+                'per channel, whose variance is 0, and torch says "Expected more than 1 value '
+                'per channel when training".'
+
             ),
         )  # fmt: skip
         st.segmented_control(
-            _("Neighbours in the batch"), list(names), default="shuffled", required=True,
+            _("Order of the images"), list(names), default="shuffled", required=True,
             key="neighbours", bind="query-params", format_func=lambda n: names[n],
             on_change=changed, help=_("Which test images share a batch in train mode."),
         )  # fmt: skip
@@ -124,21 +126,21 @@ def _own_batch_size(run: RunView) -> int:
 
 
 def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None]) -> None:
-    """The steps with weights, and the checkpoints kept of mended ones."""
+    """The steps with weights, and the checkpoints kept of recalibrated ones."""
     kept_ones = {each.name: each for each in kept_of(run, variant)}
     options: list[Any] = [0, *run.source.checkpoints(variant), *kept_ones]
     if st.session_state.get("checkpoint") not in options:
         gone = st.session_state.pop("checkpoint", None)
         if gone is not None:
             st.toast(
-                _("The checkpoint {name} is not there; showing the newest.").format(name=gone),
+                _("The checkpoint {name} is not there; showing the latest.").format(name=gone),
                 icon=":material/info:",
             )
 
     def words(option: Any) -> str:
         """What the list calls a checkpoint."""
         if option == 0:
-            return _("newest")  # in a link it stays so while a run goes on
+            return _("latest")  # in a link it stays so while a run goes on
         if option in kept_ones:
             each = kept_ones[option]
             return _("step {step}, {name}").format(step=each.step, name=each.name.split(".")[-1])
@@ -147,13 +149,15 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
     linked = _linked("checkpoint")
     if linked is not None and linked not in map(words, options):
         st.toast(
-            _("There is no checkpoint {name!r} here; showing the newest.").format(name=linked),
+            _("There is no checkpoint {name!r} here; showing the latest.").format(name=linked),
             icon=":material/info:",
         )
     st.selectbox(
         _("Checkpoint"), options, key="checkpoint", bind="query-params", width=170,
         format_func=words, on_change=changed,
-        help=_("The training step whose weights are used, or a mended one kept."),
+        help=_(
+            "The training step whose weights are used, or a stored recalibrated checkpoint."
+        ),
     )  # fmt: skip
 
 
@@ -166,29 +170,29 @@ def eval_controls(run: RunView) -> None:
     if _linked("eval_source") == _(SOURCES[MENDED]) and run.id not in _all_mended():
         st.toast(
             _(
-                "The link speaks of mended statistics, which are lost with the page unless they "
-                "are kept as a checkpoint (view Mend it). Mend again; until then the eval side has "
-                "replayed ones."
+                "The link asks for recalibrated statistics, which are lost with the page "
+                "unless they are kept as a checkpoint (view Recalibrate). Recalibrate again; "
+                "until then eval mode uses replayed ones."
             ),
             icon=":material/info:",
         )
     sources = [s for s in SOURCES if s != MENDED or mended_of(run) is not None]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.segmented_control(
-            _("Running statistics of the eval side"), sources, default=REPLAYED, required=True,
+            _("Running statistics in eval mode"), sources, default=REPLAYED, required=True,
             key="eval_source", bind="query-params", format_func=lambda s: _(SOURCES[s]),
             help=_(
-                "Replayed ones answer to the momentum slider. The note's layer keeps others than a "
-                "replay has, for its test passes moved them too."
+                "Replayed statistics follow the momentum slider. The note's layer has others "
+                "of its own, because its test passes moved them too."
             ),
         )  # fmt: skip
         st.pills(
-            _("Layers that use the batch on the eval side"), list(LAYERS),
+            _("Layers that use the batch in eval mode"), list(LAYERS),
             selection_mode="multi", key="by_batch", bind="query-params",
             help=_(
-                "A switch for each BN layer: with it on, that layer normalizes by the batch as in "
-                "train mode, and the others by running statistics. The layer at fault is the one "
-                "whose switch closes the gap."
+                "A switch for each BN layer: with it on, that layer normalizes by the batch as "
+                "in train mode, and the others by running statistics. The layer that causes "
+                "the gap is the one whose switch closes it."
             ),
         )  # fmt: skip
 
@@ -200,8 +204,8 @@ def chosen(run: RunView) -> Sides:
     steps = run.source.checkpoints(variant)
     if not steps:
         raise RunError(
-            _("No weights of {variant} are stored yet; the first come after 20 steps.").format(
-                variant=variant
+            _("No weights of {variant} are stored yet; the first come after {first} steps.").format(
+                first=EARLY_EVALUATIONS[0], variant=variant
             )
         )
     checkpoint = state["checkpoint"] or steps[-1]
@@ -223,33 +227,33 @@ def chosen(run: RunView) -> Sides:
     )  # fmt: skip
 
 
-# ---- mended statistics ---------------------------------------------------------------------------
+# ---- recalibrated statistics ---------------------------------------------------------------------------
 
 
 def mended_of(run: RunView) -> "Recalibration | None":
-    """What this visitor has mended of the run and not undone."""
+    """What this visitor has recalibrated of the run and not undone."""
     return _all_mended().get(run.id)
 
 
 def _all_mended() -> "dict[str, Recalibration | None]":
-    """By run what this visitor has mended; None where it was undone."""
+    """By run what this visitor has recalibrated; None where it was undone."""
     return st.session_state.setdefault("mended_statistics", {})
 
 
 def _token(mended: "Recalibration") -> str:
-    """What tells one mending from another."""
+    """What tells one recalibration from another."""
     return f"{mended.method} {mended.details} {mended.seconds}"
 
 
 def aside(run: RunView, sides: Sides) -> str:
-    """That mended statistics are chosen but belong to another checkpoint; empty where they do not."""
+    """That recalibrated statistics are chosen but belong to another checkpoint; empty where they do not."""
     mended = mended_of(run)
     asked_for = st.session_state["eval_source"] == MENDED
     if mended is None or not asked_for or sides.source == MENDED:
         return ""
     return _(
-        "The mended statistics are those of {label} at step {step:,}; here the eval side has the "
-        "ones that the layers kept."
+        "The recalibrated statistics are those of {label} at step {step:,}; here eval mode "
+        "uses the layers' own."
     ).format(label=run.labels[mended.variant], step=mended.step)
 
 
@@ -267,7 +271,7 @@ def set_mended(run: RunView, mended: "Recalibration | None") -> None:
 
 
 def kept_of(run: RunView, variant: str) -> "list[StoredRecalibration]":
-    """The mended checkpoints in the run's folder."""
+    """The recalibrated checkpoints in the run's folder."""
     folder = run.source.folder
     if folder is None or not any((folder / "checkpoints").glob(f"*-{variant}.*-*")):
         return []
@@ -384,7 +388,7 @@ def eval_words(sides: Sides) -> str:
     words = {
         REPLAYED: _("m {m:g}").format(m=sides.momentum),
         OWN: _("own statistics"),
-        MENDED: _("mended statistics"),
+        MENDED: _("recalibrated statistics"),
     }[sides.source]
     parts = [words, _("eps {eps:g}").format(eps=sides.eps)]
     if sides.by_batch:

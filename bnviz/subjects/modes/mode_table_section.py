@@ -9,7 +9,7 @@ import streamlit as st
 from bnviz import data
 from bnviz.app.card_grid import board
 from bnviz.charts.card import Card
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.subjects.modes.mode_selection_section import Sides, model_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HEIGHT = 360
 MODES = {"train": N_("model.train()"), "eval": N_("model.eval()")}
 KEPT = {
-    "tracked": N_("as made: they follow"),
+    "tracked": N_("as constructed: they follow the batches"),
     "momentum 0": N_("momentum=0"),
     "untracked": N_("track_running_stats=False"),
     "untracked, momentum 0": N_("both of these"),
@@ -53,10 +53,10 @@ def show(run: RunView, sides: Sides) -> None:
 
 
 def _table(sides: Sides) -> None:
-    st.subheader(_("What does my layer do?"))
+    st.subheader(_("Mode table: what train(), eval() and freezing do"))
     layer = st.segmented_control(
-        _("Live layer"), list(LAYERS), default="conv1", required=True, key="rules_layer",
-        bind="query-params", help=_("Copies of it are run on what enters it in this run."),
+        _("BN layer"), list(LAYERS), default="conv1", required=True, key="rules_layer",
+        bind="query-params", help=_("Copies of it run on its inputs in this run."),
     )  # fmt: skip
     table = _rules(sides.train_only(), str(layer))
     mode = _question("rules_mode", _("1. Your model is in"), MODES)
@@ -68,7 +68,7 @@ def _table(sides: Sides) -> None:
     yes, no = _("yes"), _("no")
     shown = pd.DataFrame(
         {
-            _("yours"): np.where(mine, "▶", ""),
+            _("your choice"): np.where(mine, "▶", ""),
             _("mode"): table["mode"].map(lambda v: _(MODES[v])),
             _("running statistics"): table["kept"].map(lambda v: _(KEPT[v])),
             _("frozen by"): table["frozen"].map(lambda v: _(FROZEN[v])),
@@ -77,10 +77,12 @@ def _table(sides: Sides) -> None:
             ),
             _("statistics move"): np.where(table["writes"], yes, no),
             _("gradient for weight and bias"): np.where(table["weight_gradient"], yes, no),
-            _("gradient passed down"): np.where(table["input_gradient"], yes, no),
+            _("propagated gradient ∂L/∂x"): np.where(table["input_gradient"], yes, no),
         }
     )
-    with st.expander(_("The whole table, {n} states run on this layer").format(n=len(table))):
+    with st.expander(
+        _("The whole mode table: {n} states measured on this layer").format(n=len(table))
+    ):
         st.dataframe(shown, hide_index=True)
     if len(able) < len(KEPT):
         st.caption(
@@ -99,21 +101,23 @@ def _question(key: str, label: str, answers: dict[str, str]) -> str:
 
 def _answer(row: pd.Series) -> str:
     """What one state does, in a sentence."""
-    by = {"batch": _("the batch"), "running": _("the running statistics")}[row["normalizes"]]
-    parts = [
-        _("It normalizes by **{by}**").format(by=by),
-        _("the running statistics **move**") if row["writes"] else _("the running statistics stay"),
-        _("weight and bias get a gradient")
+    return sentences(
+        _("It normalizes by **the batch**.")
+        if row["normalizes"] == "batch"
+        else _("It normalizes by **the running statistics**."),
+        _("The running statistics **move**.")
+        if row["writes"]
+        else _("The running statistics stay."),
+        _("Weight and bias get a gradient.")
         if row["weight_gradient"]
-        else _("weight and bias get **no** gradient"),
-        _("and one is passed down to earlier layers")
+        else _("Weight and bias get **no** gradient."),
+        _("A gradient is propagated to earlier layers.")
         if row["input_gradient"]
-        else _("and none is passed down"),
-    ]
-    text = ", ".join(parts) + "."
-    if row["writes"] and row["frozen"] != "nothing":
-        text += " " + _("Freezing does not stop the statistics: only `eval()` or momentum 0 does.")
-    return text
+        else _("No gradient is propagated to earlier layers."),
+        _("Freezing does not stop the statistics: only `eval()` or momentum 0 does.")
+        if row["writes"] and row["frozen"] != "nothing"
+        else "",
+    )
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -145,7 +149,7 @@ def _side_effects(run: RunView, sides: Sides) -> None:
                 _("momentum a step, computed"): [m.expected for m, _a in found.values()],
                 _("measured"): [m.momentum for m, _a in found.values()],
                 _("eval after, %"): [100 * a for _m, a in found.values()],
-                _("set this instead"): [
+                _("momentum to set instead"): [
                     _compensated(sides.momentum, moved.expected) for moved, _a in found.values()
                 ],
             }
@@ -156,7 +160,7 @@ def _side_effects(run: RunView, sides: Sides) -> None:
             for name in (
                 _("momentum a step, computed"),
                 _("measured"),
-                _("set this instead"),
+                _("momentum to set instead"),
             )
         }
         | {_("eval after, %"): st.column_config.NumberColumn(format="%.1f")},

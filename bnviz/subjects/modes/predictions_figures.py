@@ -5,7 +5,7 @@ import pandas as pd
 
 from bnviz.charts.marks import Figure, drawing
 from bnviz.charts.theme import axis, colour
-from bnviz.i18n import _
+from bnviz.i18n import _, lines
 
 MOST_DOTS = 300
 """Images of a group that are drawn, evenly spaced: thousands of dots would hide each other."""
@@ -42,9 +42,9 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
                 "uid": f"{shade}-{symbol}",  # a name with a count in it is another one each time
                 "customdata": rows.index.to_numpy(np.int32),
                 "text": [class_names[label] for label in rows["label"]],
-                "hovertemplate": _("image %{customdata}: %{text}")
-                + "<br>"
-                + _("train %{x:.1f}%, eval %{y:.1f}%"),
+                "hovertemplate": lines(
+                    _("image %{customdata}: %{text}"), _("train %{x:.1f}%, eval %{y:.1f}%")
+                ),
             }
         )
     label = axis("probability_of_truth")["title"]["text"]
@@ -66,7 +66,7 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
 def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], ...]:
     """Name, mask, colour, symbol and size of the images that share a fate."""
     return (
-        (_("same answer"), ~frame["differ"], "batch", "circle", 5),
+        (_("same prediction"), ~frame["differ"], "batch", "circle", 5),
         (
             _("only eval mode right"),
             frame["differ"] & frame["eval_right"],
@@ -76,7 +76,7 @@ def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], 
         ),
         (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
         (
-            _("both wrong, differently"),
+            _("both wrong, different predictions"),
             frame["differ"] & ~frame["eval_right"] & ~frame["train_right"],
             "note",
             "x",

@@ -1,4 +1,4 @@
-"""The twin: the same test images through both modes, in numbers, figures and a table."""
+"""Predictions: the same test images through both modes, in numbers, figures and a table."""
 
 from typing import Any
 
@@ -56,9 +56,9 @@ def _metrics(frame: pd.DataFrame, sides: Sides) -> None:
             )
         for label, value, text in (
             (
-                _("Answers differ"),
+                _("Predictions differ"),
                 _("{n} of {total:,}").format(n=int(frame["differ"].sum()), total=count),
-                _("Images whose predicted class is another one in the other mode."),
+                _("Images that the two modes predict differently."),
             ),
             (
                 _("Only one mode right"),
@@ -82,7 +82,7 @@ def _cards(run: RunView, frame: pd.DataFrame, sides: Sides) -> list[Card]:
     return [
         Card(
             key="truth",
-            title=_("Off the diagonal, the mode changes how sure the network is of the truth"),
+            title=_("Off the diagonal, the mode changes the probability of the true class"),
             figure=probability_of_truth(frame, names),
             sentence=gap_sentence(run, frame, sides),
             alt=_("Probability of the true class in train mode and in eval mode, a dot an image"),
@@ -129,18 +129,19 @@ def gap_sentence(run: RunView, frame: pd.DataFrame, sides: Sides) -> str:
     }
     if not gap.clear:
         text = _(
-            "{label} at step {step:,}: the modes are {points:.1f} ± {error:.1f} points apart, no "
-            "more than chance; still {n} of {total:,} images get another answer."
+            "{label} at step {step:,}: the modes are {points:.1f} ± {error:.1f} points apart, "
+            "no more than chance; still {n} of {total:,} images get another prediction."
         )
     elif gap.value > 0:
         text = _(
-            "{label} at step {step:,}: train mode at batch {batch} is {points:.1f} ± {error:.1f} "
-            "points below eval mode; {n} of {total:,} images get another answer."
+            "{label} at step {step:,}: train mode at batch {batch} is {points:.1f} ± "
+            "{error:.1f} points below eval mode; {n} of {total:,} images get another "
+            "prediction."
         )
     else:
         text = _(
-            "{label} at step {step:,}: eval mode is {points:.1f} ± {error:.1f} points below train "
-            "mode at batch {batch}; {n} of {total:,} images get another answer."
+            "{label} at step {step:,}: eval mode is {points:.1f} ± {error:.1f} points below "
+            "train mode at batch {batch}; {n} of {total:,} images get another prediction."
         )
     return text.format(**words)
 
@@ -148,12 +149,12 @@ def gap_sentence(run: RunView, frame: pd.DataFrame, sides: Sides) -> str:
 def _image_table(frame: pd.DataFrame, sides: Sides) -> None:
     """The images with both predictions; which ones is the reader's choice."""
     filters = {
-        "differ": (_("answers differ"), frame["differ"]),
+        "differ": (_("predictions differ"), frame["differ"]),
         "train": (_("only train right"), frame["train_right"] & ~frame["eval_right"]),
         "eval": (_("only eval right"), frame["eval_right"] & ~frame["train_right"]),
         "all": (_("all"), pd.Series(True, frame.index)),
     }
-    st.subheader(_("The same images, both answers"))
+    st.subheader(_("The same images, both predictions"))
     chosen = st.segmented_control(
         _("Show images where"), list(filters), default="differ", required=True, key="twin_filter",
         bind="query-params", format_func=lambda name: filters[name][0],
@@ -185,14 +186,16 @@ def _image_table(frame: pd.DataFrame, sides: Sides) -> None:
         height=min(420, 44 * len(table) + 40),
         column_config={
             "image": st.column_config.ImageColumn(_("image"), width="small"),
-            "number": st.column_config.NumberColumn(_("no."), width="small"),
-            "truth": st.column_config.TextColumn(_("is")),
-            "train": st.column_config.TextColumn(_("train mode says")),
-            "train_p": st.column_config.ProgressColumn(_("how sure"), **percent),
-            "eval": st.column_config.TextColumn(_("eval mode says")),
-            "eval_p": st.column_config.ProgressColumn(_("how sure "), **percent),
+            "number": st.column_config.NumberColumn(_("index"), width="small"),
+            "truth": st.column_config.TextColumn(_("label")),
+            "train": st.column_config.TextColumn(_("prediction (train)")),
+            "train_p": st.column_config.ProgressColumn(_("confidence (train)"), **percent),
+            "eval": st.column_config.TextColumn(_("prediction (eval)")),
+            "eval_p": st.column_config.ProgressColumn(_("confidence (eval)"), **percent),
             "logits": st.column_config.NumberColumn(
-                _("logits apart"), format="%.2f", help=_("The largest difference over the classes.")
+                _("logit difference"),
+                format="%.2f",
+                help=_("The largest difference over the classes."),
             ),
         },
     )

@@ -171,11 +171,13 @@ def keep(run: Run, folder: Path | None, recalibrated: Recalibration) -> StoredRe
     if folder is None or folder == RECORDED_FOLDER:
         raise RunError(
             _(
-                "The checkpoint cannot be kept: {reason}. Download it, or start a run of your own."
-            ).format(
-                reason=_("this run is not stored")
-                if folder is None
-                else _("the recorded run belongs to the package")
+                "The checkpoint cannot be kept: this run is not stored. Download it, or start a "
+                "run of your own."
+            )
+            if folder is None
+            else _(
+                "The checkpoint cannot be kept: the recorded run belongs to the package. Download "
+                "it, or start a run of your own."
             )
         )
     stem = f"{recalibrated.step}-{recalibrated.variant}.{recalibrated.method}"

@@ -6,13 +6,13 @@ from bnviz.i18n import _
 
 
 def before_and_after(before: float, after: float, variant: str) -> Figure:
-    """Two bars: accuracy in eval mode (0 to 1) with the layers' own statistics and with the mended."""
+    """Two bars: accuracy in eval mode (0 to 1) with the layers' own statistics and with the recalibrated."""
     return drawing(
         [
             {
                 "type": "bar",
                 "x": [100 * before, 100 * after],
-                "y": [_("as the layers kept them"), _("mended")],
+                "y": [_("the layers' own"), _("recalibrated")],
                 "orientation": "h",
                 "marker": {"color": [colour(variant, 0.4), colour(variant, 0.9)]},
                 "text": [f"{before:.1%}", f"{after:.1%}"],

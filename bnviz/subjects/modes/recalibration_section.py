@@ -1,4 +1,4 @@
-"""Mend it: better running statistics for the same weights, kept or undone."""
+"""Recalibrate: better running statistics for the same weights, kept or undone."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from bnviz.app.card_grid import board
 from bnviz.app.task_panel import watch
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.subjects.modes.mode_selection_section import Sides, kept_of, mended_of, set_mended
 from bnviz.subjects.modes.recalibration_figures import before_and_after
@@ -30,24 +30,26 @@ METHODS = {
 }
 EXPLAINED = {
     "recalibrated": N_(
-        "Passes so many batches of training images through the frozen weights and takes their "
-        "population statistics, layer by layer."
+        "Passes the chosen number of training batches through the frozen weights and takes "
+        "their population statistics, layer by layer."
     ),
     "replayed": N_(
         "Rebuilds the running statistics from the recorded batches at the momentum that is best on "
-        "2,000 training images."
+        "{images:,} training images."
     ),
     "blended": N_(
-        "Gives the statistics of fresh batches a weight and the running ones the rest: one large "
-        "step of the average."
+        "Mixes the statistics of fresh batches into the running ones by the chosen weight: one "
+        "large step of the average."
     ),
 }
 
 
 def show(run: RunView, sides: Sides) -> None:
-    """Choose a way, mend, look, keep or undo."""
+    """Choose a method, recalibrate, look, keep or undo."""
+    from bnviz.subjects.modes.recalibration import CHOOSING_IMAGES
+
     method, batches, weight = _controls(run)
-    st.caption(_(EXPLAINED[method]))
+    st.caption(_(EXPLAINED[method]).format(images=CHOOSING_IMAGES))
     if watch(mend_key(run)):
         return
     _take_what_was_found(run)
@@ -56,8 +58,9 @@ def show(run: RunView, sides: Sides) -> None:
     if mended is None:
         st.info(
             _(
-                "Nothing is mended yet. The weights stay as they are; only the statistics that "
-                "eval mode divides by are replaced, and every view then shows the mended side."
+                "Nothing is recalibrated yet. The weights stay as they are; only the "
+                "statistics that eval mode normalizes by are replaced, and every view then "
+                "shows eval mode with the recalibrated ones."
             ),
             icon=":material/healing:",
         )
@@ -71,7 +74,7 @@ def _controls(run: RunView) -> tuple[str, int, float]:
     """The method and what it is to be told."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         method = st.segmented_control(
-            _("How"), list(METHODS), default="recalibrated", required=True, key="mend_method",
+            _("Method"), list(METHODS), default="recalibrated", required=True, key="mend_method",
             bind="query-params", format_func=lambda m: _(METHODS[m]),
             help=_("None of them changes a weight."),
         )  # fmt: skip
@@ -91,12 +94,12 @@ def _controls(run: RunView) -> tuple[str, int, float]:
 
 
 def mend_key(run: RunView) -> Key:
-    """The mending's place among the measurements of the process."""
+    """The recalibration's place among the measurements of the process."""
     return (run.id, "mend")
 
 
 def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: float) -> None:
-    """Mend the checkpoint on show, in a thread: what the reader does meanwhile does not end it."""
+    """Recalibrate the chosen checkpoint, in a thread: what the reader does meanwhile does not end it."""
     source = run.source
 
     def work(progress: Progress) -> "Recalibration":
@@ -109,7 +112,7 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
         )  # fmt: skip
 
     if st.button(
-        _("Mend step {step:,}").format(step=sides.step), key="mend", type="primary",
+        _("Recalibrate step {step:,}").format(step=sides.step), key="mend", type="primary",
         icon=":material/healing:", help=_("Takes some seconds, and can be undone."),
     ):  # fmt: skip
         st.session_state["mend_awaited"] = run.id
@@ -118,7 +121,7 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
 
 
 def _take_what_was_found(run: RunView) -> None:
-    """Turn the eval side to what this visitor has asked to be mended, once it is there."""
+    """Turn the eval side to what this visitor has asked to be recalibrated, once it is there."""
     known = measurements().get(*mend_key(run))
     if st.session_state.get("mend_awaited") != run.id or known is None:
         return
@@ -135,20 +138,21 @@ def _card(run: RunView, mended: "Recalibration") -> Card:
         key="mended",
         title=_("The same weights before and after: {gain:+.1f} points").format(gain=gain),
         figure=before_and_after(mended.before, mended.after, mended.variant),
-        sentence=_(
-            "{label} at step {step:,}, {what}: eval mode on all test images goes from {before:.1%} "
-            "to {after:.1%}. Finding the statistics took {seconds:.2f} s."
-        ).format(
-            label=run.labels[mended.variant],
-            step=mended.step,
-            what=what_was_done(mended.method, mended.details),
-            before=mended.before,
-            after=mended.after,
-            seconds=mended.seconds,
-        )
-        + " "
-        + _worth(gain),
-        alt=_("Accuracy in eval mode before and after mending"),
+        sentence=sentences(
+            _(
+                "{label} at step {step:,}: eval mode on all test images goes from {before:.1%} to "
+                "{after:.1%}. Finding the statistics took {seconds:.2f} s."
+            ).format(
+                label=run.labels[mended.variant],
+                step=mended.step,
+                before=mended.before,
+                after=mended.after,
+                seconds=mended.seconds,
+            ),
+            what_was_done(mended.method, mended.details),
+            _worth(gain),
+        ),
+        alt=_("Accuracy in eval mode before and after recalibration"),
         height=HEIGHT,
         asked=f"{mended}",
     )
@@ -157,24 +161,24 @@ def _card(run: RunView, mended: "Recalibration") -> Card:
 def _worth(gain: float) -> str:
     """Whether so many points of accuracy are a gain."""
     if gain <= -ALIKE:
-        return _("That is a loss: the statistics that the layers kept were better here.")
+        return _("That is a loss: the layers' own statistics were better here.")
     if gain < ALIKE:
-        return _("That is no gain here: the statistics that the layers kept were as good.")
+        return _("That is no gain: the layers' own statistics were as good here.")
     return _("No weight was changed.")
 
 
 def what_was_done(method: str, details: dict[str, float]) -> str:
-    """A mending in a few words."""
+    """What a recalibration did, in a sentence."""
     words = {
-        "recalibrated": N_("recalibrated on {batches} batches of {batch_size}"),
-        "replayed": N_("replayed at m = {momentum:g}"),
-        "blended": N_("{weight:.0%} of {batches} fresh batches of {batch_size} blended in"),
+        "recalibrated": N_("Recalibrated on {batches} batches of {batch_size}."),
+        "replayed": N_("Replayed at m = {momentum:g}."),
+        "blended": N_("Blended: weight {weight:.0%} for {batches} fresh batches of {batch_size}."),
     }
     return _(words[method]).format(**details)
 
 
 def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
-    """Buttons for what was mended."""
+    """Buttons for what was recalibrated."""
     from bnviz.subjects.modes.recalibration import as_checkpoint, keep
 
     def undo() -> None:
@@ -202,21 +206,21 @@ def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
         )
         if st.button(
             _("Undo"), key="mend_undo", icon=":material/undo:", on_click=undo,
-            help=_("The eval side has replayed statistics again."),
+            help=_("Eval mode uses replayed statistics again."),
         ):  # fmt: skip
             st.rerun()
 
 
 def _kept_list(run: RunView, sides: Sides) -> None:
-    """The mended checkpoints in the run's folder, each with its way out."""
+    """The recalibrated checkpoints in the run's folder, each with its way out."""
     from bnviz.subjects.modes.recalibration import drop
 
     if name := st.session_state.pop("kept_message", None):
-        st.success(_("Kept as {name}.").format(name=name), icon=":material/save:")
+        st.success(_("Stored as {name}.").format(name=name), icon=":material/save:")
     folder, kept_ones = run.source.folder, kept_of(run, sides.variant)
     if not kept_ones or folder is None:
         return
-    st.subheader(_("Kept of this run"))
+    st.subheader(_("Recalibrated checkpoints of this run"))
     for one in kept_ones:
         with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
             st.markdown(
@@ -229,7 +233,7 @@ def _kept_list(run: RunView, sides: Sides) -> None:
             )
             if st.button(
                 _("Delete"), key=f"mend_drop_{one.name}", icon=":material/delete:",
-                help=_("Removes the kept checkpoint; the run's own stay."), type="tertiary",
+                help=_("Removes the recalibrated checkpoint; the run's own stay."), type="tertiary",
             ):  # fmt: skip
                 drop(folder, one.name)
                 st.rerun()

@@ -1,4 +1,4 @@
-"""The bug bench: each of the note's quirks alone, some together, all and none, on the same batches.
+"""The ablation: each of the note's quirks alone, some together, all and none, on the same batches.
 
 Every setting trains the variant ``note`` from the same weights on the same batches, with the note's
 own test passes in between, and is then measured. Three seeds say how much of a difference is chance.
@@ -36,7 +36,7 @@ from bnviz.training.trainer import Trainer, VariantRun
 SETTINGS = (NONE, *QUIRKS, *TOGETHER, ALL)
 SEEDS = (0, 1, 2)
 STEPS, MOST_STEPS = 600, 20_000
-TEST_EVERY = 200
+BATCH, TEST_EVERY = 16, 200
 TEST_IMAGES = 500
 """No multiple of the batch size, so that the last batch of a test pass is smaller."""
 LOSS_STEPS = 100
@@ -128,7 +128,7 @@ def run_bench(
     progress: Progress = no_progress,
     *,
     dataset: Dataset | None = None,
-    batch_size: int = 16,
+    batch_size: int = BATCH,
     limit_mib: int = LIMIT_MIB,
 ) -> Bench:
     """Train and measure every setting of `settings` with every seed, on the CPU.

@@ -1,10 +1,10 @@
-"""What the bug bench says: differences beside chance, and a sentence for each quirk."""
+"""What the ablation says: differences beside chance, and a sentence for each quirk."""
 
 from typing import Any
 
 import pandas as pd
 
-from bnviz.evaluation.chance import half_width
+from bnviz.evaluation.chance import CONFIDENCE, half_width
 from bnviz.i18n import N_, _
 from bnviz.subjects.note.quirk_settings import NONE
 from bnviz.units import MIB
@@ -91,9 +91,15 @@ def verdict(found: pd.DataFrame, setting: str, seeds: int) -> str:
 def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     """On an accuracy that does not clearly differ; nothing of a small one beside other costs."""
     difference, spread = 100 * row["difference"], 100 * row["spread"]
-    figures = {"difference": difference, "spread": spread, "seeds": seeds}
+    figures = {
+        "difference": difference,
+        "spread": spread,
+        "seeds": seeds,
+        "limit": HARMLESS_POINTS,
+        "level": CONFIDENCE,
+    }
     if difference == 0 and not spread > 0:  # a single seed has no spread
-        return _("Harmless here: accuracy is the same at every seed.") if alone else ""
+        return _("No effect: accuracy is the same at every seed.") if alone else ""
     if seeds < 2:
         return _(
             "One seed shows no spread: {difference:+.2f} points in eval mode may be chance."
@@ -104,12 +110,12 @@ def _on_accuracy(row: pd.Series, seeds: int, *, alone: bool) -> str:
     figures["high"] = difference + 100 * row["interval"]
     if max(-figures["low"], figures["high"]) > HARMLESS_POINTS:
         return _(
-            "Not settled by {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval mode, "
-            "anywhere from {low:+z.2f} to {high:+z.2f} (95% interval)."
+            "Inconclusive with {seeds} seeds: {difference:+.2f} ± {spread:.2f} points in eval "
+            "mode, anywhere from {low:+z.2f} to {high:+z.2f} ({level:.0%} interval)."
         ).format(**figures)
     return _(
-        "Harmless here: {difference:+.2f} ± {spread:.2f} points in eval mode, from {low:+z.2f} to "
-        "{high:+z.2f} (95% interval)."
+        "No effect above {limit:g} point: {difference:+.2f} ± {spread:.2f} points in eval "
+        "mode, from {low:+z.2f} to {high:+z.2f} ({level:.0%} interval)."
     ).format(**figures)
 
 

@@ -1,4 +1,4 @@
-"""The bug bench: what each quirk changes, with its spread over the seeds."""
+"""The ablation: what each quirk changes, with its spread over the seeds."""
 
 from collections.abc import Mapping
 

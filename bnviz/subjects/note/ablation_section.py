@@ -1,4 +1,4 @@
-"""The bug bench on the page: recorded at once, measured here when the reader asks."""
+"""The ablation on the page: recorded at once, measured here when the reader asks."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from bnviz.charts.card import Card
 from bnviz.charts.theme import QUANTITIES
 from bnviz.config import whole_numbers
 from bnviz.errors import BnvizError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.note.ablation_figures import SCALES, effect_by_quirk
 from bnviz.subjects.note.quirk_settings import LABELS, NONE, TOGETHER
 from bnviz.training.tasks import Key, Progress
@@ -43,8 +43,8 @@ COLUMNS = {
     "eval_accuracy": (N_("eval, %"), "%.2f", N_("Accuracy in eval mode on all test images; mean over the seeds.")),
     "train_accuracy": (N_("train, %"), "%.2f", N_("Accuracy in train mode on all test images, in batches of the training's size.")),
     "reloaded_accuracy": (N_("reloaded, %"), "%.2f", N_("Eval mode after state_dict went into a new network.")),
-    "printed_accuracy": (N_("printed, %"), "%.2f", N_("As test() prints it, on 500 test images.")),
-    "train_loss": (N_("loss"), "%.4f", N_("Mean cross-entropy of the last 100 training steps, in nats.")),
+    "printed_accuracy": (N_("printed, %"), "%.2f", N_("As test() prints it, on {test_images} test images.")),
+    "train_loss": (N_("loss"), "%.4f", N_("Mean cross-entropy of the last {loss_steps} training steps, in nats.")),
     "printed_loss": (N_("printed loss"), "%.4f", N_("As the note prints it, since the test before.")),
     "kept": (N_("kept, MiB"), "%.2f", N_("Tensors that the running statistics keep alive at the end.")),
     "mean_drift": (N_("mean off, σ"), "%.3f", N_("Root mean square distance of the running means from the population's.")),
@@ -75,6 +75,8 @@ def bench_section() -> None:
 
 
 def _controls() -> tuple[str, int]:
+    from bnviz.subjects.note.ablation import BATCH, TEST_EVERY
+
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         seeds = st.text_input(
             _("Seeds"), SEEDS, key="bench_seeds", bind="query-params", width=160,
@@ -82,7 +84,7 @@ def _controls() -> tuple[str, int]:
         )  # fmt: skip
         steps = st.select_slider(
             _("Training steps of each run"), STEP_CHOICES, value=STEPS, key="bench_steps",
-            bind="query-params", width=280, help=_("At batch 16, with a test pass every 200."),
+            bind="query-params", width=280, help=_("At batch {batch}, with a test pass every {every} steps.").format(batch=BATCH, every=TEST_EVERY),
         )  # fmt: skip
     return seeds, int(steps)
 
@@ -152,7 +154,8 @@ def origin(bench: "Bench") -> str:
 
 def show(bench: "Bench") -> None:
     """Where it comes from, the matrix, the figure, and a sentence for each quirk."""
-    from bnviz.subjects.note.ablation_effects import effects, verdict
+    from bnviz.evaluation.chance import CONFIDENCE
+    from bnviz.subjects.note.ablation_effects import LEAST_TIME_SHARE, effects, verdict
 
     st.caption(origin(bench))
     matrix(bench)
@@ -171,15 +174,18 @@ def show(bench: "Bench") -> None:
         )
     )
     st.caption(
-        _(
-            "Differences are paired by seed, ± is their standard deviation over the seeds, and bars are "
-            "95% intervals (Student's t). A difference counts when 0 lies outside of its interval, "
-            "also with a spread as large as is typical of all quirks; a time must besides be a tenth of "
-            "a step. Of so many comparisons some may count by chance. Bytes, factors of printed "
-            "figures and what saving loses are exact. {modes} The four that leak together: {four}."
-        ).format(
-            modes=modes_sentence(bench),
-            four=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"]),
+        sentences(
+            _(
+                "Differences are paired by seed, ± is their standard deviation over the seeds, and "
+                "bars are {level:.0%} intervals (Student's t). A difference counts when 0 lies "
+                "outside of its interval, also with a spread as large as is typical of all quirks; "
+                "a time must also be {share:.0%} of a step. With this many comparisons some may "
+                "count by chance. Bytes, factors of printed figures and what saving loses are exact."
+            ).format(level=CONFIDENCE, share=LEAST_TIME_SHARE),
+            modes_sentence(bench),
+            _("The quirks that leak together: {names}.").format(
+                names=", ".join(_(LABELS[quirk]) for quirk in TOGETHER["leak"])
+            ),
         )
     )
 
@@ -190,18 +196,30 @@ def modes_sentence(bench: "Bench") -> str:
 
     found = modes_apart(bench.frame)
     if len(bench.seeds) < 2:
-        how = _("{difference:+.2f} points, and one seed shows no spread")
+        said = _(
+            "Without a quirk eval mode has {eval:.2%} and train mode, in test batches of {batch}, "
+            "{train:.2%}: {difference:+.2f} points, and one seed shows no spread."
+        )
     elif abs(found["difference"]) > found["interval"]:
-        how = _("{difference:+.2f} ± {spread:.2f} points, which counts")
+        said = _(
+            "Without a quirk eval mode has {eval:.2%} and train mode, in test batches of {batch}, "
+            "{train:.2%}: {difference:+.2f} ± {spread:.2f} points, which counts."
+        )
     else:
-        how = _("{difference:+.2f} ± {spread:.2f} points, which may be chance")
-    return _(
-        "Without a quirk eval mode has {eval:.2%} and train mode, in test batches of {batch}, "
-        "{train:.2%}: {how}. Riddle 3 has train mode in other test batches."
-    ).format(
-        eval=found["eval"], train=found["train"], batch=bench.batch_size,
-        how=how.format(difference=100 * found["difference"], spread=100 * found["spread"]),
-    )  # fmt: skip
+        said = _(
+            "Without a quirk eval mode has {eval:.2%} and train mode, in test batches of {batch}, "
+            "{train:.2%}: {difference:+.2f} ± {spread:.2f} points, which may be chance."
+        )
+    return sentences(
+        said.format(
+            eval=found["eval"],
+            train=found["train"],
+            batch=bench.batch_size,
+            difference=100 * found["difference"],
+            spread=100 * found["spread"],
+        ),
+        _("Question 3 has train mode in other test batches."),
+    )
 
 
 def table_of(bench: "Bench", spread_of: Collection[str] = ("eval_accuracy",)) -> pd.DataFrame:
@@ -234,6 +252,9 @@ def table_of(bench: "Bench", spread_of: Collection[str] = ("eval_accuracy",)) ->
 
 def matrix(bench: "Bench") -> None:
     """The table, which sorts by a click on a column."""
+    from bnviz.subjects.note.ablation import LOSS_STEPS, TEST_IMAGES
+
+    numbers = {"test_images": TEST_IMAGES, "loss_steps": LOSS_STEPS}
     every = st.toggle(
         _("Spread of every measure"), key="bench_spread", bind="query-params",
         disabled=len(bench.seeds) < 2,
@@ -243,7 +264,9 @@ def matrix(bench: "Bench") -> None:
         "quirk": st.column_config.TextColumn(_("quirk that is on"), pinned=True)
     }
     for name, (label, form, text) in COLUMNS.items():
-        config[name] = st.column_config.NumberColumn(_(label), format=form, help=_(text))
+        config[name] = st.column_config.NumberColumn(
+            _(label), format=form, help=_(text).format(**numbers)
+        )
         config[f"{name}_spread"] = st.column_config.NumberColumn(
             _("± seeds"),
             format=form,
@@ -256,7 +279,13 @@ def matrix(bench: "Bench") -> None:
         column_config=config,
     )
     for row in bench.frame[bench.frame["stopped"] != ""].to_dict("records"):
-        st.info(f"{_(LABELS.get(row['setting'], row['setting']))}, {row['seed']}: {row['stopped']}")
+        st.info(
+            _("{quirk}, seed {seed}: {stopped}").format(
+                quirk=_(LABELS.get(row["setting"], row["setting"])),
+                seed=row["seed"],
+                stopped=row["stopped"],
+            )
+        )
 
 
 def effect_card(bench: "Bench", changes: pd.DataFrame, measure: str) -> Card:
@@ -282,14 +311,22 @@ def effect_sentence(
     most = rows.iloc[int(rows["difference"].abs().to_numpy().argmax())]
     quantity, scale = SCALES[measure]
     unit = QUANTITIES[quantity].after()
-    return _(
-        "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} ± "
-        "{spread:,.2g}{unit}, by {quirk}, which {counts}. Without a quirk it is {base:,.4g}{own_unit}."
+    return (
+        _(
+            "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} "
+            "± {spread:,.2g}{unit}, by {quirk}, which counts. Without a quirk it is "
+            "{base:,.4g}{own_unit}."
+        )
+        if most["clear"]
+        else _(
+            "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} "
+            "± {spread:,.2g}{unit}, by {quirk}, which may be chance. Without a quirk it is "
+            "{base:,.4g}{own_unit}."
+        )
     ).format(
         count=int(rows["clear"].sum()), of=len(rows), quirk=labels[most["setting"]],
         change=scale * most["difference"],
         spread=scale * (0 if pd.isna(most["spread"]) else most["spread"]), unit=unit,
-        counts=_("counts") if most["clear"] else _("may be chance"),
         base=scale * bench.frame[bench.frame["setting"] == NONE][measure].mean(),
         own_unit="%" if quantity == "effect_points" else unit,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""``python -m bnviz quirks``: the bug bench, each of the note's quirks measured."""
+"""``python -m bnviz quirks``: the ablation, each of the note's quirks measured."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +79,9 @@ def table_of(bench: "Bench") -> str:
         for setting in dict.fromkeys(found["setting"])
     ]
     lines += [
-        f"{row['setting']}, {_('seed')} {row['seed']}: {row['stopped']}"
+        _("{quirk}, seed {seed}: {stopped}").format(
+            quirk=row["setting"], seed=row["seed"], stopped=row["stopped"]
+        )
         for row in frame[frame["stopped"] != ""].to_dict("records")
     ]
     lines.append(

@@ -254,13 +254,13 @@ def _show_whole(part: str) -> None:
 def _buttons(now: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, setting, icon in (
-            (_("All on, as the note"), ALL, ":material/toggle_on:"),
+            (_("All on, as in the note"), ALL, ":material/toggle_on:"),
             (_("All off"), NONE, ":material/toggle_off:"),
         ):
             st.button(
                 label, key=f"quirks_{setting}", icon=icon, on_click=_set, args=(setting,),
                 disabled=now == setting,
-                help=_("Sets all twelve switches; Undo brings the others back."),
+                help=_("Sets all {n} switches; Undo restores the others.").format(n=len(QUIRKS)),
             )  # fmt: skip
         st.button(
             _("Undo"), key="quirks_undo", icon=":material/undo:", on_click=_undo,

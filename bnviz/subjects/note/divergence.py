@@ -34,6 +34,7 @@ from bnviz.training.trainer import Trainer, VariantRun
 KINDS = ("forward", "gradient", "parameter", "buffer")
 STEPS, MOST_STEPS = 100, 2000
 TEST_EVERY, TEST_IMAGES = 50, 100
+BATCH, SEED = 16, 0
 LOOK_EVERY = 10
 AFFINE = {"gamma": "weight", "beta": "bias"}
 """The note's names for what torch calls otherwise."""
@@ -57,7 +58,7 @@ class Parting:
 
     Columns of `frame`: step; kind, layer and tensor, as in `Place`; difference, the largest absolute
     difference divided by the largest absolute value of that tensor on either side (0 where both are
-    0; infinite where one is no number). A gradient is held against the largest gradient of its
+    0; infinite where one is no number). A gradient is compared with the largest gradient of its
     layer, weight and bias together: a bias in front of BN has no gradient but rounding, of which
     nothing can be said. `start` has the same for what both sides begin with.
     """
@@ -90,8 +91,8 @@ def compare_sides(
     progress: Progress = no_progress,
     *,
     dtype: str = "float32",
-    batch_size: int = 16,
-    seed: int = 0,
+    batch_size: int = BATCH,
+    seed: int = SEED,
     test_every: int = TEST_EVERY,
     dataset: Dataset | None = None,
 ) -> Parting:

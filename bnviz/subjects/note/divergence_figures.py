@@ -5,7 +5,7 @@ import pandas as pd
 
 from bnviz.charts.marks import Figure, drawing, scatter, step_mark
 from bnviz.charts.theme import axis, colour, hover
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, lines
 
 FLOOR, CEILING = 1e-17, 1e3
 """The same bits are drawn at the floor, what is no number at the ceiling."""
@@ -32,7 +32,7 @@ def difference_over_steps(frame: pd.DataFrame, tolerance: float, first: int | No
                 0, rows["step"], rows["difference"].clip(FLOOR, CEILING), mode="lines",
                 name=_(name), line={"color": colour(shade), "dash": dash, "width": 2},
                 text=[f"{layer}, {tensor}" for layer, tensor in zip(rows["layer"], rows["tensor"], strict=True)],
-                hovertemplate=_(name) + ", %{text}<br>" + hover("step", "apart_relative"),
+                hovertemplate=lines(f"{_(name)}, %{{text}}", hover("step", "apart_relative")),
             )
         )  # fmt: skip
     ends = [frame["step"].min(), frame["step"].max()] if len(frame) else [0, 1]

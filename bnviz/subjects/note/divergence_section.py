@@ -14,7 +14,7 @@ from bnviz.app.task_panel import (
 )
 from bnviz.charts.card import Card
 from bnviz.errors import ConfigError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.note.code_section import chosen_setting
 from bnviz.subjects.note.divergence_figures import KINDS, difference_over_steps
@@ -49,10 +49,10 @@ DTYPES = ("float32", "float64")
 DEFAULTS = {"side_a": "composite", "side_b": "builtin", "lock_steps": 100, "lock_dtype": "float32"}
 # A sentence on what the first difference is, by its kind.
 SAID = {
-    "forward": N_("what the layer puts out is another number already"),
-    "gradient": N_("the forward pass still agreed, the way back does not"),
-    "parameter": N_("the update made it another number"),
-    "buffer": N_("a statistic that training itself never reads"),
+    "forward": N_("The layer's output already differs."),
+    "gradient": N_("The forward pass still agreed; the backward pass does not."),
+    "parameter": N_("The update made it differ."),
+    "buffer": N_("Training itself never reads this statistic."),
 }
 
 
@@ -116,17 +116,19 @@ def _keep(side: str) -> None:
 
 
 def _controls() -> tuple[float, bool]:
+    from bnviz.subjects.note.divergence import BATCH, SEED
+
     sides = _sides()
-    for name, label in (("side_a", _("One side")), ("side_b", _("The other side"))):
+    for name, label in (("side_a", _("Run A")), ("side_b", _("Run B"))):
         st.selectbox(
             label, sides, index=sides.index(str(DEFAULTS[name])), key=name, bind="query-params",
             format_func=words_of, width=420,
             help=_("A kind of layer, or the note's with some of its quirks."),
         )  # fmt: skip
     st.button(
-        _("Keep the switches above as the other side"), key="keep_switches",
+        _("Use the switches above as run B"), key="keep_switches",
         icon=":material/push_pin:", on_click=_keep_switches,
-        help=_("Then set them otherwise and compare: two settings of your own."),
+        help=_("Then change the switches and compare two settings of your own."),
     )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         tolerance = st.select_slider(
@@ -139,17 +141,20 @@ def _controls() -> tuple[float, bool]:
         )  # fmt: skip
         st.select_slider(
             _("Steps"), STEP_CHOICES, value=DEFAULTS["lock_steps"], key="lock_steps",
-            bind="query-params", width=240, help=_("At batch 16, seed 0; another number is measured anew."),
+            bind="query-params", width=240, help=_(
+                "At batch {batch}, seed {seed}; changing this reruns the comparison."
+            ).format(batch=BATCH, seed=SEED),
         )  # fmt: skip
         st.segmented_control(
             _("Precision"), DTYPES, default=DEFAULTS["lock_dtype"], required=True, key="lock_dtype",
             bind="query-params", help=_("In float64 rounding is a billion times finer."),
         )  # fmt: skip
     matters = st.toggle(
-        _("Leave out what BN takes away again"), key="lock_matters", bind="query-params",
+        _("Ignore differences that BN cancels (biases before BN)"), key="lock_matters", bind="query-params",
         help=_(
-            "A bias in front of BN only shifts what BN subtracts. Its gradient is rounding alone, and "
-            "Adam makes whole steps of it: right networks part there first, and nothing comes of it."
+            "A bias before BN only shifts what BN subtracts. Its gradient is rounding alone, "
+            "and Adam makes full steps of it: correct networks diverge there first, without "
+            "any effect."
         ),
     )  # fmt: skip
     return float(tolerance), matters
@@ -157,6 +162,8 @@ def _controls() -> tuple[float, bool]:
 
 def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None":
     """What was measured of these sides; until then a sentence and a button, progress or an error."""
+    from bnviz.subjects.note.divergence import TEST_EVERY
+
     key = parting_key(first, second, int(steps), dtype)
     known: Parting | None = found(key)
     going = watch(key)
@@ -173,16 +180,16 @@ def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None
 
     if first == second:
         st.info(
-            _("Both sides are the same. Choose another for one of them."), icon=":material/info:"
+            _("Both runs are the same. Choose another for one of them."), icon=":material/info:"
         )
         return known
     if known is None:
         st.markdown(
             _(
-                "Not measured yet: both sides take {steps} steps on the same batches from the same "
-                "weights, and every tensor is compared. The note's sides also make a test pass every "
-                "50 steps."
-            ).format(steps=steps)
+                "Not measured yet: both runs take {steps} steps on the same batches from the "
+                "same weights, and every tensor is compared. The note's layer also makes a "
+                "test pass every {every} steps."
+            ).format(steps=steps, every=TEST_EVERY)
         )
     start_button(
         _("Measure again") if known else _("Compare"), key, work, again=known is not None,
@@ -238,31 +245,41 @@ def sentence(parting: "Parting", first: "pd.Series | None", tolerance: float) ->
         if first is None
         else _(
             "**{a}** and **{b}** first differ by more than {tolerance:.0e} **at step {step}: {kind}, "
-            "{layer}, {tensor}**, by {difference:.2g} of its size: {why}. It is the first in the order of "
-            "computing; the figure shows the largest at each step."
+            "{layer}, {tensor}**, by {difference:.2g} of its size."
         )
     )  # fmt: skip
     text = said.format(
         a=names[0], b=names[1], tolerance=tolerance, steps=parting.steps,
         **({} if first is None else _details(first)),
     )  # fmt: skip
+    if first is not None:
+        text = sentences(
+            text,
+            _why(first),
+            _(
+                "It is the first in the order of computing; the figure shows the largest difference "
+                "at each step."
+            ),
+        )
     unlike = parting.start[parting.start["difference"] > 0]
     if len(unlike):
         begin = ", ".join(dict.fromkeys(f"{r.layer} {r.tensor}" for r in unlike.itertuples()))
-        text += " " + _("They do not begin alike: {tensors}.").format(tensors=begin)
+        text = sentences(text, _("They do not start alike: {tensors}.").format(tensors=begin))
     return text
 
 
-def _details(first: pd.Series) -> dict[str, object]:
+def _why(first: pd.Series) -> str:
+    """What the first difference is, by its kind."""
     before_bn = first["tensor"] == "bias" and first["layer"] in ("conv1", "conv2", "fc1", "fc2")
-    why = _(SAID[first["kind"]])
     if before_bn and first["kind"] == "parameter":
-        why = _(
-            "a bias in front of BN, whose gradient is rounding alone, and BN takes it away again"
-        )
+        return _("This is a bias before BN: its gradient is rounding alone, and BN cancels it.")
+    return _(SAID[first["kind"]])
+
+
+def _details(first: pd.Series) -> dict[str, object]:
     return {
         "step": int(first["step"]), "kind": _(KINDS[first["kind"]][0]), "layer": first["layer"],
-        "tensor": first["tensor"], "difference": first["difference"], "why": why,
+        "tensor": first["tensor"], "difference": first["difference"],
     }  # fmt: skip
 
 
@@ -290,7 +307,7 @@ def parting_card(
     return Card(
         key="parting",
         title=(
-            _("The two sides do not part")
+            _("The two runs do not diverge")
             if first is None
             else _("They first differ at step {step}").format(step=int(first["step"]))
         ),
@@ -305,7 +322,9 @@ def parting_card(
             kind=_(KINDS[worst["kind"]][0]), layer=worst["layer"], tensor=worst["tensor"],
             step=int(worst["step"]),
         ),
-        alt=_("Largest relative difference of the two sides at each step, by kind of tensor"),
+        alt=_(
+            "Largest relative difference of the two runs at each step, by kind of tensor"
+        ),
         height=380,
         asked=f"{tolerance}",
         wide=True,

@@ -13,7 +13,8 @@ from bnviz.app.task_panel import (
     watch,
 )
 from bnviz.charts.card import Card
-from bnviz.i18n import _
+from bnviz.data import TRAINING_IMAGES
+from bnviz.i18n import _, sentences
 from bnviz.subjects.note.printed_log_figures import printed_accuracies, printed_losses
 from bnviz.training.tasks import Key, Progress
 
@@ -32,9 +33,11 @@ def log_key(epochs: int) -> Key:
 @st.fragment
 def log_section() -> None:
     """Controls, the replay, both figures and the table."""
+    from bnviz.subjects.note.printed_log import BATCH
+
     epochs = st.select_slider(
         _("Epochs to replay here"), EPOCHS, value=1, key="log_epochs", bind="query-params",
-        width=280, help=_("15,000 steps at batch 4 each: about a minute an epoch."),
+        width=280, help=_("{steps:,} steps at batch {batch} each: about a minute an epoch.").format(steps=TRAINING_IMAGES // BATCH, batch=BATCH),
     )  # fmt: skip
     show(measured(epochs) or _recorded())
 
@@ -99,6 +102,8 @@ def printed_frame() -> pd.DataFrame:
 
 def show(replay: "Replay") -> None:
     """Where it comes from, both figures, the table, and what the loop costs."""
+    from bnviz.subjects.note.printed_log import LARGE_BATCH
+
     printed = printed_frame()
     st.caption(origin(replay))
     board(cards(printed, replay), key="log_board", revision=origin(replay))
@@ -110,9 +115,9 @@ def show(replay: "Replay") -> None:
             "loss": _number(_("note: loss"), "%.4f", _("As printed: divided by the batch size once too often.")),
             "printed_loss": _number(_("here: loss as printed"), "%.4f", _("The same division of the replay's loss.")),
             "mean_loss": _number(_("here: mean CE"), "%.4f", _("What the loss should be: cross-entropy in nats.")),
-            "accuracy": _number(_("note: acc, %"), "%.2f", _("As printed: train mode, batch 4.")),
+            "accuracy": _number(_("note: acc, %"), "%.2f", _("As printed: train mode, batch {batch}.").format(batch=replay.batch_size)),
             "note_accuracy": _number(_("here: as the note, %"), "%.2f", _("The same test pass on the replay's weights.")),
-            "company_accuracy": _number(_("here: batch 256, %"), "%.2f", _("Train mode, 256 images normalized together.")),
+            "company_accuracy": _number(_("here: batch {batch}, %").format(batch=LARGE_BATCH), "%.2f", _("Train mode, {batch} images normalized together.").format(batch=LARGE_BATCH)),
             "eval_accuracy": _number(_("here: eval, %"), "%.2f", _("Eval mode, before the test pass moves the statistics.")),
             "seconds": _number(_("note: s"), "%.1f", _("On the GPU of the note's author.")),
             "seconds_here": _number(_("here: s"), "%.1f", _("Training of the epoch, without tests.")),
@@ -159,7 +164,7 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
                 epoch=int(last["epoch"]), note=line["loss"], mean=last["mean_loss"],
                 batch=replay.batch_size, printed=last["printed_loss"],
             ),
-            alt=_("Printed loss of the note's five epochs beside the replay"),
+            alt=_("Printed loss of the note's epochs beside the replay"),
             height=440,
         ),
         Card(
@@ -170,13 +175,13 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
                 else _("What the note measures, and what eval mode says")
             ),
             figure=printed_accuracies(printed, frame),
-            sentence=_(
+            sentence=sentences(_(
                 "In epoch {epoch} the note prints {note:.1%}; measured the same way the replay has "
-                "{same:.1%}, in eval mode {eval:.1%}. {gaps}"
+                "{same:.1%}, in eval mode {eval:.1%}."
             ).format(
                 epoch=int(last["epoch"]), note=line["accuracy"], same=last["note_accuracy"],
-                eval=last["eval_accuracy"], gaps=_gaps(gap),
-            ),
+                eval=last["eval_accuracy"],
+            ), _gaps(gap)),
             alt=_("Accuracy as printed, as the note measures it, and in eval mode, by epoch"),
             height=440,
         ),

@@ -1,4 +1,4 @@
-"""The note's three riddles, each measured: what a test batch keeps, which average, which mode."""
+"""The note's three questions, each measured: what a test batch keeps, which average, which mode."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The note's three riddles: what a test batch keeps, which average, which mode."""
+"""The note's three questions: what a test batch keeps, which average, which mode."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def kept_by_way(frame: pd.DataFrame) -> Figure:
                 "text": [f"{value:,.2f} MiB" if value else "0" for value in size],
                 "textposition": ["inside" if value else "outside" for value in size],
                 "name": _("kept by a test batch"),
-                "hovertemplate": f"%{{y}}<br>{_(QUANTITIES['kept_batch'].label)} %{{x:,.3f}} MiB<extra></extra>",
+                "hovertemplate": f"%{{y}}<br>{_(QUANTITIES['kept_batch'].label)} %{{x:,.3f}}{QUANTITIES['kept_batch'].after()}<extra></extra>",
                 "showlegend": False,
             }
         ],

@@ -1,4 +1,4 @@
-"""The note's three riddles: a short answer each, with a figure that answers to a slider."""
+"""The note's three questions: a short answer each, with a figure that answers to a slider."""
 
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,10 @@ from bnviz.app.task_panel import newest_checkpoint
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.charts.theme import LAYER_LABELS
+from bnviz.config import EARLY_EVALUATIONS
+from bnviz.data import TEST_IMAGES
 from bnviz.errors import RunError
-from bnviz.i18n import _
+from bnviz.i18n import _, listed, sentences
 from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
 from bnviz.records.recorded_statistics import replay_layer
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
@@ -26,6 +28,7 @@ from bnviz.subjects.note.questions_figures import (
     kept_by_way,
     way,
 )
+from bnviz.subjects.note.quirk_settings import NOTES_MOMENTUM, TORCHS_MOMENTUM
 from bnviz.training.process import find_run_view, jobs, kept_maps
 from bnviz.training.run_view import RunView
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 PRINTED_BATCH = 4
 """The test batch of the printed log."""
-TEST_SET = 10_000
+TEST_SET = TEST_IMAGES
 POINTS = 500
 HEIGHT = 330
 
@@ -44,7 +47,7 @@ def memory_riddle() -> None:
     """Why memory ran out: eight ways to run a test batch, one of which keeps it."""
 
     @st.fragment(key="riddle_memory")
-    def riddle() -> None:
+    def memory() -> None:
         st.markdown(
             _(
                 "**1. Why did memory run out with my BN and not with torch's?** Two things are needed: "
@@ -55,13 +58,13 @@ def memory_riddle() -> None:
         size = st.select_slider(
             _("Images in a test batch"), MEMORY_SIZES, value=16, key="riddle_batch",
             bind="query-params", width=320,
-            help=_("Real test images go through the note's network in all eight ways at once."),
+            help=_("Real test images go through the note's network in all ways of testing at once."),
         )  # fmt: skip
         with plainly():
             board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
-        _link("memory", _("Watch it happen, predict it, cut it: Memory"))
+        _link("memory", _("Watch it, predict it, fix it: Memory"))
 
-    riddle()
+    memory()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -76,21 +79,21 @@ def kept(batch_size: int) -> pd.DataFrame:
 def memory_card(size: int, frame: pd.DataFrame) -> Card:
     """The eight ways, with what one of them comes to over a whole test set."""
     leaking = frame[frame["kept_bytes"] > 0]
-    ways = "; ".join(way(row, ", ") for row in leaking.to_dict("records"))
+    ways = listed(way(row, ", ") for row in leaking.to_dict("records"))
     most = int(frame["kept_bytes"].max())
     return Card(
         key="riddle_memory",
-        title=_("{n} of eight ways to test keeps the batch").format(n=len(leaking)),
+        title=_("{n} of {of} ways to test keeps the batch").format(n=len(leaking), of=len(frame)),
         figure=kept_by_way(frame),
         sentence=_(
             "{ways}: {size:,} bytes a test batch of {batch}, its images included; one pass over "
             "{images:,} images would keep {total}. Detached statistics, eval() or no_grad(): "
-            "any one of them and nothing stays."
+            "any one of them frees everything."
         ).format(
             ways=ways, size=most, batch=size, images=TEST_SET,
             total=size_words(most * TEST_SET / size),
         ),
-        alt=_("Bytes that a test batch keeps alive in eight ways to run the test"),
+        alt=_("Bytes that a test batch keeps alive, by the way to run the test"),
         height=HEIGHT + 60,
         asked=str(size),
         wide=True,
@@ -98,10 +101,10 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
 
 
 def on_the_run(run: RunView) -> None:
-    """The other two riddles, on the run on show."""
+    """The other two questions, on the chosen run."""
 
     @st.fragment(key="riddles_on_run")
-    def riddles() -> None:
+    def both() -> None:
         variant = run.default_variant
         with plainly():
             step = _newest(run, variant)
@@ -114,14 +117,18 @@ def on_the_run(run: RunView) -> None:
                     )
                 )
 
-    riddles()
+    both()
 
 
 def _newest(run: RunView, variant: str) -> int:
     """The last checkpoint; `plainly` says on the page that there is none."""
     step = newest_checkpoint(run, variant)
     if step is None:
-        raise RunError(_("No weights are stored in this run yet; the first come after 20 steps."))
+        raise RunError(
+            _("No weights are stored in this run yet; the first come after {first} steps.").format(
+                first=EARLY_EVALUATIONS[0]
+            )
+        )
     return step
 
 
@@ -186,9 +193,9 @@ def _recorded(run_id: str, variant: str, step: int) -> "RecordedRiddles | None":
 def estimator_words(frame: pd.DataFrame) -> dict[str, str]:
     """The estimators of `estimator_accuracies` as the figure names them."""
     named = {
-        "0.9": _("m = 0.9, the note"),
-        "0.1": _("m = 0.1, torch"),
-        "0.01": _("m = 0.01"),
+        "0.9": _("m = {m:g}, the note").format(m=NOTES_MOMENTUM),
+        "0.1": _("m = {m:g}, torch").format(m=TORCHS_MOMENTUM),
+        "0.01": "m = 0.01",
         "none": _("mean of all batches"),
         "population": _("population"),
     }
@@ -200,38 +207,37 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
     by_name = frame.set_index("estimator")["accuracy"]
     return Card(
         key="riddle_averages",
-        title=_("The same weights, five averages"),
+        title=_("The same weights, {n} estimators").format(n=len(frame)),
         figure=accuracy_by_estimator(frame, estimator_words(frame), variant),
-        sentence=_(
+        sentence=sentences(_(
             "{label} at step {step:,}, eval mode on {images:,} test images: {mean:.1%} with the mean "
-            "of all batches, {torch:.1%} at m = 0.1, {note:.1%} at the note's 0.9; {population:.1%} "
-            "with the population at these weights. Bars are standard errors. {why}"
+            "of all batches, {torch:.1%} at m = {m_torch:g}, {note:.1%} at the note's {m_note:g}; "
+            "{population:.1%} with the population at these weights. Bars are standard errors."
         ).format(
-            why=_why_fast_is_better(run, variant) if by_name["0.9"] > by_name["0.1"] > by_name["none"] else "",
+            m_torch=TORCHS_MOMENTUM, m_note=NOTES_MOMENTUM,
             label=run.labels[variant], step=step, images=int(frame["images"].iloc[0]), mean=by_name["none"],
             torch=by_name["0.1"], note=by_name["0.9"], population=by_name["population"],
-        ),
-        alt=_("Accuracy in eval mode with the running statistics of five estimators"),
+        ), _why_fast_is_better(run, variant) if by_name["0.9"] > by_name["0.1"] > by_name["none"] else ""),
+        alt=_("Accuracy in eval mode with the running statistics of each estimator"),
         height=HEIGHT,
     )  # fmt: skip
 
 
 def _why_fast_is_better(run: RunView, variant: str) -> str:
     """Also what the run's own map says of other batch sizes, if there is one and it says so."""
-    said = _("The weights still move here, so what forgets faster is nearer to them.")
+    said = _("The weights still move here, so an average that forgets faster is closer.")
     kept, _note = kept_maps().load(run.id, run.source.folder, variant, DEFAULT_IMAGES)
     best = growing_best(kept)
     if best is None:
         return said
     small, large = best.iloc[0], best.iloc[-1]
-    said += " " + _(
+    return sentences(said, _(
         "The smaller the batches, the slower the best average, by this run's map (Running "
         "statistics): {low:g} at batch {small}, {high:g} at batch {large}."
-    )
-    return said.format(
+    ).format(
         low=small["momentum"], small=int(small["batch_size"]),
         high=large["momentum"], large=int(large["batch_size"]),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def channel_card(
@@ -308,9 +314,6 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
     """Accuracy of both modes by the size of the test batch."""
     row = frame[frame["batch_size"] == size].iloc[0]
     gap = 100 * (row["eval"] - row["train"])
-    words = (
-        _("{gap:.1f} points below eval mode") if gap > 0 else _("{gap:.1f} points above eval mode")
-    )
     return Card(
         key="riddle_modes",
         title=(
@@ -319,12 +322,19 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
             else _("Train mode by the size of the test batch, beside eval mode")
         ),
         figure=accuracy_by_test_batch(frame, variant, size),
-        sentence=_(
-            "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at test "
-            "batch {size}, {eval:.1%} in eval mode: {words}."
+        sentence=(
+            _(
+                "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at "
+                "test batch {size}, {gap:.1f} points below the {eval:.1%} of eval mode."
+            )
+            if gap > 0
+            else _(
+                "{label} at step {step:,} on {images:,} test images: {train:.1%} in train mode at "
+                "test batch {size}, {gap:.1f} points above the {eval:.1%} of eval mode."
+            )
         ).format(
             label=run.labels[variant], step=step, images=int(row["images"]), train=row["train"],
-            size=size, eval=row["eval"], words=words.format(gap=abs(gap)),
+            size=size, eval=row["eval"], gap=abs(gap),
         ),
         alt=_("Accuracy in train mode by the size of the test batch, and in eval mode"),
         height=HEIGHT,
@@ -334,7 +344,7 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
 
 
 def able(run: RunView) -> bool:
-    """Whether the run has BN, which the riddles on the run ask for."""
+    """Whether the run has BN, which the questions on the run ask for."""
     return bool(run.with_statistics)
 
 

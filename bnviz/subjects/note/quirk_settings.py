@@ -42,7 +42,7 @@ LABELS: dict[str, str] = {
     MOMENTUM: N_("0.9 weighs the new batch"),
     "moving_tests": N_("test without eval(), which overwrites"),
     "leak": N_("the four that leak together"),
-    ALL: N_("all quirks, as the note"),
+    ALL: N_("all quirks, as in the note"),
 }
 
 
@@ -58,11 +58,16 @@ def on_in(setting: str) -> frozenset[str]:
     for name in names:
         if name not in QUIRKS:
             near = difflib.get_close_matches(name, QUIRKS, n=1)
+            said = (
+                _("quirk: got {value!r}; allowed: {allowed}; did you mean {near!r}?")
+                if near
+                else _("quirk: got {value!r}; allowed: {allowed}.")
+            )
             raise ConfigError(
-                _("quirk: got {value!r}; allowed: {allowed}{hint}").format(
+                said.format(
                     value=name,
                     allowed=", ".join([NONE, *QUIRKS, *TOGETHER, ALL]),
-                    hint=_("; did you mean {near!r}?").format(near=near[0]) if near else ".",
+                    near=next(iter(near), None),
                 )
             )
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""What is shipped of the note's page: bug bench, replayed log, and the riddles on the recorded run."""
+"""What is shipped of the note's page: ablation, replayed log, and the questions on the recorded run."""
 
 import json
 import os
@@ -17,12 +17,12 @@ FOLDER = Path(__file__).parents[2] / "assets" / "note"
 BENCH_FILE, LOG_FILE = FOLDER / "quirks.json", FOLDER / "log.json"
 RIDDLES_FILE = FOLDER / "riddles.json"
 VARIANT, STEP = "builtin", 400
-"""Of the recorded run, for which the riddles are measured beforehand: a first visit need not wait."""
+"""Of the recorded run, for which the questions are measured beforehand: a first visit need not wait."""
 
 
 @cache
 def recorded_bench() -> Bench:
-    """The bug bench at its defaults."""
+    """The ablation at its defaults."""
     return Bench.from_json(BENCH_FILE.read_text())
 
 

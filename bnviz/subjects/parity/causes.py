@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.parity.fingerprint import PROPERTIES, fingerprint, in_words
 from bnviz.subjects.parity.fingerprint_probes import AXES, NONE, UNKNOWN
 from bnviz.subjects.parity.layer_adapter import TORCH, Subject, common_dims
@@ -148,7 +148,7 @@ NOT_CAUSES = (("counts", "no"), ("plain_average", "refused"))
 def causes(cls: Any, reference: Any = None, frame: pd.DataFrame | None = None) -> list[Cause]:
     """Every way in which `cls` behaves otherwise than `reference`, over all inputs both take.
 
-    `reference` None stands for torch's layers; `frame` is their `report`, made anew if None. Cases
+    `reference` None stands for torch's layers; `frame` is their `report`, made if None. Cases
     that differ in something that no cause makes differ are named by the code ``unexplained``.
     Raises ConfigError if no input fits both classes.
     """
@@ -198,7 +198,7 @@ def explain(
     prints: Mapping[int, tuple[Mapping[str, str], Mapping[str, str]]], frame: pd.DataFrame
 ) -> list[Cause]:
     """The causes of `causes`, from the fingerprints of layer and reference by dimensions."""
-    sentences: dict[str, str] = {}
+    said: dict[str, str] = {}
     seen: dict[str, list[int]] = {}
     explained: set[str] = set()
     for dims in sorted(prints, reverse=True):
@@ -209,10 +209,10 @@ def explain(
                 side: in_words(rule.property, values[rule.property])
                 for side, values in (("own", own), ("reference", reference))
             }
-            sentences.setdefault(rule.code, _(rule.sentence).format(**words))
+            said.setdefault(rule.code, _(rule.sentence).format(**words))
             seen.setdefault(rule.code, []).append(dims)
-    in_order = [code for code in dict.fromkeys(rule.code for rule in RULES) if code in sentences]
-    result = [Cause(code, sentences[code] + _only(seen[code], prints)) for code in in_order]
+    in_order = [code for code in dict.fromkeys(rule.code for rule in RULES) if code in said]
+    result = [Cause(code, sentences(said[code], _only(seen[code], prints))) for code in in_order]
     left = frame[[bool(set(parts) - explained) for parts in frame["differs_in"]]]
     if len(left):
         result.append(_unexplained(left))
@@ -224,7 +224,7 @@ def _only(seen: Sequence[int], prints: Mapping[int, Any]) -> str:
     if len(seen) == len(prints):
         return ""
     inputs = ", ".join(f"({', '.join(AXES[dims])})" for dims in sorted(seen))
-    return _(" Seen with inputs {inputs} only.").format(inputs=inputs)
+    return _("Seen with inputs {inputs} only.").format(inputs=inputs)
 
 
 def _differences(own: Mapping[str, str], reference: Mapping[str, str]) -> list[_Rule]:

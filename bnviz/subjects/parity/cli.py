@@ -1,4 +1,4 @@
-"""``python -m bnviz parity`` and ``python -m bnviz check``: layers held against torch's."""
+"""``python -m bnviz parity`` and ``python -m bnviz check``: layers compared with torch's."""
 
 import json
 import math

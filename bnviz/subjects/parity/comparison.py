@@ -71,7 +71,9 @@ def compare(
     try:
         torch.testing.assert_close(mine, answer, equal_nan=True, check_dtype=False)
     except AssertionError:
-        outcome.differ(part, _("{where} differs by {difference:.3g}, {share:.3g} times what is allowed").format(
+        outcome.differ(part, _(
+            "{where} differs by {difference:.3g}, {share:.3g} times the tolerance"
+        ).format(
             where=where, difference=difference, share=share))  # fmt: skip
 
 

@@ -60,10 +60,10 @@ def _influence(layer: nn.Module, x: Tensor) -> Tensor:
     """Which outputs change when the first input does: True and False in the shape of x."""
     other = x.clone()
     other[(0,) * x.dim()] += 1.0
-    twin = copy.deepcopy(layer)  # a pass may move the statistics
+    copied = copy.deepcopy(layer)  # a pass may move the statistics
     with torch.no_grad():
         before = layer(x)
-        return (twin(other) - before).abs() > 1e-9 * (1 + before.abs())
+        return (copied(other) - before).abs() > 1e-9 * (1 + before.abs())
 
 
 def find_axes(bench: Bench, _found: Mapping[str, str]) -> str:

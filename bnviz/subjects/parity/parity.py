@@ -306,11 +306,11 @@ def _compare_copies(pair: Pair, _other: Subject, outcome: Outcome) -> None:
     layer, (x, _upstream) = pair.own, pair.batches[0]
     try:
         layer.train()(x.clone().requires_grad_())
-        twin = copy.deepcopy(layer)
+        copied = copy.deepcopy(layer)
         before = layer.eval()(x).detach().clone()
-        if not torch.equal(before, twin.eval()(x)):
+        if not torch.equal(before, copied.eval()(x)):
             outcome.differ("copy", _("the copy gives another output"))
-        twin.train()(2 * x + 1)
+        copied.train()(2 * x + 1)
         if not torch.equal(before, layer.eval()(x)):
             outcome.differ("copy", _("training the copy changes the original"))
     except Exception as error:  # a reader's layer may raise anything

@@ -1,4 +1,4 @@
-"""The cases that a layer and its reference are held against each other in."""
+"""The cases that a layer and its reference are compared in."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -44,7 +44,7 @@ def differences_by_dtype(frame: pd.DataFrame) -> Figure:
         scatter(
             0, [-0.5, len(dtypes) - 0.5], [1, 1], mode="lines",
             line={"color": colour("truth"), "dash": "dash", "width": 1.6},
-            name=_("all that is allowed"), hoverinfo="skip",
+            name=_("tolerance"), hoverinfo="skip",
         )
     )  # fmt: skip
     return drawing(data, {"xaxis": _dtype_axis(dtypes), "yaxis": _share_axis()})

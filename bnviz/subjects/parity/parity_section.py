@@ -9,7 +9,7 @@ from bnviz.app.card_grid import board
 from bnviz.app.task_panel import found, start_button, watch
 from bnviz.charts.card import Card
 from bnviz.charts.theme import PALETTE
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.parity.parity_figures import differences_by_dtype
 from bnviz.training.tasks import Key, Progress
@@ -35,7 +35,10 @@ def prove_it() -> None:
     """The whole section: choose a layer, measure it, and see what came of it."""
     _section()
     st.markdown(
-        _("A layer of your own is held against torch's, and each difference named, on the command line:")
+        _(
+            "A layer of your own is compared with torch's, and each difference named, on the "
+            "command line:"
+        )
     )  # fmt: skip
     st.code(COMMAND, language="bash")
 
@@ -43,9 +46,9 @@ def prove_it() -> None:
 @st.fragment
 def _section() -> None:
     variant = st.segmented_control(
-        _("Layer to prove"), LAYERS, default=DEFAULT, required=True, key="prove_variant",
+        _("Layer to compare"), LAYERS, default=DEFAULT, required=True, key="prove_variant",
         bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
-        help=_("Its layers for (N, C) and for (N, C, H, W) are held against torch's."),
+        help=_("Its layers for (N, C) and for (N, C, H, W) are compared with torch's."),
     )  # fmt: skip
     proof = measured(variant)
     if proof is not None:
@@ -86,7 +89,7 @@ def show(proof: "Proof") -> None:
     metrics(proof)
     st.markdown("\n".join(f"- `{cause.code}` {cause.sentence}" for cause in proof.causes))
     board([card(proof)], key="proof", revision=proof.variant)
-    st.markdown(_("**What it does, found out by running it**"))
+    st.markdown(_("**Measured behaviour**"))
     st.dataframe(
         fingerprint_table(proof),
         hide_index=True,
@@ -117,7 +120,10 @@ def metrics(proof: "Proof") -> None:
         (
             _("Cases that agree"),
             _("{agree} of {count}").format(agree=int(frame["agrees"].sum()), count=count),
-            _("To the defaults of torch.testing.assert_close. {left} more could not be measured.")
+            _(
+                "Within the default tolerances of torch.testing.assert_close. {left} more "
+                "could not be measured."
+            )
             .format(left=len(frame) - count),
         ),
         (
@@ -148,8 +154,8 @@ def card(proof: "Proof") -> Card:
     agree = int(known["agrees"].sum())
     worst = known.iloc[int(known["of_tolerance"].fillna(0).to_numpy().argmax())]
     sentence = _(
-        "{agree} of {count} cases agree; the largest difference is {share:.3g} times what is "
-        "allowed, in {layer}: {name}. Marks at the lower edge are the same bits, or nearly."
+        "{agree} of {count} cases agree; the largest difference is {share:.3g} times the "
+        "tolerance, in {layer}: {name}. Marks at the lower edge are the same bits, or nearly."
     ).format(
         agree=agree,
         count=len(known),
@@ -158,17 +164,19 @@ def card(proof: "Proof") -> Card:
         name=worst["name"],
     )
     if not known["agrees"][known["of_tolerance"] <= 1].all():
-        sentence += _(" A cross below the line has right numbers and differs in something else.")
+        sentence = sentences(
+            sentence, _("A cross below the line has equal numbers and differs in something else.")
+        )
     return Card(
         key="proof",
         title=(
-            _("Every case stays below what rounding is allowed")
+            _("Every case stays within the tolerance")
             if agree == len(known)
-            else _("What stands above the line is no rounding")
+            else _("Cases above the line exceed the tolerance")
         ),
         figure=differences_by_dtype(frame),
         sentence=sentence,
-        alt=_("Largest difference from torch's layer in each case, by dtype, and the limit"),
+        alt=_("Largest difference from torch's layer in each case, by dtype, and the tolerance"),
         asked=proof.variant,
         wide=True,
     )
@@ -182,7 +190,7 @@ def fingerprint_table(proof: "Proof") -> pd.DataFrame:
     own, torchs = prints[max(prints)]
     rows = [
         (_(label), in_words(name, own[name]), in_words(name, torchs[name]),
-         _("✓ same") if own[name] == torchs[name] else _("✗ another"))
+         _("✓ same") if own[name] == torchs[name] else _("✗ differs"))
         for name, (label, _experiment) in PROPERTIES.items()
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["property", "own", "torch", "same"])
@@ -201,10 +209,10 @@ def case_table(proof: "Proof") -> None:
             "agrees": st.column_config.TextColumn(_("agrees")),
             "layer": st.column_config.TextColumn(_("layer")),
             "name": st.column_config.TextColumn(_("case"), width="large"),
-            "output_difference": _number(_("outputs apart")),
-            "gradient_difference": _number(_("gradients apart")),
-            "buffer_difference": _number(_("statistics apart")),
-            "of_tolerance": _number(_("of what is allowed")),
+            "output_difference": _number(_("difference of outputs")),
+            "gradient_difference": _number(_("difference of gradients")),
+            "buffer_difference": _number(_("difference of statistics")),
+            "of_tolerance": _number(_("share of the tolerance")),
             "detail": st.column_config.TextColumn(_("why"), width="large"),
         },
     )

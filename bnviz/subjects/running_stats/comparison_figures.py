@@ -131,7 +131,9 @@ def estimator_errors(run: RunView, chosen: Selection) -> Card:
     last = errors[errors["step"] == errors["step"].max()].set_index("estimator")
     return Card(
         key="errors",
-        title=_("How far each is from the truth: {layer}").format(layer=chosen.layer),
+        title=_("Error of each estimator against the population: {layer}").format(
+            layer=chosen.layer
+        ),
         figure=errors_over_steps(
             errors,
             {

@@ -8,12 +8,18 @@ import streamlit as st
 
 from bnviz.charts.card import Card
 from bnviz.errors import ConfigError
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.records import moving_averages
 from bnviz.subjects.running_stats.demo_figures import demo_curves, memory_of_an_average
 
 MOST_BATCHES = 5000
 BARS = 60
+LATEST = 10
+"""Batches whose weight is summed in the sentence."""
+OSCILLATES = 0.01
+"""Range of the last round, as a share of the largest batch mean, from which it is no convergence."""
+FORGOTTEN = 0.99
+"""Share of the initial value after which it counts as gone."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,10 @@ def controls() -> Demo:
         )  # fmt: skip
         rounds = st.number_input(
             _("Rounds"), 1, 1000, 10, key="demo_rounds", bind="query-params", width=120,
-            help=_("How many times the sequence comes."),
+            help=_("How often the sequence is repeated."),
         )  # fmt: skip
         start = st.number_input(
-            _("Start value"), value=0.0, key="demo_start", bind="query-params", width=120,
+            _("Initial value"), value=0.0, key="demo_start", bind="query-params", width=120,
             format="%g", help=_("What the average holds before the first batch."),
         )  # fmt: skip
         weight = st.slider(
@@ -115,22 +121,25 @@ def metrics(demo: Demo) -> None:
         (
             _("Noise"),
             f"{np.sqrt(moving_averages.noise(m)):.0%}",
-            _("Spread of the average beside that of single batches: √(m / (2 − m))."),
+            _(
+                "Standard deviation of the average relative to that of a single batch: √(m / "
+                "(2 − m))."
+            ),
         ),
         (
             _("Half-life"),
             _("{n:.3g} batches").format(n=moving_averages.half_life(m)),
-            _("After so many batches half of the present value is forgotten: ln ½ / ln(1 − m)."),
+            _("After this many batches half of the present value is forgotten: ln ½ / ln(1 − m)."),
         ),
         (
             _("Effective window"),
             _("{n:.3g} batches").format(n=moving_averages.effective_window(m)),
-            _("A plain mean of so many batches is as noisy: (2 − m) / m."),
+            _("A plain mean of this many batches is as noisy: (2 − m) / m."),
         ),
         (
-            _("Left of the start"),
+            _("Remaining weight of the initial value"),
             f"{moving_averages.start_bias(m, batches):.2%}",
-            _("Share of the start value after {n} batches: (1 − m)ⁿ.").format(n=batches),
+            _("Weight of the initial value after {n} batches: (1 − m)ⁿ.").format(n=batches),
         ),
     )
     with st.container(horizontal=True, gap="small"):
@@ -139,15 +148,17 @@ def metrics(demo: Demo) -> None:
     if 0 < m < 1:
         st.caption(
             _(
-                "In words: it shows where the batches were {lag:.3g} batches ago and trembles {noise:.0%} "
-                "as much as they do, like a plain mean of {window:.3g} of them. A batch counts half "
-                "after {half:.3g} more, and after {settled:.0f} batches 99% of the start value is gone."
+                "In words: the average lags {lag:.3g} batches behind, and its standard "
+                "deviation is {noise:.0%} of a single batch's, like that of a plain mean of "
+                "{window:.3g} batches. The weight of a batch halves every {half:.3g} batches, "
+                "and after {settled:.0f} batches {gone:.0%} of the initial value is gone."
             ).format(
                 lag=(1 - m) / m,
                 noise=np.sqrt(moving_averages.noise(m)),
                 window=moving_averages.effective_window(m),
                 half=moving_averages.half_life(m),
-                settled=moving_averages.settled(m),
+                settled=moving_averages.settled(m, FORGOTTEN),
+                gone=FORGOTTEN,
             )
         )
 
@@ -156,25 +167,26 @@ def cards(demo: Demo) -> list[Card]:
     """The sequence with its averages, and the weight of each past batch."""
     ema, average = demo.ema, demo.average
     last = ema[-len(ema) // demo.rounds :]
-    swings = last.max() - last.min() > 0.01 * max(abs(demo.values).max(), 1e-12)
+    swings = last.max() - last.min() > OSCILLATES * max(abs(demo.values).max(), 1e-12)
     weights, left = moving_averages.ema_weights(demo.momentum, len(ema))
     return [
         Card(
             key="demo",
-            title=_("A moving average follows its batches; a plain mean comes to rest"),
+            title=_("A moving average follows its batches; a plain mean converges"),
             figure=demo_curves(demo.values, ema, average),
-            sentence=_(
-                "After {n} batches the moving average is {ema:.3f}, the plain mean {mean:.3f}. "
-            ).format(n=len(ema), ema=ema[-1], mean=average[-1])
-            + (
+            sentence=sentences(
                 _(
-                    "It is not at rest: in the last round it goes from {low:.3f} to {high:.3f} "
-                    "and ends at {end:.3f}."
+                    "After {n} batches the moving average is {ema:.3f}, the plain mean {mean:.3f}."
+                ).format(n=len(ema), ema=ema[-1], mean=average[-1]),
+                _(
+                    "The moving average keeps oscillating: in the last round it goes from "
+                    "{low:.3f} to {high:.3f} and ends at {end:.3f}."
                 ).format(low=last.min(), high=last.max(), end=ema[-1])
                 if swings
                 else _(
-                    "In the last round it moves by less than a hundredth of the largest batch mean."
-                )
+                    "The moving average converges: in the last round it moves by less than "
+                    "{share:.0%} of the largest batch mean."
+                ).format(share=OSCILLATES),
             ),
             alt=_("Batch means, their moving average and their plain mean over the batches"),
             height=330,
@@ -182,14 +194,15 @@ def cards(demo: Demo) -> list[Card]:
         ),
         Card(
             key="memory_of_average",
-            title=_("What the present value is made of"),
+            title=_("Weight of each past batch in the present value"),
             figure=memory_of_an_average(weights[:BARS]),
             sentence=_(
-                "The newest batch weighs {first:.1%}, the ten newest together {ten:.1%}; {left:.2%} "
-                "of the start value {start:g} is left."
+                "The latest batch weighs {first:.1%}, the {count} latest together {ten:.1%}; "
+                "the initial value {start:g} has a weight of {left:.2%}."
             ).format(
                 first=demo.momentum,
-                ten=weights[:10].sum(),
+                count=LATEST,
+                ten=weights[:LATEST].sum(),
                 left=left,
                 start=demo.start,
             ),
@@ -213,7 +226,7 @@ def translation(momentum: float) -> pd.DataFrame:
             _("the BN paper"),
             "–",
             _("{n:.3g} batches").format(n=window),
-            _("gives no number; an average over so many batches is as noisy"),
+            _("gives no number; an average over this many batches is as noisy"),
         ),
     ]
     return pd.DataFrame(rows, columns=["where", "name", "value", "meaning"])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @figure(
     "running_stats/estimates",
-    N_("Estimators of the running statistics over the steps"),
+    N_("Estimators compared: the running statistics over the steps"),
     needs=("variant", "layer", "channels", "momentum", "unbiased"),
     applies=needs_bn,
 )
@@ -43,9 +43,9 @@ def estimates(run: RunView, chosen: Selection) -> Card:
     )
     return Card(
         key="estimates",
-        title=_("Which line follows the truth? {layer}, channel {channels}").format(
-            layer=chosen.layer, channels=", ".join(map(str, chosen.channels))
-        ),
+        title=_(
+            "Which estimator tracks the population statistics? {layer}, channel {channels}"
+        ).format(layer=chosen.layer, channels=", ".join(map(str, chosen.channels))),
         figure=drawn,
         sentence=_sentence(run, channels[chosen.channel], chosen),
         alt=_("Running mean and variance of channels by several estimators over the steps"),
@@ -124,8 +124,8 @@ def _sentence(run: RunView, series: dict[str, np.ndarray], chosen: Selection) ->
     count = values_per_channel(run.config, chosen.layer)
     if count == 1:
         return _(
-            "At batch 1 a channel of {layer} has one value a batch, whose variance is 0; running "
-            "statistics made of such batches say nothing of the spread."
+            "At batch 1 a channel of {layer} has one value a batch, whose variance is 0; "
+            "running statistics of such batches say nothing about the spread."
         ).format(layer=chosen.layer)
     return _(
         "At step {step:,} the variance of channel {channel} is {ema:.3g} by the EMA at m = {m:g}, "

@@ -1,7 +1,7 @@
 """Which variance the estimators show."""
 
 from bnviz.app.controls import choice_control
-from bnviz.i18n import _
+from bnviz.i18n import _, listed
 from bnviz.records.recorded_statistics import unbiasing, values_per_channel
 from bnviz.records.schema import LAYERS
 from bnviz.training.run_view import RunView
@@ -9,7 +9,7 @@ from bnviz.training.run_view import RunView
 
 def variance_control(run: RunView) -> bool:
     """Which variance is shown: whether the unbiased."""
-    factors = "; ".join(
+    factors = listed(
         _("{layer}: n = {n:,}, factor {factor:.5g}").format(
             layer=layer,
             n=values_per_channel(run.config, layer),

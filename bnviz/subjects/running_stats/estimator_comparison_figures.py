@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked, suffix
 from bnviz.charts.theme import DASH, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.i18n import _, lines
 
 # Estimator to colour, dash and width; the layer's own line has its variant's.
 ESTIMATORS: dict[str, tuple[str, str, float]] = {
@@ -22,7 +22,7 @@ def estimator_label(name: str, momentum: float) -> str:
     """What the legend calls an estimator."""
     return {
         "ema": _("EMA at m = {m:g}").format(m=momentum),
-        "corrected": _("the same, freed from its start"),
+        "corrected": _("bias-corrected EMA"),
         "average": _("plain mean of all batches"),
     }[name]
 
@@ -102,9 +102,9 @@ def _estimates(
                     name=name,
                     legendgroup=kind,
                     showlegend=panel == 0 and channel == next(iter(channels)),
-                    hovertemplate=_("channel {channel}").format(channel=channel)
-                    + "<br>"
-                    + hover("step", statistic),
+                    hovertemplate=lines(
+                        _("channel {channel}").format(channel=channel), hover("step", statistic)
+                    ),
                     **look,
                 )
             )
@@ -271,7 +271,7 @@ def first_steps(
             values,
             mode="lines",
             line={"color": colour(shade), "dash": dash, "width": 2.2},
-            name=_("started at {start:g}").format(start=start),
+            name=_("initial value {start:g}").format(start=start),
             hovertemplate=hover("step", "var"),
         )
         for (start, values), (shade, dash) in zip(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bnviz.app.task_panel import found, newest_checkpoint, start_button, watch
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.i18n import _
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.subjects.running_stats.comparison_figures import comparison_key
@@ -32,7 +33,7 @@ def comparison_panel(run: RunView, variant: str) -> None:
         st.markdown(_question(run, variant))
         start_button(
             _("Measure"), key, work,
-            disabled=newest is None, help=_("The first checkpoint comes after 20 steps of a run."),
+            disabled=newest is None, help=_("The first checkpoint comes after {first} steps of a run.").format(first=EARLY_EVALUATIONS[0]),
         )  # fmt: skip
     elif newest is not None and newest > known.step:
         start_button(

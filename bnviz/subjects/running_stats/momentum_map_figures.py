@@ -11,7 +11,7 @@ from bnviz.charts.marks import Figure, drawing, grid, suffix
 from bnviz.charts.registry import figure
 from bnviz.charts.task_words import not_measured
 from bnviz.charts.theme import QUANTITIES, axis, colour
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, lines, listed
 from bnviz.records.momentum_maps import COMPARED_MOMENTA, best_by_batch_size, growing_best
 from bnviz.selection import Selection
 from bnviz.training.process import kept_maps
@@ -94,8 +94,11 @@ def _heatmap(
         "texttemplate": f"%{{z:{shown}}}",
         "textfont": {"color": colour("truth"), "size": 12},
         "name": _(what.label),
-        "hovertemplate": f"{_('batch size')} %{{y}}<br>{_('momentum')} %{{x}}<br>"
-        f"{_(what.label)} %{{z:{what.format}}}{what.after()}<extra></extra>",
+        "hovertemplate": lines(
+            _("batch size %{y}"),
+            _("momentum %{x}"),
+            f"{_(what.label)} %{{z:{what.format}}}{what.after()}<extra></extra>",
+        ),
         **scale,
     }
 
@@ -130,7 +133,7 @@ def momentum_map_accuracy(run: RunView, chosen: Selection) -> Card:
         sentence=_(
             "{label}, {images:,} images at each batch size, eval mode: the best momentum is "
             "{parts}. PyTorch's 0.1 costs up to {lost:.1f} points against it."
-        ).format(label=run.labels[variant], images=images, parts=", ".join(parts), lost=lost.max()),
+        ).format(label=run.labels[variant], images=images, parts=listed(parts), lost=lost.max()),
         alt=_("Accuracy in eval mode by batch size and momentum"),
         height=HEIGHT - 60,
         asked=f"{variant} {images}",
@@ -154,15 +157,16 @@ def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
     return Card(
         key="map_errors",
         title=(
-            _("A small momentum lags behind, a large one trembles")
+            _("A small momentum lags, a large one is noisy")
             if lags.all()
-            else _("How far the running mean is off, and how much of that is chance")
+            else _("How far the running mean is off, and how much of that is noise")
         ),
         figure=error_maps(frame),
         sentence=_(
-            "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of which "
-            "chance is {still:.1g} σ: the rest is lag and what is left of the start value. At m = {high:g} it is off by {off:.2g} σ, "
-            "chance alone {noise:.2g} σ. Nearest to the population: {nearest}."
+            "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of "
+            "which noise is {still:.1g} σ: the rest is lag and the remaining weight of the "
+            "initial value. At m = {high:g} it is off by {off:.2g} σ, noise alone {noise:.2g} "
+            "σ. Nearest to the population: {nearest}."
         ).format(
             smallest=smallest,
             low=low,
@@ -171,7 +175,7 @@ def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
             still=at.loc[(smallest, low), "noise"],
             off=at.loc[(smallest, high), "mean_error"],
             noise=at.loc[(smallest, high), "noise"],
-            nearest=", ".join(
+            nearest=listed(
                 _("m = {m:g} at batch {batch}").format(
                     m=row["momentum"], batch=int(row["batch_size"])
                 )

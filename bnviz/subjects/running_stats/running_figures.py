@@ -11,7 +11,7 @@ from bnviz.charts.formatting import diverged
 from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, axis, colour, hover
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, lines
 from bnviz.nn.variants import VARIANTS
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView, running_view
@@ -70,9 +70,10 @@ def _traces(
                 name=label,
                 legendgroup=source if source == "replay" else variant,
                 showlegend=panel == 0 and source != "batch" and channel == first,
-                hovertemplate=_("{label}, channel {channel}").format(label=label, channel=channel)
-                + "<br>"
-                + hover("step", statistic),
+                hovertemplate=lines(
+                    _("{label}, channel {channel}").format(label=label, channel=channel),
+                    hover("step", statistic),
+                ),
                 **_style(source, variant),
             )
         )
@@ -108,7 +109,7 @@ def running(run: RunView, chosen: Selection) -> Card:
         found = view.series(momentum)
         if VARIANTS[variant].normalizes and view.rows:
             series |= {(variant, c): of for c, of in zip(channels, found, strict=True)}
-    sentence = _("Batch statistics come with the first ten steps.")
+    sentence = _("Batch statistics come with the first steps of the run.")
     if series:
         (variant, channel), values = list(series.items())[-1]
         sentence = diverged(values["step"], values["running_mean"] + values["replay_mean"]) or _(

@@ -1,4 +1,4 @@
-"""How many images population statistics need: drawn again and again, held against all of them."""
+"""How many images population statistics need: drawn again and again, compared with all of them."""
 
 from collections.abc import Sequence
 from typing import Any

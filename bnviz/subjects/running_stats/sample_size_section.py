@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.task_panel import found, newest_checkpoint, start_button, watch
+from bnviz.config import EARLY_EVALUATIONS
 from bnviz.i18n import _
 from bnviz.subjects.running_stats.sample_size_figures import sample_size_key
 from bnviz.training.run_view import RunView
@@ -26,17 +27,19 @@ def sample_size_panel(run: RunView, variant: str) -> None:
         return step, images_needed(source, variant, step, progress=progress)
 
     if known is None:
+        from bnviz.subjects.running_stats.sample_size import DRAWS, SIZES
+
         st.markdown(
             _(
                 "**How many images are enough?** A short pass at frozen weights replaces all "
-                "running averages. This measures it on 10 to 10,000 training images, three draws "
-                "each, both layer by layer and in one pass, and holds them against all there are: "
-                "about a minute for 60,000."
-            )
+                "running averages. This measures it on {least:,} to {most:,} training images, {draws} "
+                "draws each, both layer by layer and in one pass, and compares them with all "
+                "training images: about a minute for Fashion-MNIST."
+            ).format(least=SIZES[0], most=SIZES[-1], draws=DRAWS)
         )
         start_button(
             _("Measure how many images"), key, work, disabled=newest is None,
-            help=_("The first checkpoint comes after 20 steps of a run."),
+            help=_("The first checkpoint comes after {first} steps of a run.").format(first=EARLY_EVALUATIONS[0]),
         )  # fmt: skip
     elif newest is not None and newest > known[0]:
         start_button(

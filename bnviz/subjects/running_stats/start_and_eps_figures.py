@@ -31,7 +31,7 @@ def _before_training(run: RunView, variant: str, layer: str, start: float, eps: 
 
 @figure(
     "running_stats/start",
-    N_("The value that running statistics start at"),
+    N_("Initial value of the running statistics"),
     needs=("variant", "layer", "channels", "momentum", "eps"),
     applies=needs_bn,
 )
@@ -59,13 +59,14 @@ def start_value(run: RunView, chosen: Selection) -> Card:
     left = moving_averages.start_bias(chosen.momentum, at)
     return Card(
         key="start",
-        title=_("The value it starts at weighs on the first steps"),
+        title=_("The initial value weighs on the first steps"),
         figure=first_steps(steps, batch_var[:, 0], started),
         sentence=_(
-            "At m = {m:g}, {left:.0%} of the start value is left after {at} steps: started at 0 the "
-            "variance is low by that share (factor 1 − (1 − m)ᵗ). In eval mode before the first "
-            "step, at ε = {eps:g}, {layer} gives values up to {zero:,.3g} with a variance of 0, "
-            "which divides by √ε, and up to {one:,.3g} with torch's 1."
+            "At m = {m:g}, the initial value still has a weight of {left:.0%} after {at} "
+            "steps: with an initial value of 0 the variance is too low by that share (factor 1 "
+            "− (1 − m)ᵗ). In eval mode before the first step, at ε = {eps:g}, {layer} gives "
+            "values up to {zero:,.3g} with a variance of 0, which divides by √ε, and up to "
+            "{one:,.3g} with torch's 1."
         ).format(
             m=chosen.momentum,
             left=left,
@@ -77,7 +78,7 @@ def start_value(run: RunView, chosen: Selection) -> Card:
                 for name, value in (("zero", 0.0), ("one", 1.0))
             },
         ),
-        alt=_("Running variance of a channel over the first steps, started at 0 and at 1"),
+        alt=_("Running variance of a channel over the first steps, with initial values 0 and 1"),
         height=HEIGHT - 60,
         asked=f"{chosen}",
     )
@@ -135,6 +136,7 @@ def _wait_for_steps(run: RunView, chosen: Selection) -> None:
         raise NotReady(
             "failed",
             _(
-                "The running statistics of this run are no numbers: it diverged. Choose another run."
+                "The running statistics of this run are not finite: it diverged. Choose "
+                "another run."
             ),
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from bnviz.app.controls import slider_controls
+from bnviz.app.controls import choices_control, slider_controls
 from bnviz.app.runs import RUN_KEY, show
 from bnviz.app.state import config_from_controls, take_preset
 from bnviz.config import PRESETS, RunConfig
@@ -46,7 +46,7 @@ def state_name(state: State) -> str:
 
 
 def sidebar(run: RunView) -> None:
-    """Sliders that act on the run on show, and the set-up of the next run."""
+    """Sliders that act on the chosen run, and the set-up of the next run."""
 
     def apply() -> None:
         if run.job is not None and not run.job.ended:
@@ -57,7 +57,7 @@ def sidebar(run: RunView) -> None:
         if run.live and run.job is not None:
             _live_lr(run.job)
         st.caption(
-            _("Moves act on the running network from its next step.")
+            _("Changes act on the running network from its next step.")
             if run.live
             else _("Momentum replays the recorded batches at once; both start the next run.")
         )
@@ -87,13 +87,12 @@ def _setup() -> None:
         help=_("A starting point; every setting can be changed afterwards."),
     )
     default = RunConfig()
-    st.multiselect(
+    choices_control(
         _("Variants"),
-        list(VARIANTS),
-        default=list(default.variants),
-        key="variants",
-        bind="query-params",
-        help="  \n".join(f"**{v.key}**, {_(v.label)}: {_(v.sentence)}" for v in VARIANTS.values()),
+        {v.key: _(v.label) for v in VARIANTS.values()},
+        "variants",
+        default=default.variants,
+        help="  \n".join(f"**{_(v.label)}**: {_(v.sentence)}" for v in VARIANTS.values()),
     )
     st.number_input(
         _("Batch size"),
@@ -144,7 +143,7 @@ def _more_settings(default: RunConfig) -> None:
             "dataset",
             _("Images"),
             ("fashion-mnist", "fashion-mnist-sample"),
-            _("The sample has 6,000 training images and is in the package."),
+            _("The sample is in the package and trains faster; all images may need a download."),
         ),
     ):
         st.selectbox(label, options, key=name, bind="query-params", help=help_text)
@@ -155,7 +154,7 @@ def _more_settings(default: RunConfig) -> None:
     st.number_input(
         _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
         key="eval_every", bind="query-params",
-        help=_("Each evaluation takes test images through both modes; all 10,000 at the end."),
+        help=_("Each evaluation takes test images through both modes; all of them at the end."),
     )  # fmt: skip
     st.number_input(
         _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,
@@ -239,7 +238,7 @@ def _stop(job: Job | None) -> None:
 
 
 def messages(run: RunView) -> None:
-    """Errors and warnings of the start and of the run on show, each in one line."""
+    """Errors and warnings of the start and of the chosen run, each in one line."""
     if error := st.session_state.pop("start_error", None):
         st.error(error, icon=":material/error:")
     job = run.job
@@ -268,6 +267,7 @@ def difference_note(config: RunConfig) -> str:
     if len(right) < 2 or config.dtype != "float32":
         return ""
     return _(
-        "These layers agree to rounding. Where rounding makes a maximum pooling take another pixel, "
-        "the gradient flows elsewhere, and in float32 their curves part: it is no fault of either."
+        "These layers agree to rounding. Where rounding makes max pooling take another pixel, "
+        "the gradient flows elsewhere, and in float32 their curves diverge: neither layer is "
+        "wrong."
     )

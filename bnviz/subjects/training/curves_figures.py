@@ -9,7 +9,8 @@ from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, axis, colour, hover
-from bnviz.i18n import N_, _
+from bnviz.config import EARLY_EVALUATIONS
+from bnviz.i18n import N_, _, listed, sentences
 from bnviz.records.reading import accuracy_curves, loss_curve
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
@@ -117,18 +118,18 @@ def curves(run: RunView, _chosen: Selection) -> Card:
                 )
             )
     sentence = (
-        "; ".join(parts)
-        + " "
-        + _("on {n:,} test images at step {step:,}.").format(
-            n=int(last["images"]), step=int(last["step"])
+        _("On {n:,} test images at step {step:,}: {accuracies}.").format(
+            n=int(last["images"]), step=int(last["step"]), accuracies=listed(parts)
         )
         if parts
-        else _("The first evaluation comes after 20 steps.")
+        else _("The first evaluation comes after {first} steps.").format(first=EARLY_EVALUATIONS[0])
     )
     tests = [e for e in run.history.events if e["kind"] == "note_test"]
     if tests:
-        sentence += " " + _("The note prints train_loss {loss:.6f}, acc {accuracy:.6f}.").format(
-            **{name: tests[-1][name] for name in ("loss", "accuracy")}
+        printed = {name: tests[-1][name] for name in ("loss", "accuracy")}
+        sentence = sentences(
+            sentence,
+            _("The note prints train_loss {loss:.6f}, acc {accuracy:.6f}.").format(**printed),
         )
     return Card(
         key="curves",

@@ -1,4 +1,4 @@
-"""Train vs eval as Streamlit runs it: every view, its controls, what is mended and kept."""
+"""Train vs eval as Streamlit runs it: every view, its controls, what is recalibrated and kept."""
 
 import re
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_every_view_has_its_figures_for_every_kind_of_variant(app, view, variant
         assert not found
         assert any("has no BN" in box.value for box in app.info)
     elif view == "recalibrate":
-        assert app.button(key="mend").label.startswith("Mend step")
+        assert app.button(key="mend").label.startswith("Recalibrate step")
     else:
         assert list(found) == VIEWS[view]
         for card in found.values():
@@ -117,16 +117,16 @@ def test_the_three_questions_find_the_row(app):
     assert any("It normalizes by **the running statistics**" in m.value for m in app.markdown)
     assert len(app.dataframe[0].value) == 32
     mine = app.dataframe[0].value
-    assert list(mine[mine["yours"] != ""]["mode"]) == ["model.eval()"]
+    assert list(mine[mine["your choice"] != ""]["mode"]) == ["model.eval()"]
 
 
-def test_mending_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
+def test_recalibrating_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     before = app.metric[1].value
     choose(app, "recalibrate")
     press_mend(app)
     assert not app.exception
     card = cards(app)["mended"]
-    assert "recalibrated on 60 batches of 16" in card["sentence"]
+    assert "Recalibrated on 60 batches of 16." in card["sentence"]
     app.button(key="mend_keep").click().run()
     assert any("belongs to the package" in e.value for e in app.error)
     app.run()
@@ -162,7 +162,7 @@ def stored(sample):
     return store_run(sample, "mendable")
 
 
-def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
+def test_a_recalibrated_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
     app = new_app()
     app.query_params["run"] = stored.name
     app.run()
@@ -181,7 +181,8 @@ def test_a_mended_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(st
     assert f"{one.after:.1%}" in app.metric[1].value
     settle(app, app.selectbox(key="checkpoint").set_value(20))
     assert any(
-        "mended statistics are those of nn.BatchNorm at step 25" in c.value for c in app.caption
+        "recalibrated statistics are those of nn.BatchNorm at step 25" in c.value
+        for c in app.caption
     )
     settle(app, app.selectbox(key="checkpoint").set_value(one.name))
     choose(app, "recalibrate")
@@ -227,13 +228,13 @@ def test_a_long_run_shows_no_more_checkpoints_than_a_shorter_one_and_the_newest_
     assert steps_on_show([]) == []
 
 
-def test_what_was_mended_is_called_a_gain_only_where_it_is_one():
+def test_a_recalibration_is_called_a_gain_only_where_it_is_one():
     assert "a loss" in _worth(-3)
     assert "as good" in _worth(-0.05) and "as good" in _worth(0.05)
     assert _worth(2) == "No weight was changed."
 
 
-def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_what_else_was_mended(monkeypatch):
+def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_another_recalibration(monkeypatch):
     mended = Recalibration("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
     monkeypatch.setattr(mode_selection_section, "mended_of", lambda run: mended)
     sides = Sides(

@@ -1,4 +1,4 @@
-"""The bug bench at small size: 100 steps on 600 images, tests on 200, which is 12 batches and a half."""
+"""The ablation at small size: 100 steps on 600 images, tests on 200, which is 12 batches and a half."""
 
 import dataclasses
 import math
@@ -263,31 +263,31 @@ def test_more_seeds_settle_what_three_leave_open():
     assert many[many["measure"] == "eval_accuracy"]["clear"].item()
 
 
-def test_the_verdict_names_cost_and_spread_or_says_harmless():
+def test_the_verdict_names_cost_and_spread_or_no_effect():
     costs = verdict(effects(made_up(-0.05, 0.01)), "chained_mean", 3)
     assert costs == "Costs 5.00 ± 1.00 points of accuracy in eval mode."
     unsettled = verdict(effects(made_up(-0.05, 0.03)), "chained_mean", 3)
     assert unsettled == (
-        "Not settled by 3 seeds: -5.00 ± 3.00 points in eval mode, anywhere from -12.45 to +2.45 "
+        "Inconclusive with 3 seeds: -5.00 ± 3.00 points in eval mode, anywhere from -12.45 to +2.45 "
         "(95% interval)."
     )
     harmless = verdict(effects(made_up(-0.0005, 0.001)), "chained_mean", 3)
     assert harmless == (
-        "Harmless here: -0.05 ± 0.10 points in eval mode, from -0.30 to +0.20 (95% interval)."
+        "No effect above 1 point: -0.05 ± 0.10 points in eval mode, from -0.30 to +0.20 (95% interval)."
     )
     to_zero = verdict(effects(made_up(0.001, 0.000415)), "chained_mean", 3)
     assert to_zero.endswith("from +0.00 to +0.20 (95% interval).")
     same = verdict(effects(made_up(0.0, 0.0)), "chained_mean", 3)
-    assert same == "Harmless here: accuracy is the same at every seed."
+    assert same == "No effect: accuracy is the same at every seed."
 
 
 @pytest.mark.parametrize("change", [(-0.30, -0.02), (-0.10, 0.02, -0.05)])
-def test_a_large_spread_is_not_harmless(change):
+def test_a_large_spread_is_inconclusive(change):
     frame = made_up(0.0, 0.0)
     frame = frame[frame["seed"] < len(change)].copy()
     frame.loc[frame["setting"] == "chained_mean", "eval_accuracy"] += np.array(change)
     said = verdict(effects(frame), "chained_mean", len(change))
-    assert said.startswith(f"Not settled by {len(change)} seeds")
+    assert said.startswith(f"Inconclusive with {len(change)} seeds")
 
 
 def test_three_seeds_that_happen_to_agree_count_only_beside_the_usual_spread():
@@ -368,8 +368,8 @@ def test_the_recorded_bench_is_whole_and_says_where_it_comes_from():
     found = effects(bench.frame)
     assert "Costs" in verdict(found, "plain_attributes", 3)
     assert "16 times too small" in verdict(found, "loss_divided_twice", 3)
-    assert "Harmless here" in verdict(found, "biased_running_var", 3)
-    assert "Not settled" in verdict(found, "chained_mean", 3)
+    assert "No effect" in verdict(found, "biased_running_var", 3)
+    assert "Inconclusive" in verdict(found, "chained_mean", 3)
 
 
 def test_the_table_in_the_docs_says_of_every_setting_what_the_recorded_bench_says():

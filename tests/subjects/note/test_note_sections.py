@@ -81,16 +81,16 @@ def test_the_page_is_never_empty_and_says_what_is_recorded(app):
             assert card["title"] and card["sentence"] and card["alt"]
 
 
-def test_the_first_riddle_s_sentence_has_the_figures_of_its_batch(app):
+def test_the_first_question_s_sentence_has_the_figures_of_its_batch(app):
     opened(app)
     app.select_slider(key="riddle_batch").set_value(64).run()
     frame = questions.bytes_kept(64)
     card = cards(app)["riddle_memory"]
     assert f"{frame['kept_bytes'].max():,} bytes a test batch of 64" in card["sentence"]
-    assert card["title"] == "1 of eight ways to test keeps the batch"
+    assert card["title"] == "1 of 8 ways to test keeps the batch"
 
 
-def test_the_second_and_third_riddle_answer_to_their_sliders(app):
+def test_the_second_and_third_question_answer_to_their_sliders(app):
     opened(app)
     app.select_slider(key="momentum").set_value(0.9).run()
     assert "at m = 0.9 and" in cards(app)["riddle_channel"]["sentence"]
@@ -118,7 +118,7 @@ def test_of_other_batch_sizes_is_said_what_the_run_s_map_says(app, monkeypatch, 
     monkeypatch.setattr(KeptMaps, "load", lambda *_where: (frame, ""))
     opened(app)
     said = cards(app)["riddle_averages"]["sentence"]
-    assert "what forgets faster is nearer to them." in said
+    assert "an average that forgets faster is closer." in said
     slower = "the slower the best average, by this run's map"
     assert (slower in said) is (shape == "as it is")
     if shape == "as it is":
@@ -131,7 +131,7 @@ def test_of_other_batch_sizes_is_said_what_the_run_s_map_says(app, monkeypatch, 
         assert f"{low:g} at batch 4, {high:g} at batch 256." in said
 
 
-def test_the_third_riddle_s_slider_has_the_sizes_that_were_measured(app, monkeypatch):
+def test_the_third_question_s_slider_has_the_sizes_that_were_measured(app, monkeypatch):
     frame = questions.accuracy_by_batch_size(recorded_run(), "builtin", 400, (4, 32))
     monkeypatch.setattr("bnviz.subjects.note.questions_section.by_size", lambda *_run: frame)
     opened(app)
@@ -285,21 +285,23 @@ def test_a_bench_in_which_train_mode_is_worse_is_said_to_be_so(seeds, said):
     assert said in ablation_section.modes_sentence(worse)
 
 
-def test_where_two_sides_part_is_said_drawn_and_answers_to_the_tolerance(app, parting, monkeypatch):
+def test_the_first_divergence_of_two_runs_is_said_drawn_and_answers_to_the_tolerance(
+    app, parting, monkeypatch
+):
     monkeypatch.setattr("bnviz.subjects.note.divergence.compare_sides", lambda *_a, **_o: parting)
     opened(app, "divergence", lock_steps="20")
-    assert any("Not measured yet: both sides take 20 steps" in m.value for m in app.markdown)
+    assert any("Not measured yet: both runs take 20 steps" in m.value for m in app.markdown)
     app.button(key="measure_parting").click().run()
     wait_for(app, divergence_section.parting_key("composite", "builtin", 20, "float32"))
     assert any("at step 1: parameter" in m.value for m in app.markdown)
-    assert any("whose gradient is rounding alone" in m.value for m in app.markdown)
+    assert any("its gradient is rounding alone" in m.value for m in app.markdown)
     app.select_slider(key="lock_tolerance").set_value(0.1).run()
     app.toggle(key="lock_matters").set_value(True).run()
     assert any("stay within 1e-01 of each other in all 20 steps" in m.value for m in app.markdown)
-    assert cards(app)["parting"]["title"] == "The two sides do not part"
+    assert cards(app)["parting"]["title"] == "The two runs do not diverge"
 
 
-def test_the_switches_are_a_side(app, monkeypatch):
+def test_the_switches_set_up_a_run(app, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "bnviz.subjects.note.divergence.compare_sides", lambda *a, **_o: asked.append(a[:2])
@@ -325,7 +327,7 @@ def test_two_settings_of_one_s_own_are_compared(app, monkeypatch):
     app.run()
     kept = f"note:{setting_of(on_in('all') - {'keep_graph'})}"
     assert app.selectbox(key="side_b").value == kept
-    assert any("Both sides are the same" in i.value for i in app.info)
+    assert any("Both runs are the same" in i.value for i in app.info)
     assert not [b for b in app.button if b.key == "measure_parting"]
     look_at(app, "code")
     app.toggle(key="quirk_chained_mean").set_value(False).run()
@@ -442,10 +444,10 @@ def test_a_link_names_settings_that_are_sides(app, side, taken):
     assert (kept in app.selectbox(key="side_b").options) is taken
 
 
-def test_two_right_layers_that_do_not_begin_alike_are_said_to(sample):
+def test_two_correct_layers_that_do_not_start_alike_are_reported(sample):
     parting = compare_sides("note:none", "note:conv_shift_one", 1, dataset=sample)
     said = divergence_section.sentence(parting, None, 1e-3)
-    assert said.endswith("They do not begin alike: conv1 BN bias, conv2 BN bias.")
+    assert said.endswith("They do not start alike: conv1 BN bias, conv2 BN bias.")
 
 
 def test_the_log_is_replayed_here(app, monkeypatch):

@@ -1,4 +1,4 @@
-"""The three riddles, measured."""
+"""The three questions, measured."""
 
 import pandas as pd
 import pytest
@@ -44,7 +44,7 @@ def test_a_batch_that_does_not_fit_is_refused(sample, batch_size):
 
 
 def test_the_mean_of_all_batches_is_the_worst_and_the_population_the_best(dataset):
-    """On the recorded run; the accuracies are those of the race on the same 10,000 images."""
+    """On the recorded run; the accuracies are those of the comparison of estimators on the same 10,000 images."""
     found = estimator_accuracies(recorded_run(), "builtin", 400).set_index("estimator")
     accuracy, error = found["accuracy"], found["standard_error"]
     assert accuracy.idxmin() == "none" and accuracy.idxmax() == "population"

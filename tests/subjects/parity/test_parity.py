@@ -129,11 +129,11 @@ def test_the_note_s_quirks_are_named_exactly():
     ],
 )
 def test_a_quirk_that_is_switched_off_is_no_longer_named(switch, value, cause):
-    class Mended(NoteBatchNorm):
+    class Fixed(NoteBatchNorm):
         def __init__(self, num_features, num_dims, **options):
             super().__init__(num_features, num_dims, **{switch: value, **options})
 
-    assert set(NOTE) - set(codes(Mended)) == {cause}
+    assert set(NOTE) - set(codes(Fixed)) == {cause}
 
 
 @pytest.mark.parametrize("cls", [*OWN, nn.BatchNorm1d, nn.BatchNorm2d], ids=lambda c: c.__name__)

@@ -68,7 +68,7 @@ def test_a_right_layer_is_green_all_over(app, proofs, monkeypatch):
     assert set(fingerprint["same"]) == {"✓ same"}
     assert list(cases["agrees"]) == ["✓ agrees"] * 286
     [card] = cards(app).values()
-    assert card["title"] == "Every case stays below what rounding is allowed"
+    assert card["title"] == "Every case stays within the tolerance"
     assert "286 of 286 cases agree" in card["sentence"]
 
 

@@ -37,13 +37,13 @@ def test_the_note_s_demo_ends_each_round_above_three_and_does_not_settle():
     assert last_round.min() < 3 < last_round.max()
     assert NOTE.average[-1] == pytest.approx(3)
     curves, _memory = demo_section.cards(NOTE)
-    assert "is not at rest" in curves.sentence
+    assert "keeps oscillating" in curves.sentence
     assert f"{NOTE.ema[-1]:.3f}" in curves.sentence
 
 
-def test_an_average_of_equal_batches_comes_to_rest_and_says_so():
+def test_an_average_of_equal_batches_converges_and_says_so():
     curves, _memory = demo_section.cards(Demo(np.full(50, 2.0), 50, 0.5, 0.0))
-    assert "less than a hundredth" in curves.sentence
+    assert "less than 1% of" in curves.sentence
 
 
 def test_bars_are_the_weights_of_past_batches():

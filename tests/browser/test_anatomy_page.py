@@ -82,7 +82,7 @@ def test_a_typed_cell_goes_through_every_step_and_can_be_undone(page):
 
 
 @pytest.mark.parametrize(("typed", "said"), [("two", "'two'"), ("inf", "'inf'"), ("", "nothing")])
-def test_a_cell_that_is_no_number_is_one_message_and_undo_mends_it(page, typed, said):
+def test_a_cell_that_is_no_number_is_one_message_and_undo_takes_it_back(page, typed, said):
     visit(page, PATH)
     drawn(page, "step_y")
     type_into(page, "anat_x", typed)

@@ -182,7 +182,7 @@ def test_fixes_say_what_they_freed_and_stand_in_the_figure(app):
     said = experiment_figures.state_of_experiment()["text"]
     assert said.startswith("All 12 steps are done. No chain is kept.")
     app.button(key="mem_cut_eval").click().run()
-    assert any("of 0 bytes: there was no chain to cut" in m.value for m in app.markdown)
+    assert any("of 0 bytes. There was no chain to cut" in m.value for m in app.markdown)
     app.button(key="mem_cut_undo").click().run()
     assert any("what leaked leaks again; nothing was freed" in m.value for m in app.markdown)
 

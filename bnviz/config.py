@@ -10,7 +10,6 @@ from bnviz.errors import ConfigError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
 
-
 EARLY_EVALUATIONS = (20, 100)
 """Steps after which there is a first point on a curve and a checkpoint soon after the start."""
 MOST_IMAGES = 4096

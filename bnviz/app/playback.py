@@ -47,7 +47,7 @@ def step_control(run: RunView) -> None:
     playing = st.session_state.get(_PLAYING, False)
     st.select_slider(
         _("Step"), steps, key=STEP, bind="query-params",
-        help=_("All figures that show one step show this one; the last is the newest."),
+        help=_("The step that every figure of one step shows; the last is the latest."),
     )  # fmt: skip
     st.button(
         _("Stop") if playing else _("Play"), key="probe_play",

@@ -22,8 +22,8 @@ def progress_of_task(task: Measurement) -> str:
 def not_measured(key: Key) -> NotReady:
     """What stands for a figure whose task has found nothing yet."""
     task = measurements().get(*key)
-    if task is None:
-        return NotReady("asked", _("Not measured yet."))
-    if task.going_on:
+    if task is not None and task.going_on:
         return NotReady("working", progress_of_task(task), min(task.share, 1.0))
-    return NotReady("failed", task.error or _("The measurement was cancelled."))
+    if task is not None and task.error:
+        return NotReady("failed", task.error)
+    return NotReady("asked", _("Not measured yet."))

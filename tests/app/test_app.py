@@ -239,7 +239,7 @@ def test_how_many_images_are_enough_is_measured_on_what_there_is(measured_app):
     assert "in one pass" in card["sentence"]
 
 
-def test_a_map_is_shared_by_tabs_kept_in_the_folder_and_mended_when_cut(measured_app):
+def test_a_map_is_shared_by_tabs_kept_in_the_folder_and_repaired_when_cut(measured_app):
     app = look_at(measured_app, "map")
     app.selectbox(key="images").set_value(1_600).run()
     app.run()

@@ -82,7 +82,7 @@ def test_a_typed_cell_goes_through_every_step_and_can_be_undone(page):
 
 
 @pytest.mark.parametrize(("typed", "said"), [("two", "'two'"), ("inf", "'inf'"), ("", "nothing")])
-def test_a_cell_that_is_no_number_is_one_message_and_undo_mends_it(page, typed, said):
+def test_a_cell_that_is_no_number_is_one_message_and_undo_takes_it_back(page, typed, said):
     visit(page, PATH)
     drawn(page, "step_y")
     type_into(page, "anat_x", typed)
@@ -149,7 +149,7 @@ def test_the_gradient_that_comes_in_takes_three_ways_and_is_autograd_s(page):
     expect(sentence(page, "back_paths")).not_to_have_text(said)
     expect_cells(page, "back_closed", {k: 2 * v for k, v in theirs.items()}, panel=2)
     choose(page, "anat_dy_example", "1 in every cell")
-    expect(sentence(page, "back_closed")).to_contain_text("0% of the direct way is left")
+    expect(sentence(page, "back_closed")).to_contain_text("0% of the direct path is left")
 
 
 def test_other_axes_change_the_numbers_and_can_be_chosen(page):

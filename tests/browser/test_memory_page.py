@@ -94,7 +94,7 @@ def test_the_measured_line_grows_on_the_predicted_one_in_a_chart_that_stays(runn
 def test_cuts_free_what_they_say_and_undo_leaks_again(running):
     page = running
     button(page, "mem_pause").click()
-    expect(page.get_by_text("paused; the chain is alive")).to_be_visible()
+    expect(page.get_by_text("paused. The chain is alive")).to_be_visible()
     button(page, "mem_cut_del").click()
     expect(page.get_by_text(re.compile(r"^del at step"))).to_contain_text("freed 0 bytes of")
     button(page, "mem_cut_detach").click()
@@ -128,7 +128,7 @@ def test_a_closed_tab_ends_the_experiment_and_frees_what_it_held(new_context, se
     page = context.new_page()
     visit(page, PATH, mem_batch=512, mem_share=100, mem_steps=10, mem_budget=2048)
     button(page, "mem_run").click()
-    expect(page.get_by_text("the chain is alive until you end it")).to_be_visible()
+    expect(page.get_by_text("The chain is alive until you end it")).to_be_visible()
     held = server.memory()
     context.close()
     until(lambda: held - server.memory() > 300 * MIB, seconds=30, every=0.1)
@@ -141,7 +141,7 @@ def test_a_click_on_a_batch_opens_its_graph(running):
     page = running
     wait_for_more_steps(page)
     button(page, "mem_pause").click()
-    expect(page.get_by_text("paused; the chain is alive")).to_be_visible()
+    expect(page.get_by_text("paused. The chain is alive")).to_be_visible()
     look_at(page, "What holds it", "chain", "chain_batches")
     chart(page, "chain_batches").scroll_into_view_if_needed()
     alive = re.compile(rf"^{done(page):,} batches are alive")

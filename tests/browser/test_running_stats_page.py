@@ -101,7 +101,7 @@ def test_the_curves_follow_the_slider_before_python_has_answered(page):
     assert len(held) > 1
 
 
-def test_the_race_is_measured_in_the_same_weights_and_names_the_best(page):
+def test_the_estimators_are_compared_in_the_same_weights_and_names_the_best(page):
     page.goto(f"{PATH}?view=momentum")
     measure(page, "race")
     drawn(page, "race", "errors")
@@ -159,7 +159,7 @@ def test_channels_and_the_biased_variance_answer_at_once_and_are_in_the_link(pag
     expect(page.locator("[data-card=estimates] h3")).to_contain_text("fc1, channel 3, 40")
 
 
-def test_the_race_can_be_run_again_once_a_run_has_newer_weights(page):
+def test_the_comparison_can_be_run_again_once_a_run_has_newer_weights(page):
     start_run(page, variants="builtin", checkpoint_every=100)
     page.get_by_role("link", name="Running statistics", exact=True).click()
     drawn(page, "estimates")

@@ -235,7 +235,7 @@ def test_a_state_that_is_detached_before_each_step_does_not_grow():
     assert sizes[0][1] > 0
 
 
-def test_two_tensors_that_hang_on_each_other_are_not_counted_anew_each_time(monkeypatch):
+def test_two_tensors_that_hang_on_each_other_are_not_recounted_each_time(monkeypatch):
     """The state and the cell of an LSTM that nobody detaches: h is computed from c and the old h."""
     cell, state = nn.LSTMCell(2, 3), {"h": torch.zeros(4, 3), "c": torch.zeros(4, 3)}
     seen = GraphCensus(cell, state)
@@ -249,7 +249,7 @@ def test_two_tensors_that_hang_on_each_other_are_not_counted_anew_each_time(monk
     assert seen.nodes == whole.nodes > 8
 
 
-def test_the_newest_two_of_a_chain_are_not_counted_anew_each_time(monkeypatch):
+def test_the_newest_two_of_a_chain_are_not_recounted_each_time(monkeypatch):
     class Keeps(nn.Module):
         def __init__(self):
             super().__init__()
@@ -269,7 +269,7 @@ def test_the_newest_two_of_a_chain_are_not_counted_anew_each_time(monkeypatch):
     assert seen.nodes == census(model).nodes > 8
 
 
-def test_what_was_cut_in_part_is_counted_anew():
+def test_what_was_cut_in_part_is_recounted():
     model, inputs = note_model(), images()
     with watch(model) as seen:
         for _ in range(4):

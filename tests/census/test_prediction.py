@@ -103,7 +103,7 @@ def test_a_chain_that_each_test_cuts_is_predicted_to_stay_short():
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "detached"])
-def test_every_step_of_every_loop_is_foretold_to_the_byte(keep, mode, grad, share):
+def test_every_step_of_every_loop_is_predicted_to_the_byte(keep, mode, grad, share):
     predicted = predict(on_meta(keep_graph=keep), shape(2), test_mode=mode, grad=grad)
     model = LeNet("note", momentum=0.9, norm_options={"keep_graph": keep})
     census, kept = GraphCensus(model), []

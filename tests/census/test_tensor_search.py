@@ -179,7 +179,7 @@ def test_a_list_of_tensors_that_one_node_saved_is_counted():
 
 
 def test_live_buffers_are_no_leak():
-    """Eval mode saves the running statistics, which live anyway."""
+    """Eval mode saves the running statistics, which are held in any case."""
     layer = nn.BatchNorm1d(1000).eval()
     held = layer(torch.ones(2, 1000))
     kept = census(layer, held).bytes

@@ -230,9 +230,9 @@ def test_the_verdict_on_the_shift_follows_the_numbers(recorded):
     run = RunView("two", StoredRun("two", NOWHERE, config, History(schemas(config.variants)), None))
     verdict = distribution_figures._shift_verdict
     assert "0.5 times" in verdict(run, {"builtin": 0.1, "none": 0.2})
-    assert "stiller" in verdict(run, {"builtin": 0.1, "none": 0.2})
-    assert "does not hold them still" in verdict(run, {"builtin": 0.3, "none": 0.2})
-    assert "about as much" in verdict(run, {"builtin": 0.2, "none": 0.2})
+    assert "makes the inputs move less" in verdict(run, {"builtin": 0.1, "none": 0.2})
+    assert "does not make the inputs move less" in verdict(run, {"builtin": 0.3, "none": 0.2})
+    assert "about the same" in verdict(run, {"builtin": 0.2, "none": 0.2})
     assert verdict(run, {"builtin": 0.2}) == ""
 
 

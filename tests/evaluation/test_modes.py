@@ -30,7 +30,7 @@ def images(sample):
     return torch.tensor(sample.test_images[:101])
 
 
-def test_eval_mode_does_not_care_about_company_and_train_mode_does(model, images):
+def test_eval_mode_does_not_depend_on_the_batch_and_train_mode_does(model, images):
     alone = forward(model, images[:1], mode="eval", batch_size=1)
     together = forward(model, images, mode="eval", batch_size=1)
     torch.testing.assert_close(alone[0], together[0], atol=1e-5, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_statistics_given_are_those_that_normalize(model, images):
 
 
 @pytest.mark.parametrize("neighbours", NEIGHBOURS)
-def test_a_company_is_an_order_of_all_images(sample, neighbours):
+def test_neighbours_are_an_order_of_all_images(sample, neighbours):
     labels = sample.test_labels
     order = context_order(labels, neighbours)
     assert sorted(order) == list(range(len(labels)))
@@ -109,7 +109,7 @@ def test_a_company_is_an_order_of_all_images(sample, neighbours):
         assert (np.diff(labels[order]) >= 0).all()
 
 
-def test_an_unknown_company_is_refused(sample):
+def test_unknown_neighbours_are_refused(sample):
     with pytest.raises(ConfigError, match=r"'lonely'.*shuffled"):
         context_order(sample.test_labels, "lonely")
 
@@ -278,7 +278,7 @@ def test_drift_of_a_network_without_bn_and_of_single_images_is_refused(images):
 
 
 @pytest.mark.parametrize("kind", ["random", "same class", "copies", "black"])
-def test_companies_are_what_the_network_says_of_each_alone(kind, sample):
+def test_batch_contexts_together_equal_each_alone(kind, sample):
     images, labels = torch.tensor(sample.test_images), sample.test_labels
     model = trained("composite")
     before = everything(model)
@@ -300,7 +300,7 @@ def test_companies_are_what_the_network_says_of_each_alone(kind, sample):
         assert row.prediction == ours.argmax() and row.right == (ours.argmax() == labels[7])
 
 
-def test_a_company_of_one_is_refused(sample):
+def test_a_batch_context_of_one_is_refused(sample):
     with pytest.raises(ConfigError, match="batch_size: got 1; allowed: 2 or more"):
         random_contexts(
             trained("builtin"),

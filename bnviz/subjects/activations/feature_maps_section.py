@@ -164,7 +164,7 @@ def cards(
 def _says(run: RunView, variant: str, probe: "ImageProbe", mode: str, step: int) -> str:
     probabilities = probe.probabilities[mode]
     best = int(probabilities.argmax())
-    return _("{label} at step {step:,} says {name} ({p:.0%}).").format(
+    return _("{label} at step {step:,} predicts {name} ({p:.0%}).").format(
         label=run.labels[variant], step=step, name=_(data.CLASSES[best]), p=probabilities[best]
     )
 

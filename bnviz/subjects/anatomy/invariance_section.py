@@ -150,7 +150,7 @@ def _change_card(choice: Choice, moved: pd.DataFrame) -> Card:
         ),
         sentence=_(
             "{layer} at step {step}, weights times {k:g} and bias plus {s:g}: no output moves by more than {off:.2g} "
-            "standard deviations. eps multiplies the normalized values of the stillest channel by "
+            "standard deviations. eps multiplies the normalized values of the channel that varies least by "
             "{factor:.6g}; at k = {least:g} by {worst:.3g}."
         ).format(
             layer=choice.layer,

@@ -90,7 +90,7 @@ def before_and_after(run: RunView, chosen: Selection) -> Card:
     spread = {k: (np.std(first[1][k]), np.std(now[1][k])) for k in ("input", "normalized")}
     return Card(
         key="before_after",
-        title=_("Before BN the values wander, after normalizing they stay: {layer}").format(
+        title=_("Before BN the values drift, after normalizing they do not: {layer}").format(
             layer=layer
         ),
         figure=before_after(*sides),

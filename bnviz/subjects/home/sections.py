@@ -23,5 +23,5 @@ def step_slider(run: RunView) -> int:
     return st.select_slider(
         _("Training step: move me"), steps, value=steps[-1], key="home_step",
         bind="query-params", width=420,
-        help=_("Move it and watch the left side wander while the right side stays."),
+        help=_("Move it and watch the left side drift while the right side stays."),
     )  # fmt: skip

@@ -193,8 +193,9 @@ def batches_card(batches: pd.DataFrame, chosen: int) -> Card:
         ),
         figure=bytes_by_batch(newest, chosen),
         sentence=_(
-            "{n:,} batches are alive, {holding:,} of them with their activations, {total} in all; "
-            "shown are the newest {shown:,}. The least of them keeps {least:,} bytes."
+            "{n:,} batches are alive, {holding:,} of them with their activations, {total} in "
+            "all; the figure shows the latest {shown:,}. The smallest of them keeps {least:,} "
+            "bytes."
         ).format(
             least=int(newest["bytes"].min()),
             n=len(batches),

@@ -26,7 +26,7 @@ def show(config: "LeakConfig") -> None:
     names = {"running_mean": "running_mean", "running_var": "running_var"}
     statistic = choice_control(
         _("Statistic"), names, "statistic",
-        help=_("The variance also holds what was centred to compute it."),
+        help=_("The variance also keeps the centred values it was computed from."),
     )  # fmt: skip
     chosen = selection(find_run_view(RECORDED_ID)).model_copy(
         update={"statistic": statistic, "batch": st.session_state.get(CHOSEN)}

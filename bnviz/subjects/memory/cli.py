@@ -27,7 +27,7 @@ def memory(
         bool, typer.Option("--grad/--no-grad", help="Test batches build a graph.")
     ] = True,
     budget_mib: Annotated[
-        str, typer.Option(help="Stop when so many MiB of tensors are kept.")
+        str, typer.Option(help="Stop when this many MiB of tensors are kept.")
     ] = "1024",
     dataset: Annotated[
         str, typer.Option(help="fashion-mnist or fashion-mnist-sample.")

@@ -179,4 +179,4 @@ def json_of(
 def _last_line(file: Any) -> str:
     file.seek(0)
     lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else _("it said nothing")
+    return lines[-1] if lines else _("it printed nothing")

@@ -52,7 +52,7 @@ def _modes_table(document: dict[str, Any]) -> str:
 
 def recalibrate(
     run: RunArgument,
-    batches: Annotated[str, typer.Option(help="So many batches of training images.")] = "100",
+    batches: Annotated[str, typer.Option(help="How many batches of training images.")] = "100",
     batch_size: Annotated[str, typer.Option(help="Images in a batch.")] = "100",
     variant: Annotated[str | None, typer.Option(help="Whose weights; the last with BN.")] = None,
     checkpoint: CheckpointOption = None,

@@ -113,7 +113,7 @@ def _strength_card(run: RunView, sides: Sides, curve: pd.DataFrame, kind: str, a
         title=(
             _("Train mode wins on changed images: {kind}")
             if len(ahead)
-            else _("Eval mode holds on changed images: {kind}")
+            else _("Train mode is not ahead on changed images: {kind}")
         ).format(kind=_(KINDS[kind])),
         figure=modes_over_strength(curve),
         sentence=sentences(_(

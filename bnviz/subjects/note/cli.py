@@ -19,7 +19,9 @@ def quirks(
     steps: Annotated[str, typer.Option(help="Optimizer steps of each run.")] = "600",
     settings: Annotated[
         str | None,
-        typer.Option(help="Settings beside none, separated by spaces; all of the bench."),
+        typer.Option(
+            help="Settings besides none, separated by spaces; by default all of the ablation."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -172,7 +172,7 @@ def cards(printed: pd.DataFrame, replay: "Replay") -> list[Card]:
             title=(
                 _("What the note measures is too low")
                 if gap.min() > 0
-                else _("What the note measures, and what eval mode says")
+                else _("Accuracy as the note measures it and in eval mode")
             ),
             figure=printed_accuracies(printed, frame),
             sentence=sentences(_(

@@ -29,7 +29,7 @@ SHOWN = 8
 def parity(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Hold this project's layers against torch's in every case; status 1 if one differs."""
+    """Compare this project's layers with torch's in every case; status 1 if one differs."""
     from bnviz.nn.variants import VARIANTS
     from bnviz.subjects.parity.parity_report import hand_written, prove
     from bnviz.training.steps import leave_one_core_free
@@ -73,11 +73,11 @@ def check(
     ],
     reference: Annotated[
         str | None,
-        typer.Option(help="What to hold it against; torch.nn.BatchNorm1d or 2d, as it takes."),
+        typer.Option(help="What to compare it with; torch.nn.BatchNorm1d or 2d, as it takes."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Hold a layer of your own against torch's and name each difference; status 1 if it differs."""
+    """Compare a layer of your own with torch's and name each difference; status 1 if it differs."""
     from bnviz.subjects.parity.causes import examine
     from bnviz.subjects.parity.layer_adapter import find_class
     from bnviz.training.steps import leave_one_core_free
@@ -198,7 +198,7 @@ def _check_table(found: "Examination") -> str:
 
 
 def _group_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """How many cases of each group agree, and their largest share of what is allowed."""
+    """How many cases of each group agree, and their largest share of the tolerance."""
     groups = list(dict.fromkeys(row["group"] for row in rows))
     width = max(map(len, groups))
     lines = [f"{_('group'):<{width}} {_('cases'):>6} {_('agree'):>6} {_('not measured'):>13} {_('of tolerance'):>13}"]  # fmt: skip

@@ -98,7 +98,7 @@ def controls() -> Demo:
         )  # fmt: skip
         weight = st.slider(
             _("Weight w"), 0.0, 1.0, 0.9, 0.01, key="demo_weight", bind="query-params", width=240,
-            help=_("Of the old value or of the new batch, as chosen beside."),
+            help=_("Of the old value or of the new batch, as chosen next to it."),
         )  # fmt: skip
         side = st.segmented_control(
             _("w weighs the"), list(names), default="old", required=True, key="demo_side",

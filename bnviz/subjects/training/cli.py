@@ -53,7 +53,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     save: Annotated[Path | None, typer.Option(help="Store the run in this new folder.")] = None,
 ) -> None:
-    """Train the variants in lock-step and print what they came to. Ctrl-C stops cleanly."""
+    """Train the variants in lock-step and print the results. Ctrl-C stops cleanly."""
     options = {
         "dataset": dataset,
         "variants": variants,

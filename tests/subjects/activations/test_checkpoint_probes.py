@@ -33,7 +33,7 @@ def test_the_channels_are_those_of_the_probe_images_as_one_batch(run, sample):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_an_image_depends_on_its_company_in_train_mode_only(run, sample, layer):
+def test_an_image_depends_on_its_batch_in_train_mode_only(run, sample, layer):
     alone = sample.test_images[[0, 1, 2, 3]]
     other = sample.test_images[[0, 7, 8, 9]]
     one, two = (probe_image(run, "builtin", 400, layer, batch) for batch in (alone, other))

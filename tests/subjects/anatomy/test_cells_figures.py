@@ -228,8 +228,8 @@ def test_one_value_per_channel_is_explained_and_layer_norm_still_works(app, kind
     assert "torch says: “Expected more than 1 value per channel" in error.value
     assert "step_y" not in cards(app)
     shown = cards(look_at(app, "axes"))
-    assert "nothing is left" in shown["scheme_batch"]["sentence"]
-    assert "nothing is left" not in shown["scheme_sample"]["sentence"]
+    assert "is its own mean becomes 0" in shown["scheme_batch"]["sentence"]
+    assert "is its own mean becomes 0" not in shown["scheme_sample"]["sentence"]
 
 
 def test_a_constant_channel_is_explained(app):

@@ -149,7 +149,7 @@ def test_the_sentence_says_how_far_the_measurement_is_from_the_prediction():
     )
 
 
-def test_what_the_budget_ends_is_foretold():
+def test_what_the_budget_ends_is_predicted():
     config = LeakConfig.parse(steps=20_000, budget_mib=100)
     frame = experiment_figures.predicted_frame(config)
     assert frame["step"].iloc[-1] == experiment_figures.last_step(config) < 20_000
@@ -160,15 +160,15 @@ def test_what_the_budget_ends_is_foretold():
     assert "after 1,500 steps" in experiment_figures._prediction_words(whole)
 
 
-def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
+def test_fixes_say_what_they_freed_and_stand_in_the_figure(app):
     experiment = held(app)
     app.button(key="mem_cut_del").click().run()
     assert any("freed **0 bytes** of 4.15 MiB" in m.value for m in app.markdown)
-    assert "Nothing that was tried so far" in card(app, "cuts")["sentence"]
+    assert "No fix tried so far" in card(app, "cuts")["sentence"]
     app.button(key="mem_cut_detach").click().run()
     assert any("freed **4.15 MiB** of 4.15 MiB" in m.value for m in app.markdown)
     assert (
-        "1 of 2 freed all that was kept when they were tried: 2. detach()."
+        "1 of 2 fixes freed all that was kept when they were tried: 2. detach()."
         in card(app, "cuts")["sentence"]
     )
     still = next(t for t in card(app, "cuts")["figure"]["data"] if t["name"] == "still kept")
@@ -180,9 +180,9 @@ def test_cuts_say_what_they_freed_and_stand_in_the_figure(app):
     assert (drawn["x"][-2:], drawn["y"][-1]) == ([12, 12], 0), "the line falls where it was cut"
     assert "Now, at step 12, it keeps 0 bytes" in card(app, "experiment")["sentence"]
     said = experiment_figures.state_of_experiment()["text"]
-    assert said.startswith("All 12 steps are done; no chain is kept")
+    assert said.startswith("All 12 steps are done. No chain is kept.")
     app.button(key="mem_cut_eval").click().run()
-    assert any("of 0 bytes: there was no chain to cut" in m.value for m in app.markdown)
+    assert any("of 0 bytes. There was no chain to cut" in m.value for m in app.markdown)
     app.button(key="mem_cut_undo").click().run()
     assert any("what leaked leaks again; nothing was freed" in m.value for m in app.markdown)
 

@@ -84,7 +84,7 @@ def test_the_table_lists_what_the_chosen_layer_saves():
     app.segmented_control(key="saved_variant").set_value("none").run()
     app.run()
     assert not app.exception and not app.dataframe
-    assert any("nothing stands there" in i.value for i in app.info)
+    assert any("there is no such layer" in i.value for i in app.info)
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))

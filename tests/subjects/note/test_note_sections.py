@@ -500,7 +500,7 @@ def test_a_run_without_weights_says_so_and_the_rest_of_the_page_stands(app, stor
     assert "riddle_memory" in cards(app)
 
 
-def test_a_run_without_bn_has_no_second_and_third_riddle(app, stored):
+def test_a_run_without_bn_has_no_second_and_third_question(app, stored):
     opened(app, run=stored("none"))
     assert not app.exception
     assert "riddle_memory" in cards(app) and "riddle_averages" not in cards(app)

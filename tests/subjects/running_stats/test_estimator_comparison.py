@@ -26,7 +26,7 @@ def accuracy(run, dataset, statistics):
     return float((predicted == dataset.test_labels).mean())
 
 
-def test_the_race_tries_both_ways_of_measuring_a_population(short_run, few):
+def test_the_comparison_tries_both_ways_of_measuring_a_population(short_run, few):
     heard = []
     found = compare_estimators_over_run(
         short_run, "builtin", lambda done, parts, share=None: heard.append((done, parts)),

@@ -87,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--steps", type=int, default=3750)
     options.add_argument("--alone", action="store_true", help="nothing trains meanwhile")
     args = options.parse_args(arguments)
+    if args.presses % 6:
+        options.error("--presses: a multiple of 6, which leaves the slider where it was")
     with page_on_a_stored_run(args.steps, not args.alone) as page:
         found = {"curves": latencies(page, "estimates", "EMA at m", there_and_back(args.presses))}
         view(page, "Which momentum?")

@@ -78,6 +78,11 @@ def new_page(browser: Browser) -> Page:
     return page
 
 
+def view(page: Page, words: str) -> None:
+    """Choose a view of the page by its words."""
+    page.locator(".st-key-view").get_by_role("radio", name=words, exact=True).click()
+
+
 def button(page: Page, key: str) -> None:
     """Click the button of that key."""
     page.locator(f".st-key-{key}").get_by_role("button").click()

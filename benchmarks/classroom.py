@@ -6,7 +6,8 @@ A real server trains LeNet with a hand-written and the built-in BatchNorm. In tu
 visitors look with one selection, and all look with ten different ones (layer and momentum). A visitor
 is an HTTP client that does what the browser does: it asks for the four figures of the page Train and
 for the state of the run, sends the ETag it has, and comes back when the server says (`X-Again`). The
-medians over the rounds are printed, and each speed as a share of that with nobody looking.
+medians over the rounds are printed, each speed as a share of that with nobody looking, and the server's
+own memory (resident less shared, so without mapped files) with its growth over nobody in the same round.
 """
 
 import json
@@ -154,7 +155,18 @@ def main() -> None:
     rows = []
     for name, measured in found.items():
         row = {k: statistics.median(each[k] for each in measured) for k in measured[0]}
-        rows.append({"looking": name, **row, "share_of_speed": row["steps_per_s"] / alone})
+        growth = statistics.median(
+            each["memory_mib"] - before["memory_mib"]
+            for each, before in zip(measured, found["nobody"], strict=True)
+        )
+        rows.append(
+            {
+                "looking": name,
+                **row,
+                "growth_mib": growth,
+                "share_of_speed": row["steps_per_s"] / alone,
+            }
+        )
     show(rows, arguments.json)
 
 

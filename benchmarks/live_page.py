@@ -7,14 +7,18 @@ longer than all measurements. Measured from step 200 on:
 
 - latency of the momentum slider, taken in the browser: from the key press until the chart holds the
   replay at the new value and the frame begins that shows it
-- kB of a tick: what comes over the web socket, before compression, by the number of ticks
-- server time of a tick: Streamlit's runs of the page's two fragments while the training goes on,
-  elapsed (the training holds the interpreter in between) and CPU time of their thread
+- kB of a tick, before compression and as sent: a tick is one new answer to each of the four figures,
+  with the states and what else comes over the web socket meanwhile
+- server time of a tick: of the requests for figures and states while the training goes on, elapsed
+  (the training holds the interpreter in between) and CPU time of what makes their answers; the HTTP
+  server around them is not in it
 - whether zoom and a hidden legend entry survive ten ticks
+- seconds from opening the page of the live run to its first figure
 - steps a second with the page open against the same run while the browser shows an empty page,
   alternated
 """
 
+import gzip
 import json
 import os
 import signal
@@ -28,6 +32,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -35,6 +40,7 @@ from browser import button, chromium, new_page
 from common import ROOT, median_ratio, parser, percentile, show
 from playwright.sync_api import Page
 
+FIGURES = 4  # on the page Train
 LISTEN = """
 window.bench.latencies = [];
 window.bench.replay = () => bench.chart("running")?.data
@@ -55,33 +61,63 @@ document.addEventListener("keydown", (event) => {
 
 
 def serve(log: str, *arguments: str) -> None:
-    """``streamlit run`` that writes a line for each script run and ten a second of the job."""
-    from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+    """``streamlit run`` that writes a line for each request and ten a second of the job."""
     from streamlit.web.cli import main as streamlit
 
+    from bnviz.app import routes
+    from bnviz.app.figure_answers import FigureAnswers
     from bnviz.training.jobs import Jobs
 
     write = Path(log).open("a", buffering=1).write  # noqa: SIM115
-    run_script, start = ScriptRunner._run_script, Jobs.start
-
-    def timed(self, rerun_data):
-        began, own = time.perf_counter(), time.thread_time()
-        run_script(self, rerun_data)
-        line = {
-            "run_s": time.perf_counter() - began,
-            "cpu_s": time.thread_time() - own,
-            "fragments": len(rerun_data.fragment_id_queue),
-        }
-        write(json.dumps(line) + "\n")
+    start = Jobs.start
 
     def started(self, *args):
         job = start(self, *args)
         threading.Thread(target=follow, args=(job, write), daemon=True).start()
         return job
 
-    ScriptRunner._run_script, Jobs.start = timed, started
+    Jobs.start = started
+    # What makes the answers, each part in one thread: its CPU time is that thread's.
+    FigureAnswers.answer = timed(FigureAnswers.answer, "figure_cpu_s", write)
+    routes.states = timed(routes.states, "states_cpu_s", write)
+    routes._of = timed(routes._of, "encoding_cpu_s", write)
+    routes._figure = answered(routes._figure, write)
+    routes._states = answered(routes._states, write)
     sys.argv = ["streamlit", "run", *arguments]
     streamlit()
+
+
+def timed(work, name: str, write):
+    """`work`, and a line with the CPU time of each call."""
+
+    def call(*args, **options):
+        own = time.thread_time()
+        try:
+            return work(*args, **options)
+        finally:
+            write(json.dumps({"cpu_s": time.thread_time() - own, "of": name}) + "\n")
+
+    return call
+
+
+def answered(handler, write):
+    """A handler of requests, and a line with what each answer took and how large it is."""
+
+    async def handle(request):
+        began = time.perf_counter()
+        response = await handler(request)
+        packed = response.headers.get("content-encoding") == "gzip"
+        line = {
+            "request_s": time.perf_counter() - began,
+            "of": request.url.path,
+            "status": response.status_code,
+            "sent": len(response.body),
+            "bytes": len(gzip.decompress(response.body) if packed else response.body),
+        }
+        write(json.dumps(line) + "\n")
+        return response
+
+    return handle
 
 
 def follow(job, write) -> None:
@@ -131,7 +167,7 @@ class WatchedServer:
         self._process.wait(60)
         self._log.close()
 
-    def lines(self, key: str) -> list[dict[str, float]]:
+    def lines(self, key: str) -> list[dict[str, Any]]:
         """What was written so far, the lines that have `key`."""
         text = self.watch.read_text().rpartition("\n")[0]
         return [line for line in map(json.loads, text.splitlines()) if key in line]
@@ -177,18 +213,26 @@ def slider_latency(page: Page, presses: int) -> list[float]:
 
 
 def ticks(page: Page, server: WatchedServer, sizes: list[int], count: int) -> dict[str, float]:
-    """Bytes and server time of a tick, which is one run of each of the two fragments."""
+    """Bytes and server time of a tick, which is a new answer to each of the page's figures."""
     page.wait_for_timeout(1000)
-    before, already = len(server.lines("run_s")), len(sizes)
+    requests, parts, already = (
+        len(server.lines("request_s")),
+        len(server.lines("cpu_s")),
+        len(sizes),
+    )
     page.wait_for_timeout(500 * count)
-    runs = [line for line in server.lines("run_s")[before:] if line["fragments"]]
-    done = sum(line["fragments"] for line in runs) / 2
-    received = sizes[already:]
+    found, cpu = server.lines("request_s")[requests:], server.lines("cpu_s")[parts:]
+    new = [line for line in found if "/figures/" in line["of"] and line["status"] == 200]
+    done = len(new) / FIGURES
+    over_socket = sum(sizes[already:])
     return {
-        "kB a tick": sum(received) / done / 1e3,
+        "kB a tick": (over_socket + sum(line["bytes"] for line in found)) / done / 1e3,
+        "kB a tick, as sent": (over_socket + sum(line["sent"] for line in found)) / done / 1e3,
+        "kB of it over the web socket": over_socket / done / 1e3,
         "ticks a second": done / (0.5 * count),
-        "server ms a tick, elapsed": 1e3 * sum(line["run_s"] for line in runs) / done,
-        "server ms a tick, CPU": 1e3 * sum(line["cpu_s"] for line in runs) / done,
+        "requests a tick": len(found) / done,
+        "server ms a tick, elapsed": 1e3 * sum(line["request_s"] for line in found) / done,
+        "server ms a tick, CPU": 1e3 * sum(line["cpu_s"] for line in cpu) / done,
     }
 
 
@@ -228,15 +272,16 @@ def rate(server: WatchedServer, seconds: float) -> float:
 
 def speeds(page: Page, server: WatchedServer, rounds: int, seconds: float) -> dict[str, float]:
     address = page.url
-    shown, away = [], []
+    shown, away, first = [], [], []
     for _ in range(rounds):
         page.goto("about:blank")
         away.append(rate(server, seconds))
         page.goto(address)
         page.wait_for_function("() => bench.drawn('curves')", polling="raf")
-        page.evaluate("() => 0")
+        first.append(page.evaluate("() => performance.now() / 1000"))
         shown.append(_while_the_page_lives(page, server, seconds))
     return {
+        "first figure of the page, s": statistics.median(first),
         "steps/s, no page": statistics.median(away),
         "steps/s, page open": statistics.median(shown),
         "speed kept with the page open, %": 100 * median_ratio(shown, away),

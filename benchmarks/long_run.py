@@ -17,24 +17,20 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from bnviz.subjects.activations.stages_section import stages_card
-from bnviz.subjects.running_stats.running_section import running_card
-from bnviz.subjects.running_stats.start_and_eps_section import start_and_eps_cards
 from common import parser, percentile, show
 
+from bnviz import figures
 from bnviz.charts.card import Card, encode_card
+from bnviz.charts.registry import figure_named
 from bnviz.config import RunConfig
 from bnviz.records.history import History
 from bnviz.records.schema import CHANNELS, LAYERS, QUANTILES, RECORDED_STAGES
 from bnviz.records.store import RunWriter, StoredRun
-from bnviz.subjects.activations import over_time_section
-from bnviz.subjects.note.questions_section import memory_card
-from bnviz.subjects.running_stats import estimates_section
-from bnviz.subjects.training import views_section
+from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
 
 MIB = 2**20
@@ -79,29 +75,36 @@ class Synthetic:
             self.grow(min(CHUNK, steps - self.steps))
 
 
-def pages(run: RunView) -> dict[str, Callable[[float], list[Card]]]:
-    """Page to its figures at a momentum."""
+# Page to its figures, each with the fields of the selection that are others for it.
+PAGES: dict[str, list[tuple[str, dict[str, object]]]] = {
+    "Train": [
+        ("training/curves", {}),
+        ("activations/stages", {}),
+        ("running_stats/running", {"channels": (0, 1)}),
+        ("memory/kept", {}),
+    ],
+    "Activations": [
+        ("activations/over_time", {"stage": "input"}),
+        ("activations/over_time", {"stage": "scaled"}),
+        ("activations/stages", {}),
+        ("activations/shift", {}),
+    ],
+    "Running statistics": [
+        ("running_stats/estimates", {}),
+        ("running_stats/start", {}),
+        ("running_stats/eps_share", {}),
+    ],
+}
 
-    def train(momentum: float) -> list[Card]:
-        return [
-            views_section.curves_card(run),
-            stages_card(run, "conv2", None),
-            running_card(run, "conv2", [0, 1], momentum),
-            memory_card(run),
-        ]
 
-    def over_time(_momentum: float) -> list[Card]:
-        chosen = over_time_section.Choice("conv2", ("input", "scaled"), None, variant="builtin")
-        return over_time_section.cards(run, chosen, None)
-
-    def statistics_page(momentum: float) -> list[Card]:
-        chosen = estimates_section.Choice("builtin", "conv2", (0,), momentum, 1e-5)
-        return [
-            estimates_section.estimates_card(run, chosen, None),
-            *start_and_eps_cards(run, chosen),
-        ]
-
-    return {"Train": train, "Activations": over_time, "Running statistics": statistics_page}
+def draw(run: RunView, page: str, momentum: float) -> list[Card]:
+    """The figures of a page, as the server works them out when the browser asks."""
+    return [
+        figure_named(name).draw(
+            run, Selection(variant="builtin", layer="conv2", momentum=momentum, **others)
+        )
+        for name, others in PAGES[page]
+    ]
 
 
 def sent(cards: list[Card]) -> int:
@@ -118,19 +121,19 @@ def anonymous_bytes() -> int:
 
 
 def measure(synthetic: Synthetic, run: RunView, ticks: int) -> Iterator[dict[str, object]]:
-    for name, draw in pages(run).items():
-        draw(0.1)  # the page is open: what is new comes tick by tick
+    for name in PAGES:
+        draw(run, name, 0.1)  # the page is open: what is new comes tick by tick
         elapsed, cpu, size = [], [], []
         for _ in range(ticks):
             synthetic.grow(STEPS_A_TICK)
             began, own = time.perf_counter(), time.thread_time()
-            size.append(sent(draw(0.1)))
+            size.append(sent(draw(run, name, 0.1)))
             elapsed.append(time.perf_counter() - began)
             cpu.append(time.thread_time() - own)
         answers = []
         for momentum in (0.9, 0.5, 0.3, 0.03, 0.01):
             began = time.perf_counter()
-            draw(momentum)
+            draw(run, name, momentum)
             answers.append(time.perf_counter() - began)
         yield {
             "page": name,
@@ -149,6 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--steps", type=int, nargs="+", default=[500, 50_000])
     args = options.parse_args(arguments)
     logging.disable(logging.WARNING)  # of a Streamlit that has no page
+    figures.load()
     config = RunConfig(variants=("composite", "builtin"), epochs=None, steps=100_000)
     rows: list[dict[str, object]] = []
     memory = []
@@ -161,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
             synthetic.grow_to(steps)
             rows += measure(synthetic, run, args.ticks)
             memory.append(anonymous_bytes() / MIB)
-    show([{**row, "MiB": memory[k // 3]} for k, row in enumerate(rows)], args.json)
+    show([{**row, "MiB": memory[k // len(PAGES)]} for k, row in enumerate(rows)], args.json)
     if not args.json:
         print(f"Own memory: {memory[-1] - memory[0]:+.1f} MiB from the first length to the last.")
 

@@ -10,6 +10,9 @@ press until the chart holds the replay at the new value and the frame begins tha
 - accuracy: eval mode on all 10,000 test images with the replayed statistics, at a value that was
   not asked for before
 - accuracy, again: at a value that was
+- curves, with the race: the curves again, once the estimators are compared
+
+The server works out what the browser asks for at the slider's new value.
 """
 
 import statistics
@@ -18,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import LISTEN, button, chromium, new_page
+from browser import LISTEN, button, chromium, new_page, view
 from common import parser, percentile, show
 from playwright.sync_api import Page
 
@@ -56,7 +59,7 @@ def page_on_a_stored_run(steps: int, training: bool) -> Iterator[Page]:
                 page.wait_for_function("() => bench.drawn('curves')", polling="raf")
                 button(page, "start")
                 page.wait_for_function("() => bench.steps() > 200", polling=500)
-            page.goto(f"{server.url}/running-stats?run={run}&stats_layer=conv2")
+            page.goto(f"{server.url}/running-stats?run={run}&layer=conv2")
             page.locator("[data-chart=estimates]").scroll_into_view_if_needed()
             page.wait_for_function("() => bench.drawn('estimates')", polling="raf")
             yield page
@@ -84,14 +87,17 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--steps", type=int, default=3750)
     options.add_argument("--alone", action="store_true", help="nothing trains meanwhile")
     args = options.parse_args(arguments)
+    if args.presses % 6:
+        options.error("--presses: a multiple of 6, which leaves the slider where it was")
     with page_on_a_stored_run(args.steps, not args.alone) as page:
         found = {"curves": latencies(page, "estimates", "EMA at m", there_and_back(args.presses))}
+        view(page, "Which momentum?")
         button(page, "measure_race")
         page.wait_for_function("() => bench.drawn('race')", polling=500, timeout=600_000)
-        # The slider stays at the upper edge, and what it changes below it.
-        page.locator(".st-key-momentum").evaluate("node => node.scrollIntoView()")
         found["accuracy"] = latencies(page, "race", "the slider", ["ArrowRight"] * 5)
         found["accuracy, again"] = latencies(page, "race", "the slider", ["ArrowLeft"] * 4)
+        view(page, "On this run")
+        page.wait_for_function("() => bench.drawn('estimates')", polling="raf")
         found["curves, with the race"] = latencies(
             page, "estimates", "EMA at m", there_and_back(args.presses)
         )

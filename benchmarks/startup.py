@@ -4,8 +4,8 @@
 
 Each round starts a server of its own and opens Home in a new, empty browser context of a Chromium
 that is already there; the files are in the disk cache after a round that does not count. Then the
-Train page: from the click on Start until the curves show points of the new run and the progress bar
-a step number, and the same once more in the server that is warm by then.
+Train page: from the click on Start until the curves show points of the new run and the line of its
+state a step number, and the same once more in the server that is warm by then.
 """
 
 import statistics

@@ -22,11 +22,10 @@ TOO_HIGH = {
         "/activations?view=channels": 2067,
         "/train-vs-eval?view=predictions": 2049,
         "/train-vs-eval?view=context": 2465,
-        "/anatomy?view=forward": 2439,
-        "/anatomy?view=backward": 3259,
+        "/anatomy?view=forward": 2117,
+        "/anatomy?view=backward": 2985,
         "/anatomy?view=axes": 2199,
         "/note?view=questions": 2605,
-        "/note?view=code": 3733,
         "/note?view=ablation": 2645,
     },
     420: {
@@ -34,7 +33,6 @@ TOO_HIGH = {
         "/anatomy?view=forward": 4455,
         "/anatomy?view=backward": 5342,
         "/anatomy?view=axes": 4080,
-        "/note?view=code": 5936,
     },
 }
 TOO_MANY_CHARTS = {"/anatomy?view=forward": 7, "/anatomy?view=axes": 7}

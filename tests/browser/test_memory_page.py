@@ -99,7 +99,7 @@ def test_cuts_free_what_they_say_and_undo_leaks_again(running):
     expect(page.get_by_text(re.compile(r"^del at step"))).to_contain_text("freed 0 bytes of")
     button(page, "mem_cut_detach").click()
     said = page.get_by_text(re.compile(r"^detach\(\) at step"))
-    freed, before = re.search(r"freed (\S+ \S+) of (\S+ \S+):", said.inner_text()).groups()
+    freed, before = re.search(r"freed (\S+ \w+) of (\S+ \w+)", said.inner_text()).groups()
     assert freed == before != "0 bytes"
     drawn(page, "cuts")
     button(page, "mem_pause").click()

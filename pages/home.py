@@ -29,15 +29,52 @@ with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
 figure_board(run, Selection(layer=layer, step=step), ["home/before_after"], key="home")
 st.caption(run.origin())
 
-st.subheader(_("Now with your own eyes"))
-st.markdown(
-    _(
-        "Train a LeNet with a hand-written BatchNorm and with `nn.BatchNorm` on Fashion-MNIST: "
-        "loss, activations, running statistics and memory, live, in about two minutes."
+live, differs, own = st.columns(3, gap="medium", border=True)
+with live:
+    st.subheader(_("Train it live"))
+    st.markdown(
+        _(
+            "A LeNet with a hand-written BatchNorm and one with `nn.BatchNorm` on Fashion-MNIST: loss, "
+            "activations, running statistics and memory, live, in about two minutes."
+        )
     )
-)
-if st.button(_("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"):
-    controls_section.start()
-    shown = st.session_state.get(runs.RUN_KEY, RECORDED_ID)
-    st.switch_page(router.page("train"), query_params={runs.RUN_KEY: shown})
+    if st.button(
+        _("Train it live"), type="primary", icon=":material/play_arrow:", key="train_live"
+    ):
+        controls_section.start()
+        shown = st.session_state.get(runs.RUN_KEY, RECORDED_ID)
+        st.switch_page(router.page("train"), query_params={runs.RUN_KEY: shown})
+with differs:
+    st.subheader(_("Find out why eval differs"))
+    st.markdown(
+        _(
+            "The same test images through both modes of the same weights: which answers change, in "
+            "which layer the modes part, and what recalibrating would give."
+        )
+    )
+    st.page_link(
+        router.page("train_vs_eval"),
+        label=_("Train vs eval"),
+        icon=":material/compare_arrows:",
+    )
+with own:
+    st.subheader(_("Check a layer or a loop of your own"))
+    st.markdown(
+        _(
+            "Compare your BatchNorm with torch's in every case, and see what your training loop keeps "
+            "alive."
+        )
+    )
+    st.page_link(
+        router.page("anatomy"),
+        label=_("Check a layer"),
+        icon=":material/fact_check:",
+        query_params={"view": "check"},
+    )
+    st.page_link(
+        router.page("memory"),
+        label=_("Check a loop"),
+        icon=":material/memory:",
+        query_params={"view": "own"},
+    )
 warm_up(_after_s=1.0)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from bnviz.errors import RunError
+from bnviz.errors import BnvizError, RunError
 from bnviz.i18n import _
 from bnviz.records.store import (
     RECORDED_ID,
@@ -10,6 +10,7 @@ from bnviz.records.store import (
     export_run,
     list_runs,
     recorded_run,
+    rename_run,
     runs_folder,
 )
 from bnviz.training.process import find_run_view, jobs
@@ -50,6 +51,7 @@ def choose_run() -> RunView:
     except RunError as error:
         st.error(str(error), icon=":material/error:")
         return RunView(RECORDED_ID, recorded_run())
+    st.sidebar.caption(run.name)
     if not run.recorded and not run.live:
         _manage(run)
     return run
@@ -70,7 +72,17 @@ def _manage(run: RunView) -> None:
         jobs().forget(run.id)
         show(RECORDED_ID)
 
-    with st.sidebar.popover(_("Export or delete this run")):
+    def rename() -> None:
+        try:
+            rename_run(folder, st.session_state["run_name"])
+        except BnvizError as error:
+            st.session_state["start_error"] = str(error)
+
+    with st.sidebar.popover(_("Rename, export or delete this run")):
+        st.text_input(
+            _("Name"), run.name, key="run_name", on_change=rename,
+            help=_("What the list of runs calls it; the link keeps its id."),
+        )  # fmt: skip
         st.download_button(
             _("Download as ZIP"),
             lambda: export_run(folder),

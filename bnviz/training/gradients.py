@@ -13,9 +13,9 @@ from torch.utils.hooks import RemovableHandle
 
 from bnviz.config import RunConfig
 from bnviz.instrument.capture import ForwardHook, add_hook, remove_hook
-from bnviz.records.schema import SIDES, gradients_table
+from bnviz.records.schema import SAMPLED_VALUES, SIDES, gradients_table
 from bnviz.training.observer import Observer
-from bnviz.training.stages import SAMPLED_VALUES, quantiles, sampled_places
+from bnviz.training.stages import quantiles, sampled_places
 
 if TYPE_CHECKING:
     from bnviz.training.trainer import Trainer, VariantRun

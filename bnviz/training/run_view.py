@@ -10,7 +10,7 @@ from bnviz.nn.variants import VARIANTS
 from bnviz.records.history import History
 from bnviz.records.reading import latest_step
 from bnviz.records.running_view import RunningView
-from bnviz.records.store import RECORDED_ID, StoredRun
+from bnviz.records.store import RECORDED_ID, StoredRun, run_name
 from bnviz.selection import Selection
 from bnviz.training.jobs import Job
 
@@ -55,6 +55,11 @@ class RunView:
     def recorded(self) -> bool:
         """Whether this is the run shipped in the package."""
         return self.id == RECORDED_ID
+
+    @property
+    def name(self) -> str:
+        """What a person calls it, see `bnviz.records.store.run_name`."""
+        return run_name(self.config, self.id, self.source.folder)
 
     @property
     def live(self) -> bool:

@@ -271,8 +271,3 @@ def test_defaults_printed_in_the_readme_are_the_code_s():
 @pytest.mark.parametrize("path", [*ROOT.glob("pages/*.py")], ids=lambda p: p.name)
 def test_a_page_is_a_short_file(path):
     assert len(path.read_text().splitlines()) <= 120
-
-
-def test_examples_in_docstrings_are_run_with_the_tests(pytestconfig):
-    assert "bnviz" in pytestconfig.getini("testpaths")
-    assert pytestconfig.getoption("doctestmodules")

@@ -21,6 +21,7 @@ PROBES = re.compile(
 INTERRUPTED = 1
 
 
+@pytest.hookimpl(trylast=True)  # after pytest has sorted by the scope of fixtures
 def pytest_collection_modifyitems(items):
     """Browser tests come last: playwright's event loop stays open from its first test on."""
     items.sort(key=lambda item: HERE in item.path.parents)

@@ -30,7 +30,7 @@ def test_before_any_run_the_recorded_one_is_shown_and_called_so(page):
     visit(page)
     drawn(page, *VIEWS)
     assert run_id(page) == "recorded"
-    expect(page.get_by_text(re.compile("^Recorded run"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^Recorded run, shipped"))).to_be_visible()
     for view in VIEWS:
         card = page.locator(f"[data-card={view}]")
         expect(card.get_by_role("heading")).not_to_be_empty()

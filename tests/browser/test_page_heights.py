@@ -22,17 +22,17 @@ TOO_HIGH = {
         "/activations?view=channels": 2067,
         "/train-vs-eval?view=predictions": 2049,
         "/train-vs-eval?view=context": 2465,
-        "/anatomy?view=forward": 2117,
+        "/anatomy?view=forward": 2245,
         "/anatomy?view=backward": 2985,
         "/anatomy?view=axes": 2199,
-        "/note?view=questions": 2605,
-        "/note?view=ablation": 2645,
+        "/note?view=questions": 2626,
+        "/note?view=ablation": 2666,
     },
     420: {
-        "/train-vs-eval?view=context": 4223,
+        "/train-vs-eval?view=context": 4307,
         "/anatomy?view=forward": 4455,
         "/anatomy?view=backward": 5342,
-        "/anatomy?view=axes": 4080,
+        "/anatomy?view=axes": 4101,
     },
 }
 TOO_MANY_CHARTS = {"/anatomy?view=forward": 7, "/anatomy?view=axes": 7}
@@ -45,7 +45,7 @@ FIRST_CHART_LATE = {
     "/train-vs-eval?view=table": 1260,
     "/train-vs-eval?view=corruptions": 926,
     "/memory?view=experiment": 756,
-    "/note?view=ablation": 1215,
+    "/note?view=ablation": 1236,
 }
 
 

@@ -121,7 +121,7 @@ def test_a_process_that_takes_too_long_is_ended():
     ("code", "said"),
     [
         ("raise SystemExit('no\\nsuch thing')", "status 1: such thing"),
-        ("import os; os.kill(os.getpid(), 9)", "status -9: it said nothing"),
+        ("import os; os.kill(os.getpid(), 9)", "status -9: it printed nothing"),
         ("print('no JSON')", "printed no JSON"),
     ],
 )

@@ -22,9 +22,8 @@ run = runs.choose_run()
 st.title(_("The note"))
 st.caption(
     _(
-        "The note is a learner's blog post that this tool reproduces: BN written by hand, a "
-        "LeNet, a printed log and open questions. Its quirks are what it does differently from "
-        "torch. Here are the answers, each measured by the code that shows it."
+        "A learner's blog post, reproduced: BN written by hand, a LeNet, a printed log and open "
+        "questions. Its quirks are what it does differently from torch."
     )
 )
 view = choice_control(

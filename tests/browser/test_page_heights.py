@@ -25,8 +25,8 @@ TOO_HIGH = {
         "/anatomy?view=forward": 2245,
         "/anatomy?view=backward": 2985,
         "/anatomy?view=axes": 2199,
-        "/note?view=questions": 2626,
-        "/note?view=ablation": 2666,
+        "/note?view=questions": 2605,
+        "/note?view=ablation": 2645,
     },
     420: {
         "/train-vs-eval?view=context": 4307,
@@ -45,7 +45,7 @@ FIRST_CHART_LATE = {
     "/train-vs-eval?view=table": 1260,
     "/train-vs-eval?view=corruptions": 926,
     "/memory?view=experiment": 756,
-    "/note?view=ablation": 1236,
+    "/note?view=ablation": 1215,
 }
 
 

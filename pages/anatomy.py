@@ -23,7 +23,7 @@ st.title(_("Anatomy"))
 st.caption(
     _(
         "What a BN layer does to one batch, cell by cell: edit the numbers, follow each step "
-        "of the forward pass and each path of the gradient in the backward pass."
+        "of the forward pass and each path of the gradient backward."
     )
 )
 view = choice_control(

@@ -22,7 +22,7 @@ TOO_HIGH = {
         "/activations?view=channels": 2067,
         "/train-vs-eval?view=predictions": 2049,
         "/train-vs-eval?view=context": 2465,
-        "/anatomy?view=forward": 2245,
+        "/anatomy?view=forward": 2117,
         "/anatomy?view=backward": 2985,
         "/anatomy?view=axes": 2199,
         "/note?view=questions": 2605,
@@ -32,7 +32,7 @@ TOO_HIGH = {
         "/train-vs-eval?view=context": 4307,
         "/anatomy?view=forward": 4455,
         "/anatomy?view=backward": 5342,
-        "/anatomy?view=axes": 4101,
+        "/anatomy?view=axes": 4080,
     },
 }
 TOO_MANY_CHARTS = {"/anatomy?view=forward": 7, "/anatomy?view=axes": 7}

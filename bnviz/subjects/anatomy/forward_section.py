@@ -44,7 +44,7 @@ def show(steps: list[Step], revision: str) -> None:
     """The steps in two columns: of each its formula and code, and its numbers below."""
     for row in range(0, len(steps), 2):
         for place, step in zip(st.columns(2, gap="medium"), steps[row : row + 2], strict=False):
-            with place:
+            with place.container(gap=None):
                 _show_step(step, revision)
 
 

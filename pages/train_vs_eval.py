@@ -36,8 +36,8 @@ run = runs.choose_run()
 st.title(_("Train mode against eval mode"))
 st.caption(
     _(
-        "In train mode BN normalizes an image by the batch that it is in, in eval mode by the "
-        "running statistics. Same weights, same images: only the mode differs."
+        "In train mode BN normalizes an image by its batch, in eval mode by the running "
+        "statistics. Same weights, same images: only the mode differs."
     )
 )
 st.caption(run.origin())
@@ -53,8 +53,8 @@ names = {
 view = choice_control(
     _("View"), names, "view",
     help=_(
-        "The sliders and switches act on eval mode in every view; Recalibrate and Mode table "
-        "start from the layers' own statistics."
+        "The sliders and switches act on eval mode; Recalibrate and Mode table start from the "
+        "layers' own statistics."
     ),
 )  # fmt: skip
 watch_run(run, checkpoints=True)

@@ -29,7 +29,7 @@ TOO_HIGH = {
         "/note?view=ablation": 2645,
     },
     420: {
-        "/train-vs-eval?view=context": 4307,
+        "/train-vs-eval?view=context": 4223,
         "/anatomy?view=forward": 4455,
         "/anatomy?view=backward": 5342,
         "/anatomy?view=axes": 4080,

@@ -146,8 +146,8 @@ def _company_words(asked: Asked, name: str, found: pd.DataFrame, evaluated: np.n
     counts = Counter(_(data.CLASSES[k]) for k in found["prediction"])
     said = ", ".join(f"{word} × {n}" for word, n in counts.most_common(3))
     return _(
-        "Image {image}, **{name}**. Predictions in {n} random batches of {size} containing "
-        "this image: {said}; in eval mode: {evaluated}."
+        "Image {image}, **{name}**. Predictions in {n} random batches of {size}: {said}; in eval "
+        "mode: {evaluated}."
     ).format(
         image=asked.image,
         name=name,
@@ -165,9 +165,7 @@ def _logits_card(
     truth = list(map(_, data.CLASSES)).index(name)
     return Card(
         key="company_logits",
-        title=_("The same image in {n} random batches: how far its logits vary").format(
-            n=len(found)
-        ),
+        title=_("One image in {n} batches: how far its logits vary").format(n=len(found)),
         figure=logits_by_class(logits, evaluated, tuple(_(c) for c in data.CLASSES)),
         sentence=_(
             "The rest of the batch alone spreads the logit of {name} by ±{spread:.2f} around "

@@ -51,8 +51,18 @@ def choice_control(
             help=help,
         )
     )
-    st.query_params[key] = chosen
+    _put_in_address(key, [chosen])
     return chosen
+
+
+def _put_in_address(key: str, ids: list[str]) -> None:
+    """Write `ids` under `key`, and nothing where they stand there already.
+
+    Each write sends the whole address as this script began with it, which takes back what a bound
+    widget has put there in the meantime.
+    """
+    if st.query_params.get_all(key) != ids:
+        st.query_params[key] = ids
 
 
 def choices_control(
@@ -77,7 +87,7 @@ def choices_control(
     if chosen == list(default):
         st.query_params.pop(key, None)
     else:
-        st.query_params[key] = chosen
+        _put_in_address(key, chosen)
 
 
 def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = False) -> None:

@@ -37,7 +37,8 @@ def step_control(run: RunView) -> None:
     if len(steps) < 2:
         return
     at = st.session_state.get(STEP)
-    if at is None or at == st.session_state.get(_NEWEST):
+    # A value that is set, even to itself, writes the address: set only what changes.
+    if at != steps[-1] and (at is None or at == st.session_state.get(_NEWEST)):
         st.session_state[STEP] = steps[-1]  # the newest step stays the newest as a run grows
     elif at not in steps:
         st.session_state[STEP] = min(steps, key=lambda step: abs(step - at))

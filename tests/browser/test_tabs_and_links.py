@@ -25,6 +25,7 @@ from onscreen import (
     widget,
 )
 from playwright.sync_api import expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 QUICK = {"variants": "builtin"}
 
@@ -127,3 +128,41 @@ def test_settings_changed_by_hand_stand_in_the_link_and_are_taken_from_it(page):
     expect(widget(page, "batch_size").get_by_role("spinbutton")).to_have_value("32")
     expect(widget(page, "variants").locator("[data-tag]")).to_have_count(1)
     expect(messages(page)).to_have_count(0)
+
+
+def kind(frame):
+    return ForwardMsg.FromString(frame).WhichOneof("type")
+
+
+def test_a_page_writes_its_address_only_when_its_own_part_changes(page):
+    """What it writes is the whole address as its script began, without what was typed since."""
+    frames, sockets = [], []
+
+    def hear(socket):
+        sockets.append(socket)
+        socket.on("framereceived", lambda frame: frames.append(frame))
+
+    page.on("websocket", hear)
+    visit(page, variants="note,builtin", layer="fc1")
+    page.get_by_text("More settings").click()
+    quiet(page)
+    writes = []
+    for act in (
+        lambda: type_number(page, "seed", 1),
+        lambda: type_number(page, "seed", 2),
+        lambda: page.get_by_role("radio", name="fc2").click(),
+    ):
+        frames.clear()
+        with sockets[-1].expect_event(
+            "framereceived", lambda frame: kind(frame) == "script_finished"
+        ):
+            act()
+        writes.append([kind(frame) for frame in frames].count("page_info_changed"))
+    assert writes == [0, 0, 1]
+    expect(page).to_have_url(re.compile(r"\blayer=fc2\b.*\bseed=2\b|\bseed=2\b.*\blayer=fc2\b"))
+
+
+def type_number(page, key, value):
+    field = widget(page, key).get_by_role("spinbutton")
+    field.fill(str(value))
+    field.press("Enter")

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
             "the note": printed.loss,
             "accuracy as measured": row["note_accuracy"],
             "the note ": printed.accuracy,
-            f"train mode, batch {LARGE_BATCH}": row["company_accuracy"],
+            f"train mode, batch {LARGE_BATCH}": row["large_batch_accuracy"],
             "eval mode": row["eval_accuracy"],
             "s": row["seconds"],
             "the note  ": printed.seconds,

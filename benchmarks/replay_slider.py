@@ -10,7 +10,7 @@ press until the chart holds the replay at the new value and the frame begins tha
 - accuracy: eval mode on all 10,000 test images with the replayed statistics, at a value that was
   not asked for before
 - accuracy, again: at a value that was
-- curves, with the race: the curves again, once the estimators are compared
+- curves, with the estimators: the curves again, once the estimators are compared
 
 The server works out what the browser asks for at the slider's new value.
 """
@@ -92,13 +92,13 @@ def main(arguments: list[str] | None = None) -> None:
     with page_on_a_stored_run(args.steps, not args.alone) as page:
         found = {"curves": latencies(page, "estimates", "EMA at m", there_and_back(args.presses))}
         view(page, "Which momentum?")
-        button(page, "measure_race")
-        page.wait_for_function("() => bench.drawn('race')", polling=500, timeout=600_000)
-        found["accuracy"] = latencies(page, "race", "the slider", ["ArrowRight"] * 5)
-        found["accuracy, again"] = latencies(page, "race", "the slider", ["ArrowLeft"] * 4)
+        button(page, "measure_estimators")
+        page.wait_for_function("() => bench.drawn('estimators')", polling=500, timeout=600_000)
+        found["accuracy"] = latencies(page, "estimators", "the slider", ["ArrowRight"] * 5)
+        found["accuracy, again"] = latencies(page, "estimators", "the slider", ["ArrowLeft"] * 4)
         view(page, "On this run")
         page.wait_for_function("() => bench.drawn('estimates')", polling="raf")
-        found["curves, with the race"] = latencies(
+        found["curves, with the estimators"] = latencies(
             page, "estimates", "EMA at m", there_and_back(args.presses)
         )
     rows = [

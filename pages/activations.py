@@ -88,7 +88,7 @@ def image() -> None:
     feature_maps_section.controls()
     asked, variant = feature_maps_section.choice(run), run.variant(chosen.variant)
     with plainly():
-        feature_maps_section.company(run, variant, feature_maps_section.batch_of(run, asked))
+        feature_maps_section.batch_context(run, variant, feature_maps_section.batch_of(run, asked))
         cards = feature_maps_section.cards(
             run, variant, chosen.layer, chosen.step, chosen.followed, asked
         )

@@ -15,7 +15,7 @@ from bnviz.subjects.running_stats.estimator_comparison_section import comparison
 from bnviz.subjects.running_stats.momentum_map_section import images_control, momentum_map_panel
 from bnviz.subjects.running_stats.sample_size_section import sample_size_panel
 
-MOMENTUM = ("running_stats/race", "running_stats/errors")
+MOMENTUM = ("running_stats/estimators", "running_stats/errors")
 MAP = ("running_stats/map", "running_stats/map_errors")
 START = ("running_stats/start", "running_stats/eps_share")
 # View to the controls and the sliders of the sidebar that its figures need.

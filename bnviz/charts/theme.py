@@ -138,7 +138,7 @@ QUANTITIES: dict[str, Quantity] = {
     "mean_shift": Quantity(N_("running mean less batch mean"), "σ", ".2f"),
     "var_ratio": Quantity(N_("running variance / batch variance, log"), "", ".2f"),
     "logit": Quantity(N_("logit"), "", ".2f"),
-    "companies": Quantity(N_("random batches"), "", "d"),
+    "random_batches": Quantity(N_("random batches"), "", "d"),
     "change": Quantity(N_("change of the images"), "", ""),
     "strength": Quantity(N_("strength of the change"), "", ".2f"),
     "share_images": Quantity(N_("share of test images"), "%", ".1f"),

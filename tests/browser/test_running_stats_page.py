@@ -103,18 +103,18 @@ def test_the_curves_follow_the_slider_before_python_has_answered(page):
 
 def test_the_estimators_are_compared_in_the_same_weights_and_names_the_best(page):
     page.goto(f"{PATH}?view=momentum")
-    measure(page, "race")
-    drawn(page, "race", "errors")
-    expect(page.locator("[data-card=race] h3")).to_have_text(
+    measure(page, "estimators")
+    drawn(page, "estimators", "errors")
+    expect(page.locator("[data-card=estimators] h3")).to_have_text(
         re.compile(r"The same weights, other running statistics: best of those tried, m = [\d., ]+")
     )
-    curve, chosen = named(page, "race", "EMA")[0], named(page, "race", "the slider")[0]
+    curve, chosen = named(page, "estimators", "EMA")[0], named(page, "estimators", "the slider")[0]
     assert chosen["x"] == pytest.approx([0.1])
     assert chosen["y"][0] == curve["y"][curve["x"].index(chosen["x"][0])]
     press(page, "momentum", "ArrowRight")
-    expect(sentence(page, "race")).to_contain_text("m = 0.2")
+    expect(sentence(page, "estimators")).to_contain_text("m = 0.2")
     page.reload()
-    drawn(page, "race", "errors")
+    drawn(page, "estimators", "errors")
     expect(slider(page, "momentum")).to_have_attribute("aria-valuetext", "0.2")
     look_at(page, "On this run", "estimates")
     page.wait_for_function(
@@ -164,12 +164,12 @@ def test_the_comparison_can_be_run_again_once_a_run_has_newer_weights(page):
     page.get_by_role("link", name="Running statistics", exact=True).click()
     drawn(page, "estimates")
     look_at(page, "Which momentum?")
-    measure(page, "race")
-    drawn(page, "race", "errors")
-    said = re.search(r"at step ([\d,]+)", sentence(page, "race").inner_text())[1]
-    measure(page, "race", "measure_again_race")
-    expect(sentence(page, "race")).not_to_contain_text(f"at step {said},")
-    expect(sentence(page, "race")).to_contain_text("measured layer by layer")
+    measure(page, "estimators")
+    drawn(page, "estimators", "errors")
+    said = re.search(r"at step ([\d,]+)", sentence(page, "estimators").inner_text())[1]
+    measure(page, "estimators", "measure_again_estimators")
+    expect(sentence(page, "estimators")).not_to_contain_text(f"at step {said},")
+    expect(sentence(page, "estimators")).to_contain_text("measured layer by layer")
     page.get_by_role("link", name="Train", exact=True).click()
     drawn(page, "curves")
     stop(page)

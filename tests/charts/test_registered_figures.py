@@ -23,7 +23,7 @@ from bnviz.training.run_view import RunView
 
 NOWHERE = Path("nowhere")  # no checkpoints
 figures.load()
-MEASURED_LATER = {"running_stats/race", "running_stats/errors", "running_stats/images"}
+MEASURED_LATER = {"running_stats/estimators", "running_stats/errors", "running_stats/images"}
 OF_THE_PROCESS = {"memory/experiment", "memory/chain", "memory/chain_batches"}
 ALWAYS = sorted(set(FIGURES) - MEASURED_LATER - OF_THE_PROCESS)
 WAYS = (

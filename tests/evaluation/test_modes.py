@@ -288,13 +288,13 @@ def test_batch_contexts_together_equal_each_alone(kind, sample):
     for k, row in enumerate(found.itertuples()):
         others = neighbours_of(labels, 7, kind=kind, count=7, seed=3 + k)
         assert row.neighbours == tuple(others)
-        company_of = (
+        context_of = (
             images[[7] * 8].clone() if kind in ("copies", "black") else images[[7, *others]]
         )
         if kind == "black":
-            company_of[1:] = 0
+            context_of[1:] = 0
         with torch.no_grad():
-            logits = model(company_of[:, None].float() / 255)[0]
+            logits = model(context_of[:, None].float() / 255)[0]
         ours = found.loc[k, [f"logit_{c}" for c in range(10)]].to_numpy(float)
         np.testing.assert_allclose(ours, logits.numpy(), atol=1e-5)
         assert row.prediction == ours.argmax() and row.right == (ours.argmax() == labels[7])

@@ -64,12 +64,12 @@ def test_a_measurement_that_fails_says_why(raised, said, capsys):
 
 def test_one_is_at_work_at_a_time_and_two_tabs_share_it():
     gate, all_of_them = threading.Semaphore(0), Measurements()
-    first = all_of_them.begin("run", "race", work=parts(gate))
-    assert all_of_them.begin("run", "race", work=parts(gate)) is first
+    first = all_of_them.begin("run", "estimators", work=parts(gate))
+    assert all_of_them.begin("run", "estimators", work=parts(gate)) is first
     second = all_of_them.begin("run", "map", work=parts(gate, 1))
     until(lambda: first.parts == 4)
     assert second.waiting and second.going_on
-    all_of_them.cancel("run", "race")
+    all_of_them.cancel("run", "estimators")
     assert not first.going_on
     gate.release(2)
     until(lambda: not second.going_on)

@@ -97,7 +97,7 @@ def _probe(
     return probe_image(run.source, variant, step, layer, images)
 
 
-def company(run: RunView, variant: str, batch: tuple[int, ...]) -> None:
+def batch_context(run: RunView, variant: str, batch: tuple[int, ...]) -> None:
     """The image and its neighbours as pictures, with their classes in words."""
     images = data.load(run.config.dataset)
     names = [_(data.CLASSES[images.test_labels[i]]) for i in batch]

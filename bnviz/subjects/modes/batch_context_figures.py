@@ -51,7 +51,7 @@ def logits_by_class(
 
 
 def predictions(
-    counts: pd.Series, class_names: tuple[str, ...], truth: str, companies: int
+    counts: pd.Series, class_names: tuple[str, ...], truth: str, random_batches: int
 ) -> Figure:
     """A bar a predicted class; `counts` has the batches by class, `truth` is the right name."""
     names = [class_names[k] for k in counts.index]
@@ -73,7 +73,7 @@ def predictions(
             }
         ],
         {
-            "xaxis": axis("companies", range=[0, companies]),
+            "xaxis": axis("random_batches", range=[0, random_batches]),
             "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
         },
     )

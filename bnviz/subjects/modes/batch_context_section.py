@@ -59,18 +59,18 @@ class Asked:
 def show(run: RunView, sides: Sides) -> None:
     """Controls, figures, the batches that change the prediction. Raises ConfigError for bad choices."""
     asked = _controls(sides)
-    found, evaluated = _companies(sides.train_only(), asked), _eval_logits(sides, asked.image)
+    found, evaluated = _random_batches(sides.train_only(), asked), _eval_logits(sides, asked.image)
     images, labels = test_images(sides.dataset, 10_000)
     name = _(data.CLASSES[labels[asked.image]])
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.image(png(images[asked.image]), width=64)
-        st.markdown(_company_words(asked, name, found, evaluated))
+        st.markdown(_context_words(asked, name, found, evaluated))
     cards = [
         _logits_card(found, evaluated, name, sides, asked),
         _predictions_card(found, evaluated, name, sides, asked),
         _batch_card(run, sides, f"{sides}"),
     ]
-    board(cards, key="company", revision=run.id)
+    board(cards, key="batch_context", revision=run.id)
     _flips(found, evaluated, images, labels, asked)
 
 
@@ -79,30 +79,30 @@ def _controls(sides: Sides) -> Asked:
     first = int(frame_of(sides)["differ"].to_numpy().argmax())
     last = len(data.load(sides.dataset).test_labels) - 1
     kind = st.segmented_control(
-        _("Rest of the batch"), list(KINDS), default="random", required=True, key="company_kind",
+        _("Rest of the batch"), list(KINDS), default="random", required=True, key="context_kind",
         bind="query-params", format_func=lambda k: _(KINDS[k]),
         help=_("Which images fill each of the {n} batches that contain this image.").format(n=COUNT),
     )  # fmt: skip
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         image = st.number_input(
-            _("Test image"), 0, 9999, first, key="company_image", bind="query-params", width=140,
+            _("Test image"), 0, 9999, first, key="context_image", bind="query-params", width=140,
             help=_("Its number in the test set."),
         )  # fmt: skip
         size = st.select_slider(
-            _("Batch size"), SIZES, value=16, key="company_batch",
+            _("Batch size"), SIZES, value=16, key="context_batch",
             bind="query-params", width=220, help=_(
                 "The image and the rest of its batch together."
             ),
         )  # fmt: skip
         draw = st.number_input(
-            _("Draw"), 0, 999, 0, key="company_draw", bind="query-params", width=110,
+            _("Draw"), 0, 999, 0, key="context_draw", bind="query-params", width=110,
             help=_("Another number draws other batches."),
         )  # fmt: skip
     return Asked(min(int(image), last), str(kind), int(size), int(draw))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _companies(sides: Sides, asked: Asked) -> pd.DataFrame:
+def _random_batches(sides: Sides, asked: Asked) -> pd.DataFrame:
     import torch
 
     from bnviz.evaluation.batch_context import random_contexts
@@ -142,7 +142,7 @@ def _by_batch(sides: Sides) -> dict[int, float]:
     return {n: float((side.argmax(1) == labels).mean()) for n, side in sides_by_size.items()}
 
 
-def _company_words(asked: Asked, name: str, found: pd.DataFrame, evaluated: np.ndarray) -> str:
+def _context_words(asked: Asked, name: str, found: pd.DataFrame, evaluated: np.ndarray) -> str:
     counts = Counter(_(data.CLASSES[k]) for k in found["prediction"])
     said = ", ".join(f"{word} × {n}" for word, n in counts.most_common(3))
     return _(
@@ -164,7 +164,7 @@ def _logits_card(
     logits = found[[f"logit_{k}" for k in range(10)]].to_numpy()
     truth = list(map(_, data.CLASSES)).index(name)
     return Card(
-        key="company_logits",
+        key="context_logits",
         title=_("One image in {n} batches: how far its logits vary").format(n=len(found)),
         figure=logits_by_class(logits, evaluated, tuple(_(c) for c in data.CLASSES)),
         sentence=_(
@@ -188,7 +188,7 @@ def _predictions_card(
     counts = found["prediction"].value_counts().reindex(range(10), fill_value=0)
     right, kinds = float(found["right"].mean()), int((counts > 0).sum())
     return Card(
-        key="company_predictions",
+        key="context_predictions",
         title=_("Predictions in the random batches"),
         figure=predictions(counts, tuple(_(c) for c in data.CLASSES), name, len(found)),
         sentence=(

@@ -11,7 +11,7 @@ from bnviz.i18n import _
 from bnviz.records.running_view import width_for
 from bnviz.records.store import nearest_checkpoint
 from bnviz.subjects.modes.checkpoints_figures import modes_over_checkpoints, pairs_over_checkpoints
-from bnviz.subjects.modes.mode_selection_section import MENDED, OWN, Sides, frame_of
+from bnviz.subjects.modes.mode_selection_section import OWN, RECALIBRATED, Sides, frame_of
 from bnviz.training.run_view import RunView
 
 HEIGHT = 400
@@ -22,7 +22,7 @@ CHECKPOINTS = 12
 def show(run: RunView, sides: Sides) -> None:
     """Accuracy and paired counts at every checkpoint."""
     frame, asked = _checkpoints(run, sides), f"{sides}"
-    if sides.source == MENDED:
+    if sides.source == RECALIBRATED:
         st.caption(
             _(
                 "Recalibrated statistics belong to one checkpoint; here each checkpoint uses "
@@ -62,7 +62,7 @@ def steps_on_show(stored: list[int]) -> list[int]:
 
 def _checkpoints(run: RunView, sides: Sides) -> pd.DataFrame:
     """Columns step, train, eval (accuracies, 0 to 1) and the counts of `paired_counts`."""
-    source = OWN if sides.source == MENDED else sides.source
+    source = OWN if sides.source == RECALIBRATED else sides.source
     steps = steps_on_show(run.source.checkpoints(sides.variant))
     return pd.DataFrame(
         [_counted(replace(sides, step=step, source=source, token="")) for step in steps]

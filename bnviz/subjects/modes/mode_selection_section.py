@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = (1000, 10_000)
-REPLAYED, OWN, MENDED = "replayed", "own", "mended"
+REPLAYED, OWN, RECALIBRATED = "replayed", "own", "recalibrated"
 SOURCES = {
     REPLAYED: N_("replayed at m"),
     OWN: N_("the layers' own"),
-    MENDED: N_("recalibrated"),
+    RECALIBRATED: N_("recalibrated"),
 }
 
 
@@ -163,11 +163,11 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
 
 def eval_controls(run: RunView) -> None:
     """Whose statistics the eval side uses, and a switch for each layer; inside what answers."""
-    if st.session_state.pop("mended_source", False):
-        st.session_state["eval_source"] = MENDED
-    if mended_of(run) is None and st.session_state.get("eval_source") == MENDED:
+    if st.session_state.pop("recalibrated_source", False):
+        st.session_state["eval_source"] = RECALIBRATED
+    if recalibration_of(run) is None and st.session_state.get("eval_source") == RECALIBRATED:
         st.session_state.pop("eval_source")
-    if _linked("eval_source") == _(SOURCES[MENDED]) and run.id not in _all_mended():
+    if _linked("eval_source") == _(SOURCES[RECALIBRATED]) and run.id not in _all_recalibrations():
         st.toast(
             _(
                 "The link asks for recalibrated statistics, which are lost with the page "
@@ -176,7 +176,7 @@ def eval_controls(run: RunView) -> None:
             ),
             icon=":material/info:",
         )
-    sources = [s for s in SOURCES if s != MENDED or mended_of(run) is not None]
+    sources = [s for s in SOURCES if s != RECALIBRATED or recalibration_of(run) is not None]
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.segmented_control(
             _("Running statistics in eval mode"), sources, default=REPLAYED, required=True,
@@ -210,13 +210,13 @@ def chosen(run: RunView) -> Sides:
         )
     checkpoint = state["checkpoint"] or steps[-1]
     source, token = state["eval_source"], ""
-    mended = mended_of(run)
+    recalibration = recalibration_of(run)
     if isinstance(checkpoint, str):
-        source, token = MENDED, checkpoint
+        source, token = RECALIBRATED, checkpoint
         checkpoint = int(checkpoint.split("-")[0])
-    elif source == MENDED and mended is not None:
-        if (mended.variant, mended.step) == (variant, checkpoint):
-            token = _token(mended)
+    elif source == RECALIBRATED and recalibration is not None:
+        if (recalibration.variant, recalibration.step) == (variant, checkpoint):
+            token = _token(recalibration)
         else:
             source = OWN
     return Sides(
@@ -230,31 +230,31 @@ def chosen(run: RunView) -> Sides:
 # ---- recalibrated statistics ---------------------------------------------------------------------------
 
 
-def mended_of(run: RunView) -> "Recalibration | None":
+def recalibration_of(run: RunView) -> "Recalibration | None":
     """What this visitor has recalibrated of the run and not undone."""
-    return _all_mended().get(run.id)
+    return _all_recalibrations().get(run.id)
 
 
-def _all_mended() -> "dict[str, Recalibration | None]":
+def _all_recalibrations() -> "dict[str, Recalibration | None]":
     """By run what this visitor has recalibrated; None where it was undone."""
-    return st.session_state.setdefault("mended_statistics", {})
+    return st.session_state.setdefault("recalibrated_statistics", {})
 
 
-def _token(mended: "Recalibration") -> str:
+def _token(recalibration: "Recalibration") -> str:
     """What tells one recalibration from another."""
-    return f"{mended.method} {mended.details} {mended.seconds}"
+    return f"{recalibration.method} {recalibration.details} {recalibration.seconds}"
 
 
 def aside(run: RunView, sides: Sides) -> str:
     """That recalibrated statistics are chosen but belong to another checkpoint; empty where they do not."""
-    mended = mended_of(run)
-    asked_for = st.session_state["eval_source"] == MENDED
-    if mended is None or not asked_for or sides.source == MENDED:
+    recalibration = recalibration_of(run)
+    asked_for = st.session_state["eval_source"] == RECALIBRATED
+    if recalibration is None or not asked_for or sides.source == RECALIBRATED:
         return ""
     return _(
         "The recalibrated statistics are those of {label} at step {step:,}; here eval mode "
         "uses the layers' own."
-    ).format(label=run.labels[mended.variant], step=mended.step)
+    ).format(label=run.labels[recalibration.variant], step=recalibration.step)
 
 
 def _linked(name: str) -> str | None:
@@ -265,9 +265,9 @@ def _linked(name: str) -> str | None:
     return st.query_params.get(name)
 
 
-def set_mended(run: RunView, mended: "Recalibration | None") -> None:
+def set_recalibration(run: RunView, recalibration: "Recalibration | None") -> None:
     """Use those statistics on the eval side, or none any more."""
-    _all_mended()[run.id] = mended
+    _all_recalibrations()[run.id] = recalibration
 
 
 def kept_of(run: RunView, variant: str) -> "list[StoredRecalibration]":
@@ -288,12 +288,12 @@ def _mended_statistics(sides: Sides) -> Any:
     for each in kept_of(run, sides.variant):
         if each.name == sides.token and run.source.folder is not None:
             return kept_statistics(run.source, run.source.folder, each)
-    mended = mended_of(run)
-    if mended is None or _token(mended) != sides.token:
+    recalibration = recalibration_of(run)
+    if recalibration is None or _token(recalibration) != sides.token:
         raise RunError(
             _("The checkpoint {name} is gone. Choose another one.").format(name=sides.token)
         )
-    return mended.statistics
+    return recalibration.statistics
 
 
 # ---- computed once -------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def eval_options(sides: Sides) -> dict[str, Any]:
     statistics = None
     if sides.source == REPLAYED:
         statistics = _replayed(sides.run, sides.variant, sides.momentum, sides.step)
-    elif sides.source == MENDED:
+    elif sides.source == RECALIBRATED:
         statistics = _mended_statistics(sides)
     return {
         "statistics": statistics,
@@ -388,7 +388,7 @@ def eval_words(sides: Sides) -> str:
     words = {
         REPLAYED: _("m {m:g}").format(m=sides.momentum),
         OWN: _("own statistics"),
-        MENDED: _("recalibrated statistics"),
+        RECALIBRATED: _("recalibrated statistics"),
     }[sides.source]
     parts = [words, _("eps {eps:g}").format(eps=sides.eps)]
     if sides.by_batch:

@@ -10,7 +10,12 @@ from bnviz.charts.card import Card
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _, sentences
 from bnviz.records.recorded_statistics import precise_batch
-from bnviz.subjects.modes.mode_selection_section import Sides, kept_of, mended_of, set_mended
+from bnviz.subjects.modes.mode_selection_section import (
+    Sides,
+    kept_of,
+    recalibration_of,
+    set_recalibration,
+)
 from bnviz.subjects.modes.recalibration_figures import before_and_after
 from bnviz.training.process import measurements
 from bnviz.training.run_view import RunView
@@ -50,12 +55,12 @@ def show(run: RunView, sides: Sides) -> None:
 
     method, batches, weight = _controls(run)
     st.caption(_(EXPLAINED[method]).format(images=CHOOSING_IMAGES))
-    if watch(mend_key(run)):
+    if watch(recalibration_key(run)):
         return
     _take_what_was_found(run)
     _mend_button(run, sides, method, batches, weight)
-    mended = mended_of(run)
-    if mended is None:
+    recalibration = recalibration_of(run)
+    if recalibration is None:
         st.info(
             _(
                 "Nothing is recalibrated yet. The weights stay as they are; only the "
@@ -65,8 +70,8 @@ def show(run: RunView, sides: Sides) -> None:
             icon=":material/healing:",
         )
     else:
-        board([_card(run, mended)], key="mended", revision=run.id)
-        _keep_or_undo(run, mended)
+        board([_card(run, recalibration)], key="recalibrated", revision=run.id)
+        _keep_or_undo(run, recalibration)
     _kept_list(run, sides)
 
 
@@ -74,28 +79,28 @@ def _controls(run: RunView) -> tuple[str, int, float]:
     """The method and what it is to be told."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         method = st.segmented_control(
-            _("Method"), list(METHODS), default="recalibrated", required=True, key="mend_method",
+            _("Method"), list(METHODS), default="recalibrated", required=True, key="recalibration_method",
             bind="query-params", format_func=lambda m: _(METHODS[m]),
             help=_("None of them changes a weight."),
         )  # fmt: skip
         batches = st.select_slider(
-            _("Training batches"), BATCHES, value=60, key="mend_batches", bind="query-params",
+            _("Training batches"), BATCHES, value=60, key="recalibration_batches", bind="query-params",
             width=220, disabled=method == "replayed",
             help=_("Of {n} images each, at frozen weights.").format(
                 n=precise_batch(run.config.batch_size)
             ),
         )  # fmt: skip
         weight = st.slider(
-            _("Weight of the fresh batches"), 0.0, 1.0, 0.5, 0.05, key="mend_weight",
+            _("Weight of the fresh batches"), 0.0, 1.0, 0.5, 0.05, key="recalibration_weight",
             bind="query-params", width=220, disabled=method != "blended",
             help=_("0 leaves the running statistics, 1 takes the fresh ones."),
         )  # fmt: skip
     return str(method), int(batches), float(weight)
 
 
-def mend_key(run: RunView) -> Key:
+def recalibration_key(run: RunView) -> Key:
     """The recalibration's place among the measurements of the process."""
-    return (run.id, "mend")
+    return (run.id, "recalibrate")
 
 
 def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: float) -> None:
@@ -112,49 +117,49 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
         )  # fmt: skip
 
     if st.button(
-        _("Recalibrate step {step:,}").format(step=sides.step), key="mend", type="primary",
+        _("Recalibrate step {step:,}").format(step=sides.step), key="recalibrate", type="primary",
         icon=":material/healing:", help=_("Takes some seconds, and can be undone."),
     ):  # fmt: skip
-        st.session_state["mend_awaited"] = run.id
-        measurements().begin(*mend_key(run), work=work)
+        st.session_state["recalibration_awaited"] = run.id
+        measurements().begin(*recalibration_key(run), work=work)
         st.rerun()
 
 
 def _take_what_was_found(run: RunView) -> None:
     """Turn the eval side to what this visitor has asked to be recalibrated, once it is there."""
-    known = measurements().get(*mend_key(run))
-    if st.session_state.get("mend_awaited") != run.id or known is None:
+    known = measurements().get(*recalibration_key(run))
+    if st.session_state.get("recalibration_awaited") != run.id or known is None:
         return
-    st.session_state.pop("mend_awaited")
+    st.session_state.pop("recalibration_awaited")
     if known.error is None and known.found is not None:
-        set_mended(run, known.found)
-        st.session_state["mended_source"] = True
+        set_recalibration(run, known.found)
+        st.session_state["recalibrated_source"] = True
         st.rerun()
 
 
-def _card(run: RunView, mended: "Recalibration") -> Card:
-    gain = 100 * (mended.after - mended.before)
+def _card(run: RunView, recalibration: "Recalibration") -> Card:
+    gain = 100 * (recalibration.after - recalibration.before)
     return Card(
-        key="mended",
+        key="recalibrated",
         title=_("The same weights before and after: {gain:+.1f} points").format(gain=gain),
-        figure=before_and_after(mended.before, mended.after, mended.variant),
+        figure=before_and_after(recalibration.before, recalibration.after, recalibration.variant),
         sentence=sentences(
             _(
                 "{label} at step {step:,}: eval mode on all test images goes from {before:.1%} to "
                 "{after:.1%}. Finding the statistics took {seconds:.2f} s."
             ).format(
-                label=run.labels[mended.variant],
-                step=mended.step,
-                before=mended.before,
-                after=mended.after,
-                seconds=mended.seconds,
+                label=run.labels[recalibration.variant],
+                step=recalibration.step,
+                before=recalibration.before,
+                after=recalibration.after,
+                seconds=recalibration.seconds,
             ),
-            what_was_done(mended.method, mended.details),
+            what_was_done(recalibration.method, recalibration.details),
             _worth(gain),
         ),
         alt=_("Accuracy in eval mode before and after recalibration"),
         height=HEIGHT,
-        asked=f"{mended}",
+        asked=f"{recalibration}",
     )
 
 
@@ -177,20 +182,20 @@ def what_was_done(method: str, details: dict[str, float]) -> str:
     return _(words[method]).format(**details)
 
 
-def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
+def _keep_or_undo(run: RunView, recalibration: "Recalibration") -> None:
     """Buttons for what was recalibrated."""
     from bnviz.subjects.modes.recalibration import as_checkpoint, keep
 
     def undo() -> None:
-        set_mended(run, None)
+        set_recalibration(run, None)
 
     with st.container(horizontal=True, gap="small"):
         if st.button(
-            _("Keep as a checkpoint"), key="mend_keep", icon=":material/save:",
+            _("Keep as a checkpoint"), key="recalibration_keep", icon=":material/save:",
             help=_("Stored in the run's folder; it is then in the list of checkpoints."),
         ):  # fmt: skip
             try:
-                one = keep(run.source, run.source.folder, mended)
+                one = keep(run.source, run.source.folder, recalibration)
             except RunError as error:
                 st.error(str(error), icon=":material/error:")
             else:
@@ -198,14 +203,14 @@ def _keep_or_undo(run: RunView, mended: "Recalibration") -> None:
                 st.rerun()
         st.download_button(
             _("Download it"),
-            lambda: as_checkpoint(run.source, mended),
-            file_name=f"{mended.step}-{mended.variant}-{mended.method}.safetensors",
+            lambda: as_checkpoint(run.source, recalibration),
+            file_name=f"{recalibration.step}-{recalibration.variant}-{recalibration.method}.safetensors",
             icon=":material/download:",
-            key="mend_download",
+            key="recalibration_download",
             help=_("All tensors as safetensors, with what was done in the metadata."),
         )
         if st.button(
-            _("Undo"), key="mend_undo", icon=":material/undo:", on_click=undo,
+            _("Undo"), key="recalibration_undo", icon=":material/undo:", on_click=undo,
             help=_("Eval mode uses replayed statistics again."),
         ):  # fmt: skip
             st.rerun()
@@ -232,7 +237,7 @@ def _kept_list(run: RunView, sides: Sides) -> None:
                 )
             )
             if st.button(
-                _("Delete"), key=f"mend_drop_{one.name}", icon=":material/delete:",
+                _("Delete"), key=f"recalibration_drop_{one.name}", icon=":material/delete:",
                 help=_("Removes the recalibrated checkpoint; the run's own stay."), type="tertiary",
             ):  # fmt: skip
                 drop(folder, one.name)

@@ -59,7 +59,7 @@ def table_of(replay: "Replay") -> str:
         cells = (
             str(printed.epoch), f"{printed.loss:.4f}", f"{row['printed_loss']:.4f}",
             f"{row['mean_loss']:.4f}", f"{printed.accuracy:.4f}", f"{row['note_accuracy']:.4f}",
-            f"{row['company_accuracy']:.4f}", f"{row['eval_accuracy']:.4f}",
+            f"{row['large_batch_accuracy']:.4f}", f"{row['eval_accuracy']:.4f}",
             f"{printed.seconds:.1f}", f"{row['seconds']:.1f}",
         )  # fmt: skip
         lines.append(

@@ -64,7 +64,7 @@ class Replay:
     """What a replay of the log found: `frame` has one row an epoch.
 
     Columns of `frame`: epoch; mean_loss, the mean cross-entropy of its steps, and printed_loss, as
-    the note divides it; note_accuracy, of a test pass as the note makes it; company_accuracy, in
+    the note divides it; note_accuracy, of a test pass as the note makes it; large_batch_accuracy, in
     train mode at batch LARGE_BATCH, and eval_accuracy, of the same weights before that pass moved the
     statistics; eval_error, the standard error of the last; and seconds of training.
     """
@@ -196,7 +196,7 @@ def _measured(trainer: Trainer, run: VariantRun) -> dict[str, float]:
     large = train_side(run.model, test, batch_size=LARGE_BATCH, order=np.arange(len(test)))
     return {
         "note_accuracy": trainer.test(run).accuracy,
-        "company_accuracy": float((large.argmax(1) == labels.numpy()).mean()),
+        "large_batch_accuracy": float((large.argmax(1) == labels.numpy()).mean()),
         "eval_accuracy": in_eval.accuracy,
         "eval_error": in_eval.standard_error,
     }

@@ -117,7 +117,7 @@ def show(replay: "Replay") -> None:
             "mean_loss": _number(_("here: mean CE"), "%.4f", _("What the loss should be: cross-entropy in nats.")),
             "accuracy": _number(_("note: acc, %"), "%.2f", _("As printed: train mode, batch {batch}.").format(batch=replay.batch_size)),
             "note_accuracy": _number(_("here: as the note, %"), "%.2f", _("The same test pass on the replay's weights.")),
-            "company_accuracy": _number(_("here: batch {batch}, %").format(batch=LARGE_BATCH), "%.2f", _("Train mode, {batch} images normalized together.").format(batch=LARGE_BATCH)),
+            "large_batch_accuracy": _number(_("here: batch {batch}, %").format(batch=LARGE_BATCH), "%.2f", _("Train mode, {batch} images normalized together.").format(batch=LARGE_BATCH)),
             "eval_accuracy": _number(_("here: eval, %"), "%.2f", _("Eval mode, before the test pass moves the statistics.")),
             "seconds": _number(_("note: s"), "%.1f", _("On the GPU of the note's author.")),
             "seconds_here": _number(_("here: s"), "%.1f", _("Training of the epoch, without tests.")),
@@ -139,7 +139,7 @@ def table_of(printed: pd.DataFrame, replay: "Replay") -> pd.DataFrame:
     """A replayed epoch a row, the note's figures beside the replay's; accuracies in percent."""
     here = replay.frame.rename(columns={"seconds": "seconds_here"})
     joined = printed.merge(here, on="epoch", how="inner")
-    shares = ["accuracy", "note_accuracy", "company_accuracy", "eval_accuracy"]
+    shares = ["accuracy", "note_accuracy", "large_batch_accuracy", "eval_accuracy"]
     joined[shares] = 100 * joined[shares]
     return joined[
         ["epoch", "loss", "printed_loss", "mean_loss", *shares, "seconds", "seconds_here"]

@@ -30,7 +30,7 @@ EVALUATION_S = 0.8
 
 def comparison_key(run: RunView, variant: str) -> Key:
     """Its place among the tasks of the process."""
-    return (run.id, "race", variant)
+    return (run.id, "estimators", variant)
 
 
 def compared(run: RunView, chosen: Selection) -> "EstimatorComparison | None":
@@ -57,7 +57,7 @@ def accuracy_of(run: RunView, variant: str, step: int, momentum: float, eps: flo
 
 
 @figure(
-    "running_stats/race",
+    "running_stats/estimators",
     N_("Accuracy by the momentum of the running statistics"),
     needs=("variant", "momentum", "eps"),
     applies=needs_bn,
@@ -74,7 +74,7 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
     by_layer, one_pass = (measured.accuracy[how] for how in ("layer_by_layer", "one_pass"))
     batch = precise_batch(run.config.batch_size)
     return Card(
-        key="race",
+        key="estimators",
         title=_("The same weights, other running statistics: best of those tried, m = {m}").format(
             m=named
         ),

@@ -34,7 +34,7 @@ from tests.screen import cards, new_app
 VIEWS = {
     "predictions": ["truth", "by_class"],
     "layers": ["chain", "channels_apart", "statistics_apart"],
-    "context": ["company_logits", "company_predictions", "by_batch"],
+    "context": ["context_logits", "context_predictions", "by_batch"],
     "checkpoints": ["modes_over_run", "pairs_over_run"],
     "recalibrate": None,
     "table": ["side_effects"],
@@ -60,9 +60,9 @@ def settle(app, changed):
     app.run()
 
 
-def press_mend(app):
+def press_recalibrate(app):
     """Press the button and wait for the thread behind it."""
-    app.button(key="mend").click().run()
+    app.button(key="recalibrate").click().run()
     (known,) = measurements()._all.values()
     known._thread.join(60)
     app.run()
@@ -85,7 +85,7 @@ def test_every_view_has_its_figures_for_every_kind_of_variant(app, view, variant
         assert not found
         assert any("has no BN" in box.value for box in app.info)
     elif view == "recalibrate":
-        assert app.button(key="mend").label.startswith("Recalibrate step")
+        assert app.button(key="recalibrate").label.startswith("Recalibrate step")
     else:
         assert list(found) == VIEWS[view]
         for card in found.values():
@@ -123,19 +123,19 @@ def test_the_three_questions_find_the_row(app):
 def test_recalibrating_the_recorded_run_is_shown_everywhere_and_can_be_undone(app):
     before = app.metric[1].value
     choose(app, "recalibrate")
-    press_mend(app)
+    press_recalibrate(app)
     assert not app.exception
-    card = cards(app)["mended"]
+    card = cards(app)["recalibrated"]
     assert "Recalibrated on 60 batches of 16." in card["sentence"]
-    app.button(key="mend_keep").click().run()
+    app.button(key="recalibration_keep").click().run()
     assert any("belongs to the package" in e.value for e in app.error)
     app.run()
-    assert app.segmented_control(key="eval_source").value == "mended"
+    assert app.segmented_control(key="eval_source").value == "recalibrated"
     choose(app, "predictions")
-    mended = app.metric[1].value
-    assert mended != before
+    recalibration = app.metric[1].value
+    assert recalibration != before
     choose(app, "recalibrate")
-    settle(app, app.button(key="mend_undo").click())
+    settle(app, app.button(key="recalibration_undo").click())
     app.run()
     choose(app, "predictions")
     assert app.segmented_control(key="eval_source").value == "replayed"
@@ -159,7 +159,7 @@ def store_run(sample, run_id, **settings):
 
 @pytest.fixture
 def stored(sample):
-    return store_run(sample, "mendable")
+    return store_run(sample, "to_recalibrate")
 
 
 def test_a_recalibrated_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_deleted(stored):
@@ -168,10 +168,10 @@ def test_a_recalibrated_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_dele
     app.run()
     app.switch_page("pages/train_vs_eval.py").run()
     choose(app, "recalibrate")
-    settle(app, app.segmented_control(key="mend_method").set_value("blended"))
-    settle(app, app.slider(key="mend_weight").set_value(0.25))
-    press_mend(app)
-    app.button(key="mend_keep").click().run()
+    settle(app, app.segmented_control(key="recalibration_method").set_value("blended"))
+    settle(app, app.slider(key="recalibration_weight").set_value(0.25))
+    press_recalibrate(app)
+    app.button(key="recalibration_keep").click().run()
     (one,) = kept(stored, "builtin")
     assert any(one.name in s.value for s in app.success)
     assert one.details["weight"] == 0.25
@@ -186,7 +186,7 @@ def test_a_recalibrated_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_dele
     )
     settle(app, app.selectbox(key="checkpoint").set_value(one.name))
     choose(app, "recalibrate")
-    settle(app, app.button(key=f"mend_drop_{one.name}").click())
+    settle(app, app.button(key=f"recalibration_drop_{one.name}").click())
     app.run()
     assert not app.exception
     assert kept(stored, "builtin") == []
@@ -235,17 +235,17 @@ def test_a_recalibration_is_called_a_gain_only_where_it_is_one():
 
 
 def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_another_recalibration(monkeypatch):
-    mended = Recalibration("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
-    monkeypatch.setattr(mode_selection_section, "mended_of", lambda run: mended)
+    recalibration = Recalibration("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
+    monkeypatch.setattr(mode_selection_section, "recalibration_of", lambda run: recalibration)
     sides = Sides(
-        "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "mended",
+        "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "recalibrated",
         "400-builtin.blended-1", 0.1, 1e-5, (),
     )  # fmt: skip
     with pytest.raises(RunError, match=r"400-builtin.blended-1 is gone"):
         mode_selection_section.eval_options(sides)
     assert (
         mode_selection_section.eval_options(
-            replace(sides, token=mode_selection_section._token(mended))
+            replace(sides, token=mode_selection_section._token(recalibration))
         )["statistics"]
         == {}
     )

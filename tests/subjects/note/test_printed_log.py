@@ -103,7 +103,7 @@ def test_the_recorded_replay_is_near_the_log_and_says_what_is_low_in_it():
     assert list(found.frame["epoch"]) == [line.epoch for line in PRINTED]
     for printed, row in zip(PRINTED, found.frame.to_dict("records"), strict=True):
         assert row["printed_loss"] == pytest.approx(printed.loss, abs=0.01)
-        assert row["note_accuracy"] < row["company_accuracy"]
+        assert row["note_accuracy"] < row["large_batch_accuracy"]
         assert row["note_accuracy"] == pytest.approx(printed.accuracy, abs=0.06)
     assert found.made["command"] == "python -m bnviz log --epochs 5"
     assert found.loops["ratio"] > 1

@@ -7,10 +7,8 @@ page reads. Commands (pause, step, set, stop) wait in the job and are obeyed bet
 """
 
 import atexit
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
@@ -19,14 +17,16 @@ from typing import Any
 
 from bnviz import data
 from bnviz.config import RunConfig
-from bnviz.errors import BnvizError, RunError
+from bnviz.errors import RunError
 from bnviz.i18n import _
 from bnviz.records.history import History
 from bnviz.records.schema import schemas
 from bnviz.records.store import RunWriter, checkpoint_steps, new_run_id, read_checkpoint
+from bnviz.training.worker import Worker
 
 UNWATCHED_S = 600.0  # a run that nobody looks at ends after this long, with its results kept
 RATE_WINDOW_S = 5.0
+REPORT_S = 10.0  # between two reports of a run that is paused
 YIELD_S = 0.2  # for which a run pauses when the reader moves a control
 
 
@@ -46,15 +46,14 @@ class State(StrEnum):
 ENDED = (State.DONE, State.STOPPED, State.FAILED)
 
 
-class Job:
+class Job(Worker):
     """One run in a thread of its own."""
 
     def __init__(self, config: RunConfig, root: Path | None, run_id: str):
+        super().__init__(run_id)
         self.id = run_id
         self.config = config
         self.state = State.QUEUED
-        self.error: str | None = None
-        """Why the job failed, in one line for the page."""
         self.warning: str | None = None
         """What does not stop the run but must be said (nothing is stored, say)."""
         self.summary: dict[str, Any] | None = None
@@ -72,16 +71,11 @@ class Job:
         self.seconds = 0.0
         self._root = root
         self._writer: RunWriter | None = None
-        self._wake = threading.Condition()
-        self._commands: deque[tuple[str, Any]] = deque()
-        self._steps_allowed: int | None = (
-            None  # steps still allowed before pausing; None = no limit
-        )
-        self._stop = False
+        self._trainer: Any = None
+        self._steps_allowed: int | None = None  # before it pauses; None is no limit
         self._watched = self._rests_until = time.monotonic()
         self._rate: deque[tuple[float, int]] = deque(maxlen=256)
         self._on_end: Callable[[Job], None] = lambda job: None
-        self._thread = threading.Thread(target=self._main, name=f"bnviz-{self.id}", daemon=True)
 
     # -- what the page reads ------------------------------------------------------------------
 
@@ -135,21 +129,15 @@ class Job:
 
     def pause(self) -> None:
         """Stop between two steps until `resume` or `step`."""
-        self._command("allow", 0)
+        self._allow(0)
 
     def resume(self) -> None:
         """Go on to the end."""
-        self._command("allow", None)
+        self._allow(None)
 
     def step(self, count: int) -> None:
         """Make `count` more steps, then pause."""
-        self._command("allow", count)
-
-    def stop(self) -> None:
-        """End after the present step, with what was recorded."""
-        with self._wake:
-            self._stop = True
-            self._wake.notify_all()
+        self._allow(count)
 
     def set(self, **values: float | None) -> None:
         """Change `lr`, `momentum` or `eps` before the next step.
@@ -157,46 +145,36 @@ class Job:
         Raises ConfigError for a value that the config would refuse.
         """
         RunConfig.parse(**{**self.config.model_dump(), **values})
-        self._command("set", values)
-
-    def _command(self, name: str, value: Any) -> None:
         self.watch()
-        with self._wake:
-            self._commands.append((name, value))
-            self._wake.notify_all()
+        self.post(lambda: self._trainer.set(**values))
+
+    def _allow(self, steps: int | None) -> None:
+        def allow() -> None:
+            self._steps_allowed = steps
+
+        self.watch()
+        self.post(allow)
 
     # -- the thread ---------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Run in the background."""
-        self._thread.start()
+    def work(self) -> None:
+        """Train, unless it was stopped before its turn came."""
+        if not self.stopping:
+            self._run()
+        self.state = State.STOPPED if self.stopping else State.DONE
 
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for the end."""
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+    def failed(self, error: Exception) -> str:
+        """What to do about an error that no one has foreseen."""
+        return _(
+            "The training thread failed: {kind}: {error}. What was recorded is kept; the "
+            "full trace is in the terminal. Start again or change the settings."
+        ).format(kind=type(error).__name__, error=error)
 
-    def _main(self) -> None:
-        try:
-            if not self._stop:
-                self._run()
-            self.state = State.STOPPED if self._stop else State.DONE
-        except BnvizError as error:
-            self._fail(str(error))
-        except Exception as error:  # the page must be told of anything that ends the thread
-            traceback.print_exc(file=sys.stderr)
-            self._fail(
-                _(
-                    "The training thread failed: {kind}: {error}. What was recorded is kept; the "
-                    "full trace is in the terminal. Start again or change the settings."
-                ).format(kind=type(error).__name__, error=error)
-            )
-        finally:
-            self._on_end(self)
-
-    def _fail(self, message: str) -> None:
-        self.error = message
-        self.state = State.FAILED
+    def at_end(self) -> None:
+        """Let the next one of the queue begin."""
+        if self.error is not None:
+            self.state = State.FAILED
+        self._on_end(self)
 
     def _run(self) -> None:
         from bnviz.training.steps import leave_one_core_free
@@ -210,6 +188,7 @@ class Job:
         writer = self._open_writer()
         began = time.monotonic()
         with Trainer(self.config, dataset, history=self.history) as trainer:
+            self._trainer = trainer
             self.total_steps = trainer.total_steps
             if writer is not None:
                 trainer.on_checkpoint = writer.checkpoint
@@ -239,8 +218,8 @@ class Job:
         return writer
 
     def _loop(self, trainer: Any) -> None:
-        while not trainer.done and not self._stop:
-            self._run_commands(trainer)
+        while not trainer.done and not self.stopping:
+            self.answer()
             if self._steps_allowed == 0:
                 self._wait(trainer)
                 continue
@@ -269,7 +248,7 @@ class Job:
             self.warning = _(
                 "Nobody looked at this run for {minutes} minutes, so it ended."
             ).format(minutes=round(UNWATCHED_S / 60))
-            self._stop = True
+            self.stopping = True
 
     def _wait(self, trainer: Any) -> None:
         """Pause: show all that was recorded, then sleep until a command comes."""
@@ -277,20 +256,10 @@ class Job:
         self._report(trainer)
         self._rate.clear()
         self.state = State.PAUSED
-        with self._wake:
-            while not self._commands and not self._stop:
-                if not self._wake.wait(timeout=10.0):
-                    self._report(trainer)
+        while not self.sleep(REPORT_S):
+            self._report(trainer)
         self._rate.clear()
         self.state = State.RUNNING
-
-    def _run_commands(self, trainer: Any) -> None:
-        while self._commands:
-            name, value = self._commands.popleft()
-            if name == "allow":
-                self._steps_allowed = value
-            else:
-                trainer.set(**value)
 
 
 class Jobs:

@@ -6,14 +6,10 @@ function of one argument, a `Progress`.
 
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from bnviz.errors import BnvizError
-
-if TYPE_CHECKING:
-    pass
+from bnviz.training.worker import Cancelled, Worker
 
 ENDS_WITHIN_S = 20.0
 Key = tuple[str, ...]
@@ -34,12 +30,8 @@ def no_progress(done: int, parts: int, share: float | None = None) -> None:
     """A `Progress` that does nothing."""
 
 
-class Cancelled(Exception):
-    """Raised by `Progress` in a measurement that was cancelled; no fault of anything."""
-
-
-class Measurement:
-    """One piece of work in a thread, because a page that ticks would cut it short.
+class Measurement(Worker):
+    """One piece of work, begun at once.
 
     With `turn` it waits until no other measurement of the same turn is at work. Until it has found
     anything, `found` is what an `earlier` one did.
@@ -47,28 +39,25 @@ class Measurement:
 
     def __init__(
         self,
-        work: Callable[[Progress], Any],
+        measure: Callable[[Progress], Any],
         turn: threading.Semaphore | None = None,
         earlier: Any = None,
     ):
+        super().__init__("measure")
         self.found: Any = earlier
-        """What the work returned."""
-        self.error: str | None = None
-        """Why it failed, in one line for the page."""
+        """What `measure` returned."""
         self.waiting = True
-        self._ended = self._cancelled = False
         self.done, self.parts, self.share = 0, 0, 0.0
+        self._measure, self._turn = measure, turn or threading.Semaphore()
+        self._ended = False
         self._first: tuple[float, float] | None = None
         self._last = 0.0
-        self._thread = threading.Thread(
-            target=self._main, args=(work, turn or threading.Semaphore()), name="bnviz-measure", daemon=True
-        )  # fmt: skip
-        self._thread.start()
+        self.start()
 
     @property
     def going_on(self) -> bool:
-        """Whether more is to come: it has not ended, and nobody has cancelled it."""
-        return not (self._ended or self._cancelled)
+        """Whether more is to come: it has not ended, and nobody has stopped it."""
+        return not (self._ended or self.stopping)
 
     @property
     def seconds_left(self) -> float | None:
@@ -79,37 +68,26 @@ class Measurement:
         left = (self._last - began) * (1 - self.share) / (self.share - before)
         return max(left - (time.monotonic() - self._last), 0.0)
 
-    def cancel(self) -> None:
-        """Want no more of it: it ends before its next part."""
-        self._cancelled = True
+    def work(self) -> None:
+        """Measure when it is its turn, and leave a core to the page meanwhile."""
+        from bnviz.training.steps import leave_one_core_free
 
-    def end(self) -> None:
-        """Cancel and wait for the end: no thread may outlive torch."""
-        self.cancel()
-        self._thread.join(timeout=ENDS_WITHIN_S)
-
-    def _main(self, work: Callable[[Progress], Any], turn: threading.Semaphore) -> None:
+        while not self._turn.acquire(timeout=0.1):
+            self._check()
         try:
-            while not turn.acquire(timeout=0.1):
-                self._check()
-            try:
-                self._check()
-                self.waiting = False
-                self.found = work(self._progress)
-            finally:
-                turn.release()
-        except Cancelled:
-            pass
-        except BnvizError as error:
-            self.error = str(error)
-        except Exception as error:  # the page must be told of anything that ends the thread
-            traceback.print_exc()
-            self.error = f"{type(error).__name__}: {error}"
+            self._check()
+            leave_one_core_free()
+            self.waiting = False
+            self.found = self._measure(self._progress)
         finally:
-            self._ended = True
+            self._turn.release()
+
+    def at_end(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
 
     def _check(self) -> None:
-        if self._cancelled:
+        if self.stopping:
             raise Cancelled
 
     def _progress(self, done: int, parts: int, share: float | None = None) -> None:
@@ -165,13 +143,13 @@ class Measurements:
         """Want no more of the measurement of that key; what was found before stays."""
         known = self._all.get(key)
         if known is not None:
-            known.cancel()
+            known.stop()
 
     def end_all(self) -> None:
-        """Cancel all and wait, when the server ends."""
+        """Stop all and wait, when the server ends: no thread may outlive torch."""
         with self._lock:
             known = list(self._all.values())
         for each in known:
-            each.cancel()
+            each.stop()
         for each in known:
-            each.end()
+            each.join(ENDS_WITHIN_S)

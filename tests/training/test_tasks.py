@@ -43,9 +43,9 @@ def test_what_nobody_wants_ends_before_its_next_part_and_leaves_no_error():
     gate = threading.Semaphore(0)
     measured = Measurement(parts(gate))
     until(lambda: measured.parts == 4)
-    measured.cancel()
+    measured.stop()
     gate.release()
-    measured.end()
+    measured.join(20)
     assert not measured.going_on
     assert (measured.found, measured.error, measured.done) == (None, None, 0)
 
@@ -88,7 +88,7 @@ def test_one_that_waits_can_be_cancelled_and_all_end_together():
     first = all_of_them.begin("a", work=parts(gate))
     second = all_of_them.begin("b", work=parts(gate))
     until(lambda: first.parts == 4)
-    first.cancel()
+    first.stop()
     gate.release()
     all_of_them.end_all()
     assert not first.going_on and not second.going_on

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnviz.errors import RunError
 from bnviz.i18n import _
-from bnviz.training.tasks import Measurement, Progress
+from bnviz.training.tasks import ENDS_WITHIN_S, Measurement
 
 if TYPE_CHECKING:
     from bnviz.subjects.memory.experiment_config import LeakConfig
@@ -38,7 +38,6 @@ class Lab:
         """
         from bnviz.subjects.memory.experiment_config import check
         from bnviz.subjects.memory.memory_experiment import Experiment
-        from bnviz.training.steps import leave_one_core_free
 
         check(config)
         with self._lock:
@@ -54,19 +53,15 @@ class Lab:
                     )
                 )
             experiment = Experiment(config, hold=True, connected=self._connected)
-
-            def work(progress: Progress) -> "Experiment":
-                leave_one_core_free()
-                return experiment.run(progress)
-
-            self.experiment, self.measurement = experiment, Measurement(work)
+            self.experiment, self.measurement = experiment, Measurement(experiment.run)
         return experiment
 
     def end(self) -> None:
         """Stop what is going on and wait until it has freed everything."""
         if self.experiment is not None and self.measurement is not None:
             self.experiment.stop()
-            self.measurement.end()
+            self.measurement.stop()
+            self.measurement.join(ENDS_WITHIN_S)
             if not self.experiment.ended:  # its thread was ended before it could begin
                 self.experiment.close()
 

@@ -8,11 +8,8 @@ thread that computes, because autograd numbers the nodes of each thread apart.
 """
 
 import gc
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -33,6 +30,7 @@ from bnviz.subjects.memory.experiment_config import SLACK_MIB, LeakConfig
 from bnviz.subjects.memory.interventions import CUTS, LEAKY, UNDO, Side, Testing, apply
 from bnviz.training.steps import Images, batches, resolve_device
 from bnviz.training.tasks import Progress, no_progress
+from bnviz.training.worker import Mailbox
 from bnviz.units import MIB
 
 CLOSED_S = 10.0
@@ -45,7 +43,7 @@ ASKED = ("running", "paused")
 YIELD_S = 0.25
 
 
-class Experiment:
+class Experiment(Mailbox):
     """One run of a LeakConfig. `run` does it; the other methods are for the page's thread.
 
     With `hold` the chain stays alive after the last step, to be looked at and cut, until somebody
@@ -60,6 +58,7 @@ class Experiment:
         hold: bool = False,
         connected: Callable[[str], bool] = lambda _viewer: False,
     ):
+        super().__init__()
         self.config = config
         self.state = "preparing"
         self.reason = ""
@@ -88,9 +87,7 @@ class Experiment:
         self._dataset, self._hold = dataset, hold
         self._sides: dict[str, Side] = {}
         self._testing = Testing(config.test_mode, config.grad)
-        self._wake = threading.Condition()
-        self._asked: deque[tuple[Callable[[], Any], Future]] = deque()
-        self._stop = self._paused = False
+        self._paused = False
         self._connected = connected
         self._viewers: dict[str, float] = {}  # when each last looked
         self._seen = self._rests_until = time.monotonic()
@@ -112,15 +109,11 @@ class Experiment:
 
     def pause(self, paused: bool) -> None:
         """Rest after the present step, or go on."""
-        with self._wake:
-            self._paused = paused
-            self._wake.notify_all()
 
-    def stop(self) -> None:
-        """End after the present step and free everything."""
-        with self._wake:
-            self._stop = True
-            self._wake.notify_all()
+        def pause() -> None:
+            self._paused = paused
+
+        self.post(pause)
 
     def cut(self, name: str) -> dict[str, Any]:
         """Try one of CUTS, or UNDO, on the living chain; returns its event.
@@ -180,12 +173,9 @@ class Experiment:
 
     def ask(self, question: Callable[[], Any]) -> Any:
         """What `question` returns between two steps. Raises RunError when nothing runs."""
-        future: Future = Future()
-        with self._wake:
-            if self.state not in ASKED:
-                raise RunError(_("No experiment is going on. Press Run first."))
-            self._asked.append((question, future))
-            self._wake.notify_all()
+        if self.state not in ASKED:
+            raise RunError(_("No experiment is going on. Press Run first."))
+        future = self.post(question)
         try:
             return future.result(timeout=WAITS_S)
         except TimeoutError:
@@ -241,8 +231,8 @@ class Experiment:
     def _rest(self, progress: Progress, done: int) -> bool:
         """Obey what was asked; wait while paused, and for a moment when somebody looks. True to end."""
         while True:
-            self._run_commands()
-            if self._stop:
+            self.answer()
+            if self.stopping:
                 self.reason = _("It was ended by hand, and its graph freed.")
             elif self._hold and self._left_alone():
                 self.reason = _("Its page was closed or left, so it ended and freed its graph.")
@@ -251,9 +241,7 @@ class Experiment:
                 break
             self.state = "paused" if self._paused else "running"
             progress(done, self.config.steps)
-            with self._wake:
-                if not self._asked and not self._stop:
-                    self._wake.wait(timeout=left)
+            self.sleep(left)
         self.state = "running"
         return bool(self.reason)
 
@@ -280,18 +268,6 @@ class Experiment:
         """Bytes that the note's layer keeps alive now."""
         side = self._sides.get(LEAKY)
         return side.census.bytes if side is not None else 0
-
-    def _run_commands(self) -> None:
-        with self._wake:
-            asked = list(self._asked)
-            self._asked.clear()
-        for question, future in asked:
-            if not future.set_running_or_notify_cancel():
-                continue  # whoever asked waits no longer
-            try:
-                future.set_result(question())
-            except Exception as error:  # belongs to whoever asked
-                future.set_exception(error)
 
     def _step(self, step: int) -> None:
         test = bool(is_test(step, self.config.test_share))
@@ -329,13 +305,8 @@ class Experiment:
             each.close()
         self._sides, self._last_chain = {}, None
         self._batches, self._test = iter(()), torch.empty(0)
-        with self._wake:
-            self.state = "ended"
-            left = list(self._asked)
-            self._asked.clear()
-        for _question, future in left:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(RunError(_("The experiment has ended.")))
+        self.refuse(RunError(_("The experiment has ended.")))
+        self.state = "ended"
         gc.collect()
         trim()
 

@@ -106,7 +106,7 @@ def test_a_run_is_measured_beside_its_prediction(app):
     assert "12 batches are alive, 3 of them" in card(app, "chain_batches")["sentence"]
     look_at(app, "experiment")
     app.button(key="mem_end").click().run()
-    lab().measurement.end()
+    lab().measurement.join(20)
     app.run()
     assert experiment.ended and not app.exception
     assert any("ended after 12 steps. It was ended by hand" in c.value for c in app.caption)

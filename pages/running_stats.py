@@ -11,9 +11,9 @@ from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.subjects.running_stats import demo_section
 from bnviz.subjects.running_stats.estimates_section import variance_control
-from bnviz.subjects.running_stats.estimator_comparison_section import comparison_panel
+from bnviz.subjects.running_stats.estimator_comparison_section import comparison
 from bnviz.subjects.running_stats.momentum_map_section import images_control, momentum_map_panel
-from bnviz.subjects.running_stats.sample_size_section import sample_size_panel
+from bnviz.subjects.running_stats.sample_size_section import sample_size
 
 MOMENTUM = ("running_stats/estimators", "running_stats/errors")
 MAP = ("running_stats/map", "running_stats/map_errors")
@@ -70,14 +70,14 @@ def on_this_run() -> None:
 @st.fragment
 def which_momentum() -> None:
     """Each estimator in the same weights."""
-    comparison_panel(run, variant)
+    comparison(run, variant).panel()
     figure_board(run, selection(run), MOMENTUM, key="comparison_board")
 
 
 @st.fragment
 def how_many_images() -> None:
     """Population statistics from few images."""
-    sample_size_panel(run, variant)
+    sample_size(run, variant).panel()
     figure_board(run, selection(run), ["running_stats/images"], key="images_board")
 
 

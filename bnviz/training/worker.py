@@ -64,7 +64,7 @@ class Mailbox:
                 future.set_exception(error)
 
     def sleep(self, seconds: float) -> bool:
-        """Wait so long, or until something is posted or the work is to stop; whether it is one of these."""
+        """Wait at most `seconds`, or until something is posted or the work is to stop; whether it is one of these."""
         with self._wake:
             return self._wake.wait_for(lambda: bool(self._asked) or self.stopping, timeout=seconds)
 

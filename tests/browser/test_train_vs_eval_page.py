@@ -132,7 +132,7 @@ def test_eval_mode_is_recalibrated_and_the_recalibration_undone(page):
     visit(page, PATH)
     before = metric(page, 1).inner_text()
     radio(page, "view", "Recalibrate").click()
-    button(page, "recalibrate").click()
+    button(page, "measure_recalibrate").click()
     drawn(page, "recalibrated")
     expect(sentence(page, "recalibrated")).to_contain_text("Recalibrated on 60 batches of 16")
     button(page, "recalibration_keep").click()

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import found, start_button, watch
+from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
 from bnviz.i18n import N_, _
@@ -17,12 +17,13 @@ from bnviz.subjects.memory.process_growth import (
     shell_command,
 )
 from bnviz.subjects.memory.process_growth_figures import growth_over_batch_sizes
-from bnviz.training.tasks import Key, Progress
+from bnviz.training.tasks import Key
 
 KEY: Key = ("memory", "process_growth")
 SPOKEN_OF = 64
 """The batch size that the sentences name."""
 KINDS = ("train", "test")
+EXPECTED_S = 120.0
 FAR_MORE = 3
 """The process grows far more than its tensors when it is by so many times."""
 ALT = N_("Growth a step of tensors and of process memory over batch sizes, both on log scales")
@@ -39,7 +40,7 @@ def section() -> None:
 
 @st.fragment
 def _section() -> None:
-    measured: pd.DataFrame | None = found(KEY)
+    measured: pd.DataFrame | None = task().found
     explain()
     frame = recorded().frame if measured is None else measured
     board(
@@ -47,7 +48,7 @@ def _section() -> None:
         revision="recorded" if measured is None else "measured",
     )  # fmt: skip
     st.caption(origin(measured))
-    controls(measured is not None)
+    task().panel()
 
 
 def explain() -> None:
@@ -64,22 +65,17 @@ def explain() -> None:
     )
 
 
-def controls(again: bool) -> None:
-    """The button, how far the measurement is, or why there is none here."""
-    reason = does_not_apply()
-    if reason is not None:
-        st.info(reason, icon=":material/info:")
-        return
-    if watch(KEY):
-        return
-
-    def work(progress: Progress) -> pd.DataFrame:
-        return process_growth(progress)
-
-    start_button(
-        _("Measure again") if again else _("Measure here"), KEY, work, again=again,
-        help=_("Starts a process for each point, one after the other; takes about two minutes."),
-    )  # fmt: skip
+def task() -> Task:
+    """The same growth measured on this machine."""
+    return Task(
+        key=KEY,
+        measure=process_growth,
+        button=_("Measure here"),
+        again=_("Measure again"),
+        expected_s=EXPECTED_S,
+        help=_("Starts a process for each point, one after the other."),
+        unable=does_not_apply() or "",
+    )
 
 
 def origin(measured: pd.DataFrame | None) -> str:

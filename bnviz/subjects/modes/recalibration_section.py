@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import watch
+from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _, sentences
@@ -17,14 +17,16 @@ from bnviz.subjects.modes.mode_selection_section import (
     set_recalibration,
 )
 from bnviz.subjects.modes.recalibration_figures import before_and_after
-from bnviz.training.process import measurements
 from bnviz.training.run_view import RunView
-from bnviz.training.tasks import Key, Progress
+from bnviz.training.tasks import Progress
 
 if TYPE_CHECKING:
     from bnviz.subjects.modes.recalibration import Recalibration
 
 HEIGHT = 300
+AWAITED = "recalibration_awaited"
+"""In the session: the run whose recalibration this visitor waits for."""
+EXPECTED_S = 5.0
 ALIKE = 0.1
 """Points of accuracy, of 10,000 images ten, below which nothing is gained or lost."""
 BATCHES = (1, 4, 16, 60, 250, 625)
@@ -55,10 +57,11 @@ def show(run: RunView, sides: Sides) -> None:
 
     method, batches, weight = _controls(run)
     st.caption(_(EXPLAINED[method]).format(images=CHOOSING_IMAGES))
-    if watch(recalibration_key(run)):
+    task = _task_of(run, sides, method, batches, weight)
+    task.panel()
+    if task.going_on:
         return
-    _take_what_was_found(run)
-    _mend_button(run, sides, method, batches, weight)
+    _take_what_was_found(run, task)
     recalibration = recalibration_of(run)
     if recalibration is None:
         st.info(
@@ -98,17 +101,11 @@ def _controls(run: RunView) -> tuple[str, int, float]:
     return str(method), int(batches), float(weight)
 
 
-def recalibration_key(run: RunView) -> Key:
-    """The recalibration's place among the measurements of the process."""
-    return (run.id, "recalibrate")
-
-
-def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: float) -> None:
-    """Recalibrate the chosen checkpoint, in a thread: what the reader does meanwhile does not end it."""
+def _task_of(run: RunView, sides: Sides, method: str, batches: int, weight: float) -> Task:
+    """Recalibrate the chosen checkpoint; what the reader does meanwhile does not end it."""
     source = run.source
 
-    def work(progress: Progress) -> "Recalibration":
-        """What the thread does."""
+    def measure(progress: Progress) -> "Recalibration":
         from bnviz.subjects.modes.recalibration import recalibrate_checkpoint
 
         return recalibrate_checkpoint(
@@ -116,23 +113,23 @@ def _mend_button(run: RunView, sides: Sides, method: str, batches: int, weight: 
             progress=progress,
         )  # fmt: skip
 
-    if st.button(
-        _("Recalibrate step {step:,}").format(step=sides.step), key="recalibrate", type="primary",
-        icon=":material/healing:", help=_("Takes some seconds, and can be undone."),
-    ):  # fmt: skip
-        st.session_state["recalibration_awaited"] = run.id
-        measurements().begin(*recalibration_key(run), work=work)
-        st.rerun()
+    def await_it() -> None:
+        st.session_state[AWAITED] = run.id
+
+    button = _("Recalibrate step {step:,}").format(step=sides.step)
+    return Task(
+        key=(run.id, "recalibrate"), measure=measure, button=button, again=button,
+        expected_s=EXPECTED_S, help=_("It can be undone."), on_start=await_it,
+    )  # fmt: skip
 
 
-def _take_what_was_found(run: RunView) -> None:
+def _take_what_was_found(run: RunView, task: Task) -> None:
     """Turn the eval side to what this visitor has asked to be recalibrated, once it is there."""
-    known = measurements().get(*recalibration_key(run))
-    if st.session_state.get("recalibration_awaited") != run.id or known is None:
+    if st.session_state.get(AWAITED) != run.id:
         return
-    st.session_state.pop("recalibration_awaited")
-    if known.error is None and known.found is not None:
-        set_recalibration(run, known.found)
+    st.session_state.pop(AWAITED)
+    if task.error is None and task.found is not None:
+        set_recalibration(run, task.found)
         st.session_state["recalibrated_source"] = True
         st.rerun()
 

@@ -7,12 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import (
-    found,
-    show_others,
-    start_button,
-    watch,
-)
+from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.charts.theme import QUANTITIES
 from bnviz.config import whole_numbers
@@ -20,7 +15,7 @@ from bnviz.errors import BnvizError
 from bnviz.i18n import N_, _, sentences
 from bnviz.subjects.note.ablation_figures import SCALES, effect_by_quirk
 from bnviz.subjects.note.quirk_settings import LABELS, NONE, TOGETHER
-from bnviz.training.tasks import Key, Progress
+from bnviz.training.tasks import Key
 from bnviz.units import MIB
 
 if TYPE_CHECKING:
@@ -28,6 +23,7 @@ if TYPE_CHECKING:
 
 SEEDS, STEPS = "0,1,2", 600
 STEP_CHOICES = (100, 200, 400, 600, 1000, 2000)
+SECONDS_A_RUN, SECONDS_A_STEP = 2.0, 0.009
 MEASURES = {
     "eval_accuracy": N_("accuracy, eval mode"),
     "reload_change": N_("change of accuracy by saving and loading"),
@@ -67,7 +63,7 @@ def bench_section() -> None:
     """Controls, what is measured or recorded, matrix, figure and sentences."""
     seeds, steps = _controls()
     try:
-        bench = measured(seeds, steps) or _recorded()
+        bench = task_of(seeds, steps).panel() or _recorded()
     except BnvizError as error:
         st.error(str(error), icon=":material/error:")
         bench = _recorded()
@@ -89,36 +85,26 @@ def _controls() -> tuple[str, int]:
     return seeds, int(steps)
 
 
-def measured(seeds: str, steps: int) -> "Bench | None":
-    """What was measured here; until then a button, progress or an error.
-
-    Raises ConfigError for seeds that cannot be.
-    """
-    key = bench_key(seeds, steps)
-    known: Bench | None = found(key)
-    going = watch(key)
-    show_others(key, _named, _choose)
-    if going:
-        return known
-    numbers = whole_numbers("seeds", seeds)
+def task_of(seeds: str, steps: int) -> Task:
+    """Every quirk alone, for these seeds and steps. Raises ConfigError for seeds that cannot be."""
     from bnviz.subjects.note.ablation import SETTINGS, check_bench, run_bench
 
+    numbers = whole_numbers("seeds", seeds)
     check_bench(numbers, steps)
-
-    def work(progress: Progress) -> "Bench":
-        from bnviz.training.steps import leave_one_core_free
-
-        leave_one_core_free()
-        return run_bench(SETTINGS, numbers, steps, progress)
-
-    start_button(
-        _("Measure again") if known else _("Measure here"), key, work, again=known is not None,
+    runs = len(SETTINGS) * len(numbers)
+    return Task(
+        key=bench_key(seeds, steps),
+        measure=lambda progress: run_bench(SETTINGS, numbers, steps, progress),
+        button=_("Measure here"),
+        again=_("Measure again"),
+        expected_s=runs * (SECONDS_A_RUN + steps * SECONDS_A_STEP),
         help=_(
             "Trains {runs} small networks of {steps} steps one after the other in the background; "
             "you may leave the page and come back."
-        ).format(runs=len(SETTINGS) * len(numbers), steps=steps),
-    )  # fmt: skip
-    return known
+        ).format(runs=runs, steps=steps),
+        named=_named,
+        choose=_choose,
+    )
 
 
 def _named(key: Key) -> str:

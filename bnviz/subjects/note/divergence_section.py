@@ -6,12 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import (
-    found,
-    show_others,
-    start_button,
-    watch,
-)
+from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.errors import ConfigError
 from bnviz.i18n import N_, _, sentences
@@ -27,7 +22,7 @@ from bnviz.subjects.note.quirk_settings import (
     side_parts,
     side_words,
 )
-from bnviz.training.tasks import Key, Progress
+from bnviz.training.tasks import Key
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.divergence import Parting
@@ -46,6 +41,7 @@ KEPT = "kept_sides"
 STEP_CHOICES = (20, 50, 100, 200, 300, 500, 1000)
 TOLERANCES = tuple(10.0**k for k in range(-7, 0))
 DTYPES = ("float32", "float64")
+SECONDS_A_STEP = 0.05
 DEFAULTS = {"side_a": "composite", "side_b": "builtin", "lock_steps": 100, "lock_dtype": "float32"}
 # A sentence on what the first difference is, by its kind.
 SAID = {
@@ -84,7 +80,7 @@ def _chosen() -> Key:
 def parting_section() -> None:
     """Controls, the measurement, where the sides part and how far."""
     tolerance, matters = _controls()
-    parting = measured(*_chosen()[2:])
+    parting: Parting | None = task_of(*_chosen()[2:]).panel()
     if parting is not None:
         show(parting, tolerance, matters)
 
@@ -160,42 +156,28 @@ def _controls() -> tuple[float, bool]:
     return float(tolerance), matters
 
 
-def measured(first: str, second: str, steps: str, dtype: str) -> "Parting | None":
-    """What was measured of these sides; until then a sentence and a button, progress or an error."""
-    from bnviz.subjects.note.divergence import TEST_EVERY
+def task_of(first: str, second: str, steps: str, dtype: str) -> Task:
+    """The comparison of these two sides."""
+    from bnviz.subjects.note.divergence import TEST_EVERY, compare_sides
 
-    key = parting_key(first, second, int(steps), dtype)
-    known: Parting | None = found(key)
-    going = watch(key)
-    show_others(key, _named, _choose)
-    if going:
-        return known
-
-    def work(progress: Progress) -> "Parting":
-        from bnviz.subjects.note.divergence import compare_sides
-        from bnviz.training.steps import leave_one_core_free
-
-        leave_one_core_free()
-        return compare_sides(first, second, int(steps), progress, dtype=dtype)
-
-    if first == second:
-        st.info(
-            _("Both runs are the same. Choose another for one of them."), icon=":material/info:"
-        )
-        return known
-    if known is None:
-        st.markdown(
-            _(
-                "Not measured yet: both runs take {steps} steps on the same batches from the "
-                "same weights, and every tensor is compared. The note's layer also makes a "
-                "test pass every {every} steps."
-            ).format(steps=steps, every=TEST_EVERY)
-        )
-    start_button(
-        _("Measure again") if known else _("Compare"), key, work, again=known is not None,
-        help=_("Takes some seconds; nothing of a run is touched."),
-    )  # fmt: skip
-    return known
+    return Task(
+        key=parting_key(first, second, int(steps), dtype),
+        measure=lambda progress: compare_sides(first, second, int(steps), progress, dtype=dtype),
+        button=_("Compare"),
+        again=_("Measure again"),
+        expected_s=int(steps) * SECONDS_A_STEP,
+        question=_(
+            "Not measured yet: both runs take {steps} steps on the same batches from the "
+            "same weights, and every tensor is compared. The note's layer also makes a "
+            "test pass every {every} steps."
+        ).format(steps=steps, every=TEST_EVERY),
+        help=_("Nothing of a run is touched."),
+        unable=_("Both runs are the same. Choose another for one of them.")
+        if first == second
+        else "",
+        named=_named,
+        choose=_choose,
+    )
 
 
 def _named(key: Key) -> str:

@@ -6,23 +6,19 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import (
-    found,
-    show_others,
-    start_button,
-    watch,
-)
+from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.data import TRAINING_IMAGES
 from bnviz.i18n import _, sentences
 from bnviz.subjects.note.printed_log_figures import printed_accuracies, printed_losses
-from bnviz.training.tasks import Key, Progress
+from bnviz.training.tasks import Key
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.printed_log import Replay
 
 EPOCHS = (1, 2, 3, 4, 5)
 LOG = ("note", "log")
+SECONDS_OF_TIMING, SECONDS_AN_EPOCH = 20.0, 45.0
 
 
 def log_key(epochs: int) -> Key:
@@ -39,30 +35,23 @@ def log_section() -> None:
         _("Epochs to replay here"), EPOCHS, value=1, key="log_epochs", bind="query-params",
         width=280, help=_("{steps:,} steps at batch {batch} each: about a minute an epoch.").format(steps=TRAINING_IMAGES // BATCH, batch=BATCH),
     )  # fmt: skip
-    show(measured(epochs) or _recorded())
+    show(task_of(epochs).panel() or _recorded())
 
 
-def measured(epochs: int) -> "Replay | None":
-    """What was replayed here; until then a button, progress or an error."""
-    key = log_key(epochs)
-    known: Replay | None = found(key)
-    going = watch(key)
-    show_others(key, _named, _choose)
-    if going:
-        return known
+def task_of(epochs: int) -> Task:
+    """The replay of so many epochs."""
+    from bnviz.subjects.note.printed_log import replay_log
 
-    def work(progress: Progress) -> "Replay":
-        from bnviz.subjects.note.printed_log import replay_log
-        from bnviz.training.steps import leave_one_core_free
-
-        leave_one_core_free()
-        return replay_log(epochs, progress)
-
-    start_button(
-        _("Replay again") if known else _("Replay here"), key, work, again=known is not None,
+    return Task(
+        key=log_key(epochs),
+        measure=lambda progress: replay_log(epochs, progress),
+        button=_("Replay here"),
+        again=_("Replay again"),
+        expected_s=SECONDS_OF_TIMING + epochs * SECONDS_AN_EPOCH,
         help=_("First both loops are timed in turns, then it trains; you may leave the page."),
-    )  # fmt: skip
-    return known
+        named=_named,
+        choose=_choose,
+    )
 
 
 def _named(key: Key) -> str:

@@ -6,13 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
-from bnviz.app.task_panel import found, start_button, watch
+from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.charts.theme import PALETTE
 from bnviz.i18n import N_, _, sentences
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.parity.parity_figures import differences_by_dtype
-from bnviz.training.tasks import Key, Progress
+from bnviz.training.tasks import Key
 from bnviz.units import MIB
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ MARKS = {True: N_("✓ agrees"), False: N_("✗ differs")}
 LAYERS = [key for key, v in VARIANTS.items() if v.normalizes and v.hand_written]
 
 DEFAULT = "composite"
+EXPECTED_S = 10.0
 
 
 def proof_key(variant: str) -> Key:
@@ -50,38 +51,28 @@ def _section() -> None:
         bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
         help=_("Its layers for (N, C) and for (N, C, H, W) are compared with torch's."),
     )  # fmt: skip
-    proof = measured(variant)
+    proof: Proof | None = task_of(variant).panel()
     if proof is not None:
         show(proof)
 
 
-def measured(variant: str) -> "Proof | None":
-    """What was measured of that variant; until then a sentence and a button, progress or an error."""
-    key = proof_key(variant)
-    known: Proof | None = found(key)
-    if watch(key):
-        return known
+def task_of(variant: str) -> Task:
+    """The comparison of that variant's layers with torch's."""
+    from bnviz.subjects.parity.parity_report import prove
 
-    def work(progress: Progress) -> "Proof":
-        from bnviz.subjects.parity.parity_report import prove
-        from bnviz.training.steps import leave_one_core_free
-
-        leave_one_core_free()
-        return prove(variant, progress)
-
-    if known is None:
-        st.markdown(
-            _(
-                "Nothing is measured yet: one button runs this layer and torch's on the same "
-                "batches, in all shapes, dtypes, modes and options, and compares outputs, "
-                "gradients and statistics."
-            )
-        )
-    start_button(
-        _("Measure again") if known else _("Measure"), key, work, again=known is not None,
-        help=_("Takes a few seconds on a CPU; nothing of a run is touched."),
-    )  # fmt: skip
-    return known
+    return Task(
+        key=proof_key(variant),
+        measure=lambda progress: prove(variant, progress),
+        button=_("Measure"),
+        again=_("Measure again"),
+        expected_s=EXPECTED_S,
+        question=_(
+            "Nothing is measured yet: one button runs this layer and torch's on the same "
+            "batches, in all shapes, dtypes, modes and options, and compares outputs, "
+            "gradients and statistics."
+        ),
+        help=_("Nothing of a run is touched."),
+    )
 
 
 def show(proof: "Proof") -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from bnviz.app.task_panel import start_button, watch
+from bnviz.app.task_panel import Task
 from bnviz.i18n import _
 from bnviz.records.momentum_maps import (
     BATCH_SIZES,
@@ -15,6 +15,8 @@ from bnviz.subjects.running_stats.momentum_map_figures import map_key
 from bnviz.training.process import kept_maps
 from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Progress
+
+SECONDS_A_STEP, SECONDS_AN_IMAGE = 0.004, 0.0001
 
 
 def images_control() -> int:
@@ -30,29 +32,37 @@ def images_control() -> int:
 
 
 def momentum_map_panel(run: RunView, variant: str, images: int) -> None:
-    """The button, the progress or the error that belongs to the map."""
+    """The task that trains what is missing of the map, and why the map could not be kept."""
     where = (run.id, run.source.folder, variant, images)
     frame, note = kept_maps().load(*where)
-    key, config = map_key(run, variant, images), run.config
+    missing = set(BATCH_SIZES) - set(frame["batch_size"])
+    if missing:
+        _task_of(run, variant, images, missing).panel()
+    if note:
+        st.caption(note)
 
-    def work(progress: Progress) -> pd.DataFrame:
+
+def _task_of(run: RunView, variant: str, images: int, missing: set[int]) -> Task:
+    where, config = (run.id, run.source.folder, variant, images), run.config
+
+    def measure(progress: Progress) -> pd.DataFrame:
         return momentum_map(
             config, variant, images, progress,
             kept=kept_maps().load(*where)[0],
             keep=lambda found: kept_maps().save(*where, found),
         )  # fmt: skip
 
-    finished = sorted(set(frame["batch_size"]))
-    if not watch(key) and len(finished) < len(BATCH_SIZES):
-        st.markdown(_question(run, variant, images))
-        start_button(
-            _("Go on with batch size {rest}").format(rest=_words(set(BATCH_SIZES) - set(finished)))
-            if finished
-            else _("Make the map"),
-            key, work, help=_("Trains in the background; what is finished stays when you cancel."),
-        )  # fmt: skip
-    if note:
-        st.caption(note)
+    begun = len(missing) < len(BATCH_SIZES)
+    return Task(
+        key=map_key(run, variant, images),
+        measure=measure,
+        button=_("Go on with batch size {rest}").format(rest=_words(missing))
+        if begun
+        else _("Make the map"),
+        expected_s=sum(images * (SECONDS_AN_IMAGE + SECONDS_A_STEP / size) for size in missing),
+        question=_question(run, variant, images),
+        help=_("Trains in the background; what is finished stays when you cancel."),
+    )
 
 
 def _question(run: RunView, variant: str, images: int) -> str:

@@ -62,7 +62,7 @@ def settle(app, changed):
 
 def press_recalibrate(app):
     """Press the button and wait for the thread behind it."""
-    app.button(key="recalibrate").click().run()
+    app.button(key="measure_recalibrate").click().run()
     (known,) = measurements()._all.values()
     known._thread.join(60)
     app.run()
@@ -85,7 +85,7 @@ def test_every_view_has_its_figures_for_every_kind_of_variant(app, view, variant
         assert not found
         assert any("has no BN" in box.value for box in app.info)
     elif view == "recalibrate":
-        assert app.button(key="recalibrate").label.startswith("Recalibrate step")
+        assert app.button(key="measure_recalibrate").label.startswith("Recalibrate step")
     else:
         assert list(found) == VIEWS[view]
         for card in found.values():

@@ -1,15 +1,66 @@
-"""What the commands share: a progress bar on stderr, and one way to refuse bad input."""
+"""What the commands share: options from a schema, a progress bar on stderr, one way to refuse bad input."""
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import NoReturn
+from functools import wraps
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
+from bnviz.settings import Setting, Settings
 from bnviz.training.tasks import Progress as OnProgress
+
+METAVARS = {int: "NUMBER", float: "NUMBER", str: "WORD", tuple: "WORDS"}
+
+
+def settings_options(
+    model: type[Settings], *names: str, flags: dict[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each of the fields `names` of `model`, by its schema.
+
+    The command takes them as ``**settings``; those that were not given are left out. `flags` are the
+    two names of a switch, where they are not ``--name/--no-name``.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def wrapped(**given: Any) -> None:
+            command(**{k: v for k, v in given.items() if k not in names or v is not None})
+
+        own = list(inspect.signature(command).parameters.values())[:-1]
+        added = [_option(Setting.of(model, name), (flags or {}).get(name)) for name in names]
+        wrapped.__signature__ = inspect.Signature([*added, *own])  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def _option(setting: Setting, flags: str | None) -> inspect.Parameter:
+    """The option of one setting; its value stays a text, which the schema checks."""
+    name = f"--{setting.name.replace('_', '-')}"
+    switch = setting.kind is bool
+    default = ",".join(setting.default) if setting.kind is tuple else setting.default
+    option = typer.Option(
+        (flags or f"{name}/--no-{name[2:]}") if switch else name,
+        help=_("{label}: {allowed}. {help} Default: {default}.").format(
+            label=setting.label,
+            allowed=setting.allowed,
+            help=setting.help,
+            default=str(default).lower(),
+        ),
+        show_default=False,
+        metavar=None if switch else METAVARS[setting.kind],
+    )
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[(bool if switch else str) | None, option],
+    )
 
 
 @contextmanager

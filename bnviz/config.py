@@ -2,30 +2,20 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from bnviz.data import TEST_IMAGES
 from bnviz.errors import ConfigError
 from bnviz.i18n import N_, _
 from bnviz.nn.variants import VARIANTS
+from bnviz.settings import Settings
 
 EARLY_EVALUATIONS = (20, 100)
 """Steps after which there is a first point on a curve and a checkpoint soon after the start."""
 MOST_IMAGES = 4096
 """Images of one batch, at most."""
-BOUNDED = {
-    (): N_("{kind}"),
-    ("ge",): N_("{kind} at least {ge}"),
-    ("gt",): N_("{kind} more than {gt}"),
-    ("le",): N_("{kind} at most {le}"),
-    ("lt",): N_("{kind} less than {lt}"),
-    ("ge", "le"): N_("{kind} at least {ge} and at most {le}"),
-    ("ge", "lt"): N_("{kind} at least {ge} and less than {lt}"),
-    ("gt", "le"): N_("{kind} more than {gt} and at most {le}"),
-    ("gt", "lt"): N_("{kind} more than {gt} and less than {lt}"),
-}
-"""What a number may be, by the bounds that its field has."""
 
 
 def known_variants(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -93,20 +83,6 @@ LAYER_QUIRKS = {
 """The quirks that the note's layer has; the others are those of its loop."""
 
 
-class Settings(BaseModel):
-    """Base of what is set as a whole: it never changes, and a bad field is named with the remedy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def parse(cls, **fields: Any) -> Self:
-        """Validate `fields`. Raises ConfigError with one line that names field, value, remedy."""
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            raise ConfigError(_explain(cls, error)) from None
-
-
 class RunConfig(Settings):
     """One run: data, variants, training, what is observed and how often.
 
@@ -114,30 +90,85 @@ class RunConfig(Settings):
     `parse` and `from_json`, naming the field, the value and what is allowed.
     """
 
-    dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
-    variants: tuple[str, ...] = ("composite", "builtin")
-    activation: Literal["sigmoid", "relu"] = "sigmoid"
-    batch_size: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = 16
-    epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
-    steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    lr: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 0.01
-    optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = 0.1
-    """Weight of the new batch's statistics, as in PyTorch; None is the cumulative average."""
-    eps: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1e-5
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
-    stages_every: Annotated[int, Field(ge=1)] = 10
-    memory_every: Annotated[int, Field(ge=1)] = 10
-    eval_every: Annotated[int, Field(ge=1)] = 500
-    eval_images: Annotated[int, Field(ge=1, le=10_000)] = 500
-    checkpoint_every: Annotated[int, Field(ge=1)] = 500
-    observe_budget: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Share of the time that observing may take before cadences stretch."""
-    memory_limit_mib: Annotated[int, Field(ge=1)] = 1024
-    gradients: bool = False
-    """Record gradients and updates where the activations are probed."""
+    dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = Field(
+        "fashion-mnist", title=N_("Images"),
+        description=N_("The sample is in the package and trains faster; all images may need a download."),
+    )  # fmt: skip
+    variants: tuple[str, ...] = Field(
+        ("composite", "builtin"), title=N_("Variants"), json_schema_extra={"choices": [*VARIANTS]},
+        description=N_("The networks that train side by side, named by their norm layer."),
+    )  # fmt: skip
+    activation: Literal["sigmoid", "relu"] = Field(
+        "sigmoid", title=N_("Activation"), description=N_("The note uses sigmoid.")
+    )
+    batch_size: int = Field(
+        16, ge=1, le=MOST_IMAGES, title=N_("Batch size"),
+        description=N_("Images that share one mean and variance. Needs a new run."),
+    )  # fmt: skip
+    epochs: int | None = Field(
+        None, ge=1, le=1000, title=N_("Epochs"),
+        description=N_("Passes over the training images; one where neither epochs nor steps are given."),
+    )  # fmt: skip
+    steps: int | None = Field(
+        None, ge=1, le=10_000_000, title=N_("Steps"),
+        description=N_("Optimizer steps instead of epochs."),
+    )  # fmt: skip
+    lr: float = Field(
+        0.01, gt=0, le=100, allow_inf_nan=False, title=N_("Learning rate"),
+        description=N_("The note's own, with Adam, is the default."),
+    )  # fmt: skip
+    optimizer: Literal["adam", "sgd"] = Field(
+        "adam", title=N_("Optimizer"), description=N_("Fused where torch has it.")
+    )
+    momentum: float | None = Field(
+        0.1, ge=0, le=1, allow_inf_nan=False, title=N_("momentum m (weight of the new batch)"),
+        description=N_("Weight of the new batch's statistics, as in PyTorch; none is the cumulative average."),
+    )  # fmt: skip
+    eps: float = Field(
+        1e-5, gt=0, le=1, allow_inf_nan=False, title=N_("eps ε (added to the variance)"),
+        description=N_("Keeps the division by the standard deviation safe."),
+    )  # fmt: skip
+    seed: int = Field(
+        0, ge=0, lt=2**32, title=N_("Seed"),
+        description=N_("Of the weights and of the order of the batches."),
+    )  # fmt: skip
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", title=N_("Device"), description=N_("auto takes a GPU if there is one.")
+    )
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", title=N_("Precision"), description=N_("Of weights, images and statistics.")
+    )
+    stages_every: int = Field(
+        10, ge=1, title=N_("Steps between two records of activations"),
+        description=N_("Histograms before and after BN are drawn from them."),
+    )  # fmt: skip
+    memory_every: int = Field(
+        10, ge=1, title=N_("Steps between two records of memory"),
+        description=N_("What the statistics keep alive, and what the process takes."),
+    )  # fmt: skip
+    eval_every: int = Field(
+        500, ge=1, title=N_("Steps between evaluations"),
+        description=N_("Each evaluation takes test images through both modes; all of them at the end."),
+    )  # fmt: skip
+    eval_images: int = Field(
+        500, ge=1, le=TEST_IMAGES, title=N_("Test images of an evaluation"),
+        description=N_("The first ones of the test set."),
+    )  # fmt: skip
+    checkpoint_every: int = Field(
+        500, ge=1, title=N_("Steps between checkpoints"), description=N_("Weights that are stored.")
+    )
+    observe_budget: float = Field(
+        0.05, gt=0, le=1, title=N_("Budget of recording"),
+        description=N_("Share of the time that recording may take before it becomes rarer."),
+    )  # fmt: skip
+    memory_limit_mib: int = Field(
+        1024, ge=1, title=N_("Memory limit (MiB)"),
+        description=N_("A variant whose statistics keep more than this alive is stopped."),
+    )  # fmt: skip
+    gradients: bool = Field(
+        False, title=N_("Record gradients"),
+        description=N_("Gradients and updates of each layer, at the steps where activations are recorded."),
+    )  # fmt: skip
     quirks: Quirks = Quirks()
 
     @field_validator("variants", mode="before")
@@ -194,14 +225,6 @@ class RunConfig(Settings):
             )
         return self.steps or (self.epochs or 1) * (train_images // self.batch_size)
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read what `model_dump_json` wrote. Raises ConfigError for anything else."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise ConfigError(_explain(cls, error)) from None
-
 
 def good_fields(query: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """The fields of a link whose values are allowed, each for itself, and a message for the others.
@@ -222,74 +245,6 @@ def good_fields(query: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
         else:
             fields[name] = value
     return fields, notes
-
-
-def _explain(model: type[BaseModel], error: ValidationError) -> str:
-    """The first problem of `error` as one line: field, value, what is allowed."""
-    problem = error.errors()[0]
-    path = [str(part) for part in problem["loc"] if isinstance(part, str)]
-    if problem["type"] == "value_error":
-        text = str(problem["ctx"]["error"])
-        return f"{path[0]}: {text}" if path else text
-    if problem["type"] == "json_invalid":
-        return _("The configuration is not JSON: {reason}.").format(reason=problem["msg"])
-    name = path[0] if path else "config"
-    if problem["type"] == "extra_forbidden":
-        known = list((Quirks if name == "quirks" else model).model_fields)
-        near = difflib.get_close_matches(path[-1], known, n=1)
-        said = (
-            _("{name}: no such setting; allowed: {allowed}; did you mean {near!r}?")
-            if near
-            else _("{name}: no such setting; allowed: {allowed}.")
-        )
-        return said.format(name=path[-1], allowed=", ".join(known), near=next(iter(near), None))
-    return _("{name}: got {value!r}; allowed: {allowed}.").format(
-        name=name,
-        value=problem["input"],
-        allowed=allowed(name, model) if path else problem["msg"],
-    )
-
-
-def allowed(name: str, model: type[BaseModel] = RunConfig) -> str:
-    """What the field `name` of `model` takes, in words, read from its own constraints."""
-    field = model.model_fields[name]
-    optional = type(None) in get_args(field.annotation)
-    annotation, metadata = field.annotation, list(field.metadata)
-    if optional:
-        annotation = get_args(field.annotation)[0]
-        if get_args(annotation):
-            annotation, *metadata = get_args(annotation)
-            metadata = [m for info in metadata for m in getattr(info, "metadata", [info])]
-    choices = get_args(annotation)
-    if choices and all(isinstance(c, str) for c in choices):
-        return ", ".join(choices)
-    if annotation is bool:
-        return _("true or false")
-    bounds = {
-        key: getattr(m, key)
-        for m in metadata
-        for key in ("ge", "gt", "le", "lt")
-        if hasattr(m, key)
-    }
-    kind = {int: _("a whole number"), float: _("a number")}.get(annotation, str(annotation))  # type: ignore[arg-type]
-    written = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in bounds.items()}
-    text = _(BOUNDED[tuple(sorted(bounds))]).format(kind=kind, **written)
-    return _("{allowed}, or none").format(allowed=text) if optional else text
-
-
-def whole(name: str, text: str) -> int:
-    """`text` as a whole number. Raises ConfigError naming the option for anything else."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(
-            _("{name}: got {value!r}; allowed: a whole number.").format(name=name, value=text)
-        ) from None
-
-
-def whole_numbers(name: str, text: str) -> tuple[int, ...]:
-    """Numbers separated by commas. Raises ConfigError as `whole`."""
-    return tuple(whole(name, word.strip()) for word in text.split(","))
 
 
 class Preset(BaseModel):

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator
 
-from bnviz.config import Settings
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.records.schema import LAYERS, STAGES
+from bnviz.settings import Settings
 
 RECORDED = "recorded"
 MOST_CHANNELS = 3

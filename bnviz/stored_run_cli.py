@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from bnviz import data
-from bnviz.config import whole
 from bnviz.i18n import _
+from bnviz.settings import whole
 
 RunArgument = Annotated[
     str,

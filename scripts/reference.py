@@ -14,9 +14,10 @@ from bnviz import cli
 from bnviz import figures as all_figures
 from bnviz.app.router import PAGES
 from bnviz.charts.registry import FIGURES
-from bnviz.config import PRESETS, Quirks, RunConfig, allowed
+from bnviz.config import PRESETS, Quirks, RunConfig
 from bnviz.nn.variants import VARIANTS
 from bnviz.selection import MOST_CHANNELS, Selection
+from bnviz.settings import Setting
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "reference.md"
@@ -104,14 +105,13 @@ def settings() -> list[str]:
         "",
     ]
     rows += ["| setting | default | allowed | remark |", "| --- | --- | --- | --- |"]
-    remarks = field_comments("RunConfig")
     for name in RunConfig.model_fields:
         if name == "quirks":
             continue
-        default = getattr(RunConfig(), name)
+        setting = Setting.of(RunConfig, name)
+        default = setting.default
         shown = ", ".join(default) if isinstance(default, tuple) else default
-        what = f"one or more of {', '.join(VARIANTS)}" if name == "variants" else allowed(name)
-        rows.append(f"| `{name}` | {shown} | {what} | {remarks.get(name, '')} |")
+        rows.append(f"| `{name}` | {shown} | {setting.allowed} | {setting.label}. {setting.help} |")
     rows += ["", "### Quirks of the note, all on by default", ""]
     rows += ["| quirk | what the note does |", "| --- | --- |"]
     quirks = field_comments("Quirks")
@@ -150,7 +150,7 @@ def selectable(name: str) -> str:
         "run": "recorded, or the id of a run",
         "variant": f"{', '.join(v for v in VARIANTS if v != 'none')}, or none",
         "channels": f"up to {MOST_CHANNELS} whole numbers at least 0, separated by commas",
-    }.get(name) or allowed(name, Selection)
+    }.get(name) or Setting.of(Selection, name).allowed
 
 
 def figures() -> list[str]:

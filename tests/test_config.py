@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnviz.config import PRESETS, Quirks, RunConfig, allowed, good_fields
+from bnviz.config import PRESETS, Quirks, RunConfig, good_fields
 from bnviz.errors import ConfigError
 from bnviz.nn.variants import VARIANTS
+from bnviz.settings import Setting
 
 finite = {"allow_nan": False, "allow_infinity": False}
 configs = st.builds(
@@ -105,8 +106,8 @@ def test_presets_are_valid_and_named(name):
     assert RunConfig.from_json(json.dumps(preset.config().model_dump(mode="json")))
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in RunConfig.model_fields if n not in ("variants", "quirks")]
-)
-def test_every_field_says_what_is_allowed(name):
-    assert allowed(name)
+@pytest.mark.parametrize("name", [n for n in RunConfig.model_fields if n != "quirks"])
+def test_every_field_says_what_it_is_and_what_it_takes(name):
+    setting = Setting.of(RunConfig, name)
+    assert setting.allowed and setting.help
+    assert setting.label != name

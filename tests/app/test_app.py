@@ -232,7 +232,7 @@ def test_the_recorded_run_has_its_map_at_once(app):
 
 def test_how_many_images_are_enough_is_measured_on_what_there_is(measured_app):
     look_at(measured_app, "images")
-    finished(measured_app, "Measure how many images")
+    finished(measured_app, "Measure")
     card = shown(measured_app, "images")
     assert "of all 6,000" in card["sentence"]
     assert "From 1,000 images" in card["sentence"]

@@ -136,7 +136,7 @@ def _before(placed: pd.DataFrame, older: Sequence[int]) -> dict[str, Any]:
 
 def chain_card(found: "Chain", layer: str, statistic: str, batch: int | None) -> Card:
     """The graph behind a statistic, of a batch or of shapes alone."""
-    from bnviz.subjects.memory.experiment_config import layer_names
+    from bnviz.subjects.memory.expectation import layer_names
 
     rows = layer_names()
     used = [name for name in rows if name in set(found.nodes["layer"])]

@@ -51,7 +51,7 @@ def show(config: "LeakConfig") -> None:
 
 def _chain_of_shapes(config: "LeakConfig", chosen: Selection) -> None:
     """The chain that one test batch would make, where none is alive."""
-    from bnviz.subjects.memory.experiment_config import chain_of_shapes
+    from bnviz.subjects.memory.expectation import chain_of_shapes
 
     if lab().going_on:
         text = _(
@@ -89,7 +89,7 @@ def _table(experiment: "Experiment | None", batch: int | None) -> None:
     frame = experiment.kept_table(None if whole else batch)
     if frame.empty:
         return
-    from bnviz.subjects.memory.experiment_config import layer_names
+    from bnviz.subjects.memory.expectation import layer_names
 
     words = (
         _("**By layer and operation**, as the chain stands now")

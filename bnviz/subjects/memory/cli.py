@@ -5,48 +5,49 @@ from typing import Annotated, Any
 
 import typer
 
-from bnviz.command_line import progress_bar, refuse
+from bnviz.command_line import progress_bar, refuse, settings_options
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
+from bnviz.nn.variants import VARIANTS
+from bnviz.subjects.memory.experiment_config import LeakConfig
 
 MEMORIES_GB = (2, 4, 8, 16, 24)
 
 
+STEPS = 100
+"""Steps of an experiment that nobody watches."""
+MEASURED = (
+    "batch_size",
+    "test_share",
+    "keep_graph",
+    "test_mode",
+    "grad",
+    "budget_mib",
+    "dataset",
+    "device",
+)
+
+
+@settings_options(LeakConfig, *MEASURED, flags={"keep_graph": "--keep-graph/--detach"})
 def memory(
-    variant: Annotated[str, typer.Option(help="Whose layer.")] = "note",
-    batch_size: Annotated[str, typer.Option(help="Images in a batch.")] = "16",
-    steps: Annotated[str, typer.Option(help="How many steps to measure.")] = "100",
-    test_share: Annotated[
-        str, typer.Option(help="Share of the steps that are test batches, 0 to 1.")
-    ] = "0.25",
-    keep_graph: Annotated[
-        bool, typer.Option("--keep-graph/--detach", help="The note's statistics keep their graph.")
-    ] = True,
-    test_mode: Annotated[str, typer.Option(help="Mode of a test batch: train or eval.")] = "train",
-    grad: Annotated[
-        bool, typer.Option("--grad/--no-grad", help="Test batches build a graph.")
-    ] = True,
-    budget_mib: Annotated[
-        str, typer.Option(help="Stop when this many MiB of tensors are kept.")
-    ] = "1024",
-    dataset: Annotated[
-        str, typer.Option(help="fashion-mnist or fashion-mnist-sample.")
-    ] = "fashion-mnist",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    *,
+    variant: Annotated[
+        str, typer.Option(help=_("Whose layer: {names}.").format(names=", ".join(VARIANTS)))
+    ] = "note",
+    steps: Annotated[
+        str, typer.Option(metavar="NUMBER", help=_("How many steps to measure."))
+    ] = str(STEPS),
+    as_json: Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))] = False,
+    **settings: Any,
 ) -> None:
     """Print what each step keeps alive, predicted from shapes and measured, by layer and operation."""
-    from bnviz.subjects.memory.experiment_config import LeakConfig, check
-    from bnviz.subjects.memory.memory_experiment import Experiment
-    from bnviz.training.steps import leave_one_core_free
-
-    leave_one_core_free()
     try:
-        config = LeakConfig.parse(
-            variants=(variant,), batch_size=batch_size, steps=steps, test_share=test_share,
-            keep_graph=keep_graph, test_mode=test_mode, grad=grad, budget_mib=budget_mib,
-            dataset=dataset, device=device,
-        )  # fmt: skip
+        config = LeakConfig.parse(variants=(variant,), steps=steps, **settings)
+        from bnviz.subjects.memory.expectation import check
+        from bnviz.subjects.memory.memory_experiment import Experiment
+        from bnviz.training.steps import leave_one_core_free
+
+        leave_one_core_free()
         check(config)
         with progress_bar(_("steps")) as report_progress:
             experiment = Experiment(config).run(report_progress)
@@ -59,7 +60,7 @@ def memory(
 def document(experiment: Any) -> dict[str, Any]:
     """What ``--json`` prints of an experiment that has ended."""
     from bnviz.census.allocator import UNKNOWN, process_bytes
-    from bnviz.subjects.memory.experiment_config import expected
+    from bnviz.subjects.memory.expectation import expected
     from bnviz.subjects.memory.memory_experiment import per_step
 
     config, measured = experiment.config, per_step(experiment)

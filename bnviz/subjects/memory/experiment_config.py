@@ -1,27 +1,14 @@
-"""A memory experiment as a value, what to expect of it, and what is refused before it begins."""
+"""A memory experiment as a value."""
 
-from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import torch
 from pydantic import Field, field_validator
 
-from bnviz.census import saved_tensors
-from bnviz.census.batch_footprint import OUTSIDE
-from bnviz.census.chain import Chain, chain
-from bnviz.census.graph_census import census, watch
-from bnviz.census.memory_limits import free_memory
-from bnviz.census.prediction import Prediction, predict
-from bnviz.config import RunConfig, Settings, known_variants
-from bnviz.errors import ConfigError
-from bnviz.i18n import _
-from bnviz.nn import LeNet
-from bnviz.training.steps import resolve_device
-from bnviz.units import MIB
+from bnviz.config import MOST_IMAGES, RunConfig, known_variants
+from bnviz.i18n import N_
+from bnviz.nn.variants import VARIANTS
+from bnviz.settings import Settings
 
-SLACK_MIB = 512
-"""The process may grow by so much more than the budget before the experiment ends."""
-IMAGE = (1, 28, 28)
 MOMENTUM = 0.9
 """The note's weight of the new batch."""
 
@@ -29,21 +16,50 @@ MOMENTUM = 0.9
 class LeakConfig(Settings):
     """One memory experiment. Raises ConfigError through `parse`, naming field, value and remedy."""
 
-    variants: tuple[str, ...] = ("note", "composite", "builtin")
-    keep_graph: bool = True
-    """The note's running statistics keep their graph; off: they are detached."""
-    test_mode: Literal["train", "eval"] = "train"
-    grad: bool = True
-    """Test batches build a graph; off: they run under no_grad."""
-    batch_size: Annotated[int, Field(ge=2, le=4096)] = 16
-    test_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
-    """Share of the steps that are test batches; the others train."""
-    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
-    budget_mib: Annotated[int, Field(ge=1)] = 1024
-    """Tensors that may be kept alive, in MiB; then it stops and frees them."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = "fashion-mnist"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    variants: tuple[str, ...] = Field(
+        ("note", "composite", "builtin"), title=N_("Variants"),
+        json_schema_extra={"choices": [*VARIANTS]},
+        description=N_("The networks that step on the same batches."),
+    )  # fmt: skip
+    keep_graph: bool = Field(
+        True, title=N_("Statistics keep their graph"),
+        description=N_("As the note wrote it: running_mean = … without detach()."),
+    )  # fmt: skip
+    test_mode: Literal["train", "eval"] = Field(
+        "train", title=N_("Test batches run in"),
+        description=N_("The note's test() never calls eval(), so its test batches run in train mode."),
+    )  # fmt: skip
+    grad: bool = Field(
+        True, title=N_("Gradients on in the test"),
+        description=N_("Off: test batches run under torch.no_grad()."),
+    )  # fmt: skip
+    batch_size: int = Field(
+        16, ge=2, le=MOST_IMAGES, title=N_("Batch size"),
+        description=N_("What a test batch keeps is proportional to it."),
+    )  # fmt: skip
+    test_share: float = Field(
+        0.25, ge=0, le=1, allow_inf_nan=False, title=N_("Share of test batches"),
+        description=N_("The other steps train: forward, backward, update."),
+    )  # fmt: skip
+    steps: int = Field(
+        1500, ge=1, le=1_000_000, title=N_("Steps"),
+        description=N_("On the page the chain is kept afterwards, to look at and to try fixes on."),
+    )  # fmt: skip
+    budget_mib: int = Field(
+        1024, ge=1, title=N_("Budget (MiB)"),
+        description=N_("When tensors of this size are kept, the experiment stops and frees them."),
+    )  # fmt: skip
+    seed: int = Field(
+        0, ge=0, lt=2**32, title=N_("Seed"),
+        description=N_("Of the weights and of the order of the batches."),
+    )  # fmt: skip
+    dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = Field(
+        "fashion-mnist", title=N_("Images"),
+        description=N_("The sample is in the package; all images may need a download."),
+    )  # fmt: skip
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", title=N_("Device"), description=N_("auto takes a GPU if there is one.")
+    )
 
     @field_validator("variants")
     @classmethod
@@ -57,91 +73,3 @@ class LeakConfig(Settings):
             momentum=MOMENTUM, steps=self.steps, dataset=self.dataset, device=self.device,
             quirks={"keep_graph": self.keep_graph},
         )  # fmt: skip
-
-
-def expected(config: LeakConfig, variant: str = "note") -> Prediction:
-    """What the batches of `config` will keep alive in LeNet with `variant`, from shapes alone."""
-    keeps = config.keep_graph if variant == "note" else True
-    return _predicted(variant, keeps, config.test_mode, config.grad, config.batch_size)
-
-
-@lru_cache(maxsize=64)
-def _predicted(variant: str, keeps: bool, mode: Any, grad: bool, batch_size: int) -> Prediction:
-    model = _shapes_only(variant, keeps)
-    return predict(model, (batch_size, *IMAGE), test_mode=mode, grad=grad)
-
-
-def _shapes_only(variant: str, keeps: bool = True) -> LeNet:
-    options = {"keep_graph": keeps} if variant == "note" else None
-    return LeNet(variant, momentum=MOMENTUM, device="meta", norm_options=options)
-
-
-@lru_cache(maxsize=64)
-def chain_of_shapes(batch_size: int, layer: str, statistic: str) -> Chain:
-    """What a test batch of the note's loop keeps alive by a running statistic, from shapes alone."""
-    model = _shapes_only("note")
-    inputs = torch.empty((batch_size, *IMAGE), device="meta")
-    with watch(model) as seen:
-        for _batch in range(2):
-            model(inputs)
-            seen.update()
-    return chain(seen, getattr(model.norm_layers()[layer], statistic), -1)
-
-
-def layer_names() -> dict[str, str]:
-    """The layers of LeNet as the census calls them, in order, with the names of the other pages."""
-    model = _shapes_only("note")
-    names = {
-        path: saved_tensors.layer_names(model)[module] for path, module in model.named_modules()
-    }
-    parts = [
-        {path: name for path, name in names.items() if path.startswith(f"{part}.")}
-        for part in ("conv", "fc")
-    ]
-    return {**parts[0], OUTSIDE: _("flatten"), **parts[1]}
-
-
-def check(config: LeakConfig) -> None:
-    """Refuse what cannot end well here, before anything is made.
-
-    Raises ConfigError for a device that is not there, a budget that leaves less than SLACK_MIB of the
-    free memory, and a batch that needs more than the budget for a single step.
-    """
-    device = resolve_device(config.device)
-    free = free_memory() // MIB
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0] // MIB
-    if config.budget_mib > free - SLACK_MIB:
-        raise ConfigError(
-            _(
-                "budget_mib: got {budget:,} MiB, but this machine has {free:,} MiB free, of which "
-                "{slack:,} are for what the process takes besides; allowed: 1 to {most:,}."
-            ).format(
-                budget=config.budget_mib, free=free, slack=SLACK_MIB, most=max(free - SLACK_MIB, 1)
-            )
-        )
-    need = step_bytes(config)
-    if need > config.budget_mib * MIB:
-        raise ConfigError(
-            _(
-                "batch_size: got {batch}, and one step of all networks saves {need:,.1f} MiB for their "
-                "backward passes, more than the budget of {budget:,} MiB. Take a batch of at most "
-                "{most}, or a larger budget."
-            ).format(
-                batch=config.batch_size,
-                need=need / MIB,
-                budget=config.budget_mib,
-                most=int(config.batch_size * config.budget_mib * MIB // need),
-            )
-        )
-
-
-def step_bytes(config: LeakConfig) -> int:
-    """Bytes that the graphs of one batch save while they are alive, in all networks together."""
-    return sum(_graph_bytes(variant, config.batch_size) for variant in config.variants)
-
-
-@lru_cache(maxsize=64)
-def _graph_bytes(variant: str, batch_size: int) -> int:
-    model = _shapes_only(variant)
-    return census(model, model(torch.empty((batch_size, *IMAGE), device="meta"))).bytes

@@ -59,7 +59,7 @@ def _newest_cut(experiment: "Experiment") -> dict[str, Any] | None:
 @lru_cache(maxsize=16)
 def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
     """What shapes say of the note's layer at each step, thinned: step, kept_bytes, graph_nodes."""
-    from bnviz.subjects.memory.experiment_config import expected
+    from bnviz.subjects.memory.expectation import expected
 
     prediction, steps = expected(config), last_step(config)
     frame = pd.DataFrame({"step": range(1, steps + 1)})
@@ -72,7 +72,7 @@ def predicted_frame(config: "LeakConfig") -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def last_step(config: "LeakConfig") -> int:
     """The step at which it ends if nothing is cut: its last one, or where its budget is spent."""
-    from bnviz.subjects.memory.experiment_config import expected
+    from bnviz.subjects.memory.expectation import expected
 
     kept = expected(config).curve(config.steps, config.test_share)
     over = np.flatnonzero(kept > config.budget_mib * MIB)
@@ -149,7 +149,7 @@ def _prediction_words(config: "LeakConfig") -> str:
 
 def _measured_words(experiment: "Experiment") -> str:
     """Measured beside predicted, at the last step before anything was cut."""
-    from bnviz.subjects.memory.experiment_config import expected
+    from bnviz.subjects.memory.expectation import expected
 
     until = min((e["step"] for e in experiment.events), default=len(experiment.table))
     if not until:

@@ -36,7 +36,7 @@ class Lab:
 
         Raises ConfigError as `check`, RunError while another experiment is going on.
         """
-        from bnviz.subjects.memory.experiment_config import check
+        from bnviz.subjects.memory.expectation import check
         from bnviz.subjects.memory.memory_experiment import Experiment
 
         check(config)

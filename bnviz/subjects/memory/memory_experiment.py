@@ -26,7 +26,8 @@ from bnviz.errors import ConfigError, RunError
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.records.history import Schema, Table
-from bnviz.subjects.memory.experiment_config import SLACK_MIB, LeakConfig
+from bnviz.subjects.memory.expectation import SLACK_MIB
+from bnviz.subjects.memory.experiment_config import LeakConfig
 from bnviz.subjects.memory.interventions import CUTS, LEAKY, UNDO, Side, Testing, apply
 from bnviz.training.steps import Images, batches, resolve_device
 from bnviz.training.tasks import Progress, no_progress

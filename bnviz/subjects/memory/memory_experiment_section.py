@@ -114,7 +114,7 @@ def _memory_words(name: str) -> str:
 
 def prediction_metrics(config: "LeakConfig") -> None:
     """What shapes alone say, before anything runs."""
-    from bnviz.subjects.memory.experiment_config import expected
+    from bnviz.subjects.memory.expectation import expected
 
     prediction, name = expected(config), st.session_state["mem_memory"]
     memory = total_memory() if name == "machine" else int(name) * GB

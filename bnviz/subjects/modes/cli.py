@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from bnviz.command_line import refuse
-from bnviz.config import whole
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
+from bnviz.settings import whole
 from bnviz.stored_run_cli import CheckpointOption, RunArgument, weights_of_run
 
 

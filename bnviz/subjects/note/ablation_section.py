@@ -10,9 +10,9 @@ from bnviz.app.card_grid import board
 from bnviz.app.task_panel import Task
 from bnviz.charts.card import Card
 from bnviz.charts.theme import QUANTITIES
-from bnviz.config import whole_numbers
 from bnviz.errors import BnvizError
 from bnviz.i18n import N_, _, sentences
+from bnviz.settings import whole_numbers
 from bnviz.subjects.note.ablation_figures import SCALES, effect_by_quirk
 from bnviz.subjects.note.quirk_settings import LABELS, NONE, TOGETHER
 from bnviz.training.tasks import Key

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bnviz.command_line import progress_bar, refuse
-from bnviz.config import whole, whole_numbers
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
+from bnviz.settings import whole, whole_numbers
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.ablation import Bench

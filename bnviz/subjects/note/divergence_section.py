@@ -41,7 +41,7 @@ KEPT = "kept_sides"
 STEP_CHOICES = (20, 50, 100, 200, 300, 500, 1000)
 TOLERANCES = tuple(10.0**k for k in range(-7, 0))
 DTYPES = ("float32", "float64")
-SECONDS_A_STEP = 0.05
+SECONDS_A_STEP = 0.025
 DEFAULTS = {"side_a": "composite", "side_b": "builtin", "lock_steps": 100, "lock_dtype": "float32"}
 # A sentence on what the first difference is, by its kind.
 SAID = {

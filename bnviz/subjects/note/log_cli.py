@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bnviz.command_line import progress_bar, refuse
-from bnviz.config import whole
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
+from bnviz.settings import whole
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.printed_log import Replay

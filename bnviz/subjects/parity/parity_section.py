@@ -24,7 +24,7 @@ MARKS = {True: N_("✓ agrees"), False: N_("✗ differs")}
 LAYERS = [key for key, v in VARIANTS.items() if v.normalizes and v.hand_written]
 
 DEFAULT = "composite"
-EXPECTED_S = 10.0
+EXPECTED_S = 5.0
 
 
 def proof_key(variant: str) -> Key:

@@ -6,8 +6,7 @@ from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.subjects.running_stats.comparison_figures import comparison_key
 from bnviz.training.run_view import RunView
 
-SECONDS_A_CHECKPOINT = 1.5
-SECONDS_AN_ESTIMATOR = 1.0
+SECONDS_A_CHECKPOINT, SECONDS_AN_ESTIMATOR = 1.0, 0.5
 
 
 def comparison(run: RunView, variant: str) -> Task:

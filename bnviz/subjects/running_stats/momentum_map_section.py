@@ -16,7 +16,7 @@ from bnviz.training.process import kept_maps
 from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Progress
 
-SECONDS_A_STEP, SECONDS_AN_IMAGE = 0.004, 0.0001
+SECONDS_A_SIZE, SECONDS_A_STEP, SECONDS_AN_IMAGE = 4.0, 0.004, 0.0001
 
 
 def images_control() -> int:
@@ -53,13 +53,19 @@ def _task_of(run: RunView, variant: str, images: int, missing: set[int]) -> Task
         )  # fmt: skip
 
     begun = len(missing) < len(BATCH_SIZES)
+    button = (
+        _("Go on with batch size {rest}").format(rest=_words(missing))
+        if begun
+        else _("Make the map")
+    )
     return Task(
         key=map_key(run, variant, images),
         measure=measure,
-        button=_("Go on with batch size {rest}").format(rest=_words(missing))
-        if begun
-        else _("Make the map"),
-        expected_s=sum(images * (SECONDS_AN_IMAGE + SECONDS_A_STEP / size) for size in missing),
+        button=button,
+        again=button,
+        expected_s=sum(
+            SECONDS_A_SIZE + images * (SECONDS_AN_IMAGE + SECONDS_A_STEP / size) for size in missing
+        ),
         question=_question(run, variant, images),
         help=_("Trains in the background; what is finished stays when you cancel."),
     )

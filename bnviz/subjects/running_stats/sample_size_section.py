@@ -8,7 +8,7 @@ from bnviz.subjects.running_stats.sample_size_figures import sample_size_key
 from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Progress
 
-EXPECTED_S = 60.0
+EXPECTED_S = 40.0
 
 
 def sample_size(run: RunView, variant: str) -> Task:

@@ -10,71 +10,28 @@ from typing import Annotated, Any
 import typer
 
 from bnviz import data
-from bnviz.command_line import refuse
+from bnviz.command_line import refuse, settings_options
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import BnvizError, ConfigError
 from bnviz.i18n import _
+from bnviz.settings import Setting
 
 
+@settings_options(RunConfig, *(name for name in RunConfig.model_fields if name != "quirks"))
 def run(
+    *,
     preset: Annotated[
-        str | None, typer.Option(help=f"Start from one of: {', '.join(PRESETS)}.")
+        str | None,
+        typer.Option(help=_("Start from one of: {names}.").format(names=", ".join(PRESETS))),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Start from a config.json.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="fashion-mnist or fashion-mnist-sample.")
-    ] = None,
-    variants: Annotated[
-        str | None, typer.Option(help="Comma-separated: note, composite, fused, builtin, none.")
-    ] = None,
-    activation: Annotated[str | None, typer.Option(help="sigmoid or relu.")] = None,
-    batch_size: Annotated[str | None, typer.Option(help="1 to 4096.")] = None,
-    epochs: Annotated[str | None, typer.Option(help="Passes over the training images.")] = None,
-    steps: Annotated[str | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,
-    lr: Annotated[str | None, typer.Option(help="Learning rate.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
-    momentum: Annotated[
-        str | None, typer.Option(help="Weight of the new batch, 0 to 1, or none.")
-    ] = None,
-    eps: Annotated[str | None, typer.Option(help="Added to the variance.")] = None,
-    seed: Annotated[str | None, typer.Option(help="Of weights and batches.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    memory_limit_mib: Annotated[
-        str | None, typer.Option(help="Stop a variant that keeps more alive.")
-    ] = None,
-    eval_every: Annotated[str | None, typer.Option(help="Steps between evaluations.")] = None,
-    gradients: Annotated[
-        bool | None,
-        typer.Option(
-            "--gradients/--no-gradients", help="Record gradients and updates of each layer."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    save: Annotated[Path | None, typer.Option(help="Store the run in this new folder.")] = None,
+    config: Annotated[Path | None, typer.Option(help=_("Start from a config.json."))] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))] = False,
+    save: Annotated[Path | None, typer.Option(help=_("Store the run in this new folder."))] = None,
+    **settings: Any,
 ) -> None:
     """Train the variants in lock-step and print the results. Ctrl-C stops cleanly."""
-    options = {
-        "dataset": dataset,
-        "variants": variants,
-        "activation": activation,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "steps": steps,
-        "lr": lr,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "eps": eps,
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
-        "memory_limit_mib": memory_limit_mib,
-        "eval_every": eval_every,
-        "gradients": gradients,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        document = _train(_configure(preset, config, given), save)
+        document = _train(_configure(preset, config, settings), save)
     except BnvizError as error:
         refuse(error)
     typer.echo(json.dumps(document, indent=1) if as_json else _table(document))
@@ -102,9 +59,10 @@ def _configure(preset: str | None, file: Path | None, options: dict[str, Any]) -
                     file=file, reason=error.strerror
                 )
             ) from error
-    given: dict[str, Any] = dict(options)
-    if given.get("momentum") == "none":
-        given["momentum"] = None
+    given: dict[str, Any] = {
+        name: None if value == "none" and Setting.of(RunConfig, name).optional else value
+        for name, value in options.items()
+    }
     for one, other in (("steps", "epochs"), ("epochs", "steps")):
         if one in given and other not in given:
             base.pop(other, None)

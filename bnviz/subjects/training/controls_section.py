@@ -6,17 +6,25 @@ import streamlit as st
 
 from bnviz.app.controls import choices_control, slider_controls
 from bnviz.app.runs import RUN_KEY, show
+from bnviz.app.setting_controls import setting_control
 from bnviz.app.state import config_from_controls, take_preset
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.store import RECORDED_ID, runs_folder
+from bnviz.settings import Setting
 from bnviz.training.jobs import Job, State
 from bnviz.training.process import jobs
 from bnviz.training.run_view import RunView
 
 STEP_SIZES = (1, 25, 100)
+LR_STEP = 0.001
+MORE_SETTINGS: dict[str, dict[str, Any]] = {
+    "optimizer": {}, "activation": {}, "device": {}, "dataset": {}, "seed": {},
+    "eval_every": {"step": 50}, "memory_limit_mib": {"step": 128},
+}  # fmt: skip
+"""Settings that are seldom changed, with what a press on + adds where that is not 1."""
 # Median share of the time on the machine of docs/benchmarks.md ("What watching costs").
 GRADIENTS_COST = 0.02
 BADGES: dict[State, tuple[Any, str]] = {
@@ -69,9 +77,9 @@ def sidebar(run: RunView) -> None:
 def _live_lr(job: Job) -> None:
     """The learning rate of the run that trains now."""
     key = f"lr_{job.id}"
-    st.number_input(
-        _("learning rate of this run"), 1e-6, 100.0, job.settings.get("lr") or job.config.lr, 0.001,
-        format="%g", key=key, on_change=lambda: job.set(lr=st.session_state[key]),
+    setting_control(
+        "lr", key=key, label=_("learning rate of this run"), value=job.settings.get("lr") or job.config.lr,
+        step=LR_STEP, bind=None, on_change=lambda: job.set(lr=st.session_state[key]),
         help=_("Acts on the optimizers of all variants from the next step; marked in the curves."),
     )  # fmt: skip
 
@@ -86,27 +94,18 @@ def _setup() -> None:
         on_change=take_preset,
         help=_("A starting point; every setting can be changed afterwards."),
     )
-    default = RunConfig()
+    variants = Setting.of(RunConfig, "variants")
     choices_control(
-        _("Variants"),
-        {v.key: _(v.label) for v in VARIANTS.values()},
-        "variants",
-        default=default.variants,
+        variants.label, {v.key: _(v.label) for v in VARIANTS.values()}, "variants",
+        default=variants.default,
         help="  \n".join(f"**{_(v.label)}**: {_(v.sentence)}" for v in VARIANTS.values()),
-    )
-    st.number_input(
-        _("Batch size"),
-        1,
-        4096,
-        default.batch_size,
-        key="batch_size",
-        bind="query-params",
-        help=_("Images that share one mean and variance. Needs a new run."),
-    )
-    st.toggle(
-        _("Record gradients (costs about {cost:.0%} of the time)").format(cost=GRADIENTS_COST),
-        key="gradients",
-        bind="query-params",
+    )  # fmt: skip
+    setting_control("batch_size")
+    setting_control(
+        "gradients",
+        label=_("Record gradients (costs about {cost:.0%} of the time)").format(
+            cost=GRADIENTS_COST
+        ),
         help=_(
             "For the backward part of the Activations page: the gradient at each BN layer and how "
             "far each step moves the weights, at the steps where activations are probed. The "
@@ -114,53 +113,13 @@ def _setup() -> None:
         ),
     )
     with st.expander(_("More settings")):
-        _more_settings(default)
-
-
-def _more_settings(default: RunConfig) -> None:
-    st.number_input(
-        _("Epochs"), 1, 1000, 1, key="epochs", bind="query-params",
-        help=_("Passes over the training images."),
-    )  # fmt: skip
-    st.number_input(
-        _("Stop after steps (0 = whole epochs)"), 0, 10_000_000, 0, 100,
-        key="steps", bind="query-params", help=_("Optimizer steps instead of epochs."),
-    )  # fmt: skip
-    st.number_input(
-        _("Learning rate"), 1e-6, 100.0, default.lr, 0.001, format="%g",
-        key="lr", bind="query-params", help=_("The note uses 0.01 with Adam."),
-    )  # fmt: skip
-    for name, label, options, help_text in (
-        ("optimizer", _("Optimizer"), ("adam", "sgd"), _("Fused where torch has it.")),
-        ("activation", _("Activation"), ("sigmoid", "relu"), _("The note uses sigmoid.")),
-        (
-            "device",
-            _("Device"),
-            ("auto", "cpu", "cuda", "mps"),
-            _("auto takes a GPU if found."),
-        ),
-        (
-            "dataset",
-            _("Images"),
-            ("fashion-mnist", "fashion-mnist-sample"),
-            _("The sample is in the package and trains faster; all images may need a download."),
-        ),
-    ):
-        st.selectbox(label, options, key=name, bind="query-params", help=help_text)
-    st.number_input(
-        _("Seed"), 0, 2**32 - 1, 0, key="seed", bind="query-params",
-        help=_("Of the weights and of the order of the batches."),
-    )  # fmt: skip
-    st.number_input(
-        _("Steps between evaluations"), 1, 1_000_000, default.eval_every, 50,
-        key="eval_every", bind="query-params",
-        help=_("Each evaluation takes test images through both modes; all of them at the end."),
-    )  # fmt: skip
-    st.number_input(
-        _("Memory limit (MiB)"), 1, 1_000_000, default.memory_limit_mib, 128,
-        key="memory_limit_mib", bind="query-params",
-        help=_("A variant whose statistics keep more than this alive is stopped."),
-    )  # fmt: skip
+        setting_control("epochs", value=1)
+        setting_control(
+            "steps", value=0, min_value=0, step=100, label=_("Stop after steps (0 = whole epochs)")
+        )
+        setting_control("lr", step=LR_STEP)
+        for name, options in MORE_SETTINGS.items():
+            setting_control(name, **options)
 
 
 def start() -> None:

@@ -12,13 +12,8 @@ from bnviz.census.allocator import trim
 from bnviz.errors import ConfigError, RunError
 from bnviz.nn.state import STATISTICS
 from bnviz.subjects.memory import memory_experiment
-from bnviz.subjects.memory.experiment_config import (
-    LeakConfig,
-    chain_of_shapes,
-    check,
-    expected,
-    layer_names,
-)
+from bnviz.subjects.memory.expectation import chain_of_shapes, check, expected, layer_names
+from bnviz.subjects.memory.experiment_config import LeakConfig
 from bnviz.subjects.memory.experiment_runner import Lab
 from bnviz.subjects.memory.interventions import CUTS
 from bnviz.subjects.memory.memory_experiment import Experiment, per_step

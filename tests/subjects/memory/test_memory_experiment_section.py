@@ -12,12 +12,8 @@ from bnviz.subjects.memory import (
     interventions_section,
 )
 from bnviz.subjects.memory.chain_figures import graph_behind
-from bnviz.subjects.memory.experiment_config import (
-    LeakConfig,
-    chain_of_shapes,
-    expected,
-    layer_names,
-)
+from bnviz.subjects.memory.expectation import chain_of_shapes, expected, layer_names
+from bnviz.subjects.memory.experiment_config import LeakConfig
 from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment import Experiment
 from bnviz.subjects.memory.memory_experiment_figures import (

@@ -23,13 +23,12 @@ from browser import LISTEN, chromium, new_page
 from common import parser, percentile, show
 
 from bnviz import data
-from bnviz.app.state import EPSILONS
 from bnviz.evaluation.batch_context import context_order, neighbours_of, random_contexts
 from bnviz.evaluation.inference import forward
 from bnviz.evaluation.modes import eval_side, layer_drift, train_side
 from bnviz.nn.state import restored
 from bnviz.records.store import recorded_run
-from bnviz.selection import SLIDER_MOMENTA
+from bnviz.selection import SLIDER_EPS, SLIDER_MOMENTA
 from bnviz.training.checkpoints import model_at
 from scripts.serving import serving
 
@@ -112,7 +111,7 @@ def eps_slider(rounds: int) -> dict[str, list[float]]:
             page.evaluate(LISTEN, ["truth", ""])
             page.evaluate(METRICS)
             handle = page.locator(".st-key-eps").get_by_role("slider")
-            for number in range(len(EPSILONS) - 1):
+            for number in range(len(SLIDER_EPS) - 1):
                 page.wait_for_timeout(900 + 137 * number % 500)
                 handle.press("ArrowRight")
                 page.wait_for_function("(n) => bench.latencies.length > n", arg=number, polling=50)

@@ -20,6 +20,8 @@ RECORDED = "recorded"
 MOST_CHANNELS = 3
 SLIDER_MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 """The values of the momentum slider."""
+SLIDER_EPS = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""The values of the eps slider."""
 Stage = Literal["input", "normalized", "scaled", "activation"]
 
 

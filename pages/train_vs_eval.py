@@ -6,7 +6,7 @@ from bnviz.app import runs
 from bnviz.app.card_grid import plainly
 from bnviz.app.controls import choice_control
 from bnviz.app.preload import warm_up
-from bnviz.app.state import sliders_here
+from bnviz.app.sliders import sliders_here
 from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.subjects.modes import batch_context_section as neighbours

@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
+from bnviz.app.address import put_in_address
 from bnviz.app.playback import STEP, chosen_step, step_control
-from bnviz.app.state import eps_slider, momentum_slider
+from bnviz.app.runs import RUN_KEY
+from bnviz.app.sliders import eps_slider, momentum_slider
 from bnviz.charts.theme import LAYER_LABELS
 from bnviz.i18n import _, listed
 from bnviz.records.schema import LAYERS
 from bnviz.selection import MOST_CHANNELS, Selection
 from bnviz.training.run_view import RunView
 
-KEPT = ("variant", "layer", "channels", STEP, "momentum", "eps")
+KEPT = (RUN_KEY, "variant", "layer", "channels", STEP, "momentum", "eps")
 """Keys of controls whose values outlive a page that does not show them."""
 
 
@@ -51,18 +53,8 @@ def choice_control(
             help=help,
         )
     )
-    _put_in_address(key, [chosen])
+    put_in_address(key, [chosen])
     return chosen
-
-
-def _put_in_address(key: str, ids: list[str]) -> None:
-    """Write `ids` under `key`, and nothing where they stand there already.
-
-    Each write sends the whole address as this script began with it, which takes back what a bound
-    widget has put there in the meantime.
-    """
-    if st.query_params.get_all(key) != ids:
-        st.query_params[key] = ids
 
 
 def choices_control(
@@ -84,10 +76,7 @@ def choices_control(
         format_func=lambda name: names[name],
         help=help,
     )
-    if chosen == list(default):
-        st.query_params.pop(key, None)
-    else:
-        _put_in_address(key, chosen)
+    put_in_address(key, [] if chosen == list(default) else chosen)
 
 
 def selection_controls(run: RunView, needs: Sequence[str], *, with_bn: bool = False) -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from bnviz.app import state
+from bnviz import i18n
 from bnviz.app.controls import keep_selection
+from bnviz.app.runs import RUN_KEY, run_names
+from bnviz.config import RunConfig, good_fields
 from bnviz.i18n import N_, _
+from bnviz.records.store import RECORDED_ID
 
 FOLDER = Path(__file__).parents[2] / "pages"
 # File in pages/, title, icon, what the page answers. The first is the start page.
@@ -92,10 +96,33 @@ def page(name: str) -> StreamlitPage:
     raise KeyError(name)
 
 
+def check_link() -> list[str]:
+    """Set the language and check the link, once a session; returns what was not taken from it."""
+    i18n.set_language_source(_language)
+    if "link_checked" in st.session_state:
+        return []
+    st.session_state["link_checked"] = True
+    fields, notes = good_fields({k: ",".join(st.query_params.get_all(k)) for k in st.query_params})
+    config = RunConfig.parse(**{k: fields[k] for k in ("momentum", "eps") if k in fields})
+    st.session_state["link_momentum"], st.session_state["link_eps"] = config.momentum, config.eps
+    wanted = st.query_params.get(RUN_KEY, RECORDED_ID)
+    if wanted not in run_names():
+        notes.append(
+            _("run: there is no run {run!r} here; showing the recorded one.").format(run=wanted)
+        )
+    return notes
+
+
+def _language() -> str:
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return "en"  # a training thread has no URL
+    return st.query_params.get("lang", "en")
+
+
 def main() -> None:
     """Run the page that the visitor asked for."""
     st.set_page_config(page_title="bnviz", page_icon="📊", layout="wide", initial_sidebar_state=330)
-    notes = state.begin()
+    notes = check_link()
     keep_selection()
     chosen = st.navigation([page(name) for name, *_rest in PAGES], position="top")
     with st.container():  # always there, so that what follows keeps its place

@@ -1,7 +1,10 @@
 """The run that the pages show: the selector in the sidebar, and what a reader can do with a run."""
 
+from collections import Counter
+
 import streamlit as st
 
+from bnviz.app.address import put_in_address
 from bnviz.errors import BnvizError, RunError
 from bnviz.i18n import _
 from bnviz.records.store import (
@@ -19,11 +22,18 @@ from bnviz.training.run_view import RunView
 RUN_KEY = "run"
 
 
-def run_ids() -> list[str]:
-    """Runs to choose from: of this process, stored ones, the recorded one."""
-    here = [job.id for job in jobs().all()]
-    stored = [info.id for info in list_runs(runs_folder()) if info.id not in here]
-    return [RECORDED_ID, *here, *stored]
+def run_names() -> dict[str, str]:
+    """Runs to choose from by their ids: the recorded one, those of this process, stored ones.
+
+    No two have the same name, because a select box of Streamlit 1.67 tells its options by their words.
+    """
+    here = {job.id: find_run_view(job.id).name for job in jobs().all()}
+    stored = {info.id: info.name for info in list_runs(runs_folder())}
+    names = {RECORDED_ID: RunView(RECORDED_ID, recorded_run()).name, **here, **stored}
+    count = Counter(names.values())
+    return {
+        k: _("{name} ({id})").format(name=n, id=k) if count[n] > 1 else n for k, n in names.items()
+    }
 
 
 def show(run_id: str) -> None:
@@ -33,25 +43,25 @@ def show(run_id: str) -> None:
 
 def choose_run() -> RunView:
     """The selector of runs in the sidebar; falls back to the recorded run with a message."""
-    options = run_ids()
-    if st.session_state.get(RUN_KEY) not in options:
-        st.session_state.pop(RUN_KEY, None)
+    names = run_names()
+    value = st.session_state.get(RUN_KEY, st.query_params.get(RUN_KEY))
+    st.session_state[RUN_KEY] = value if value in names else RECORDED_ID
     chosen = st.sidebar.selectbox(
         _("Run"),
-        options,
+        list(names),
         key=RUN_KEY,
-        bind="query-params",
+        format_func=lambda run_id: names[run_id],
         help=_(
             "Every page shows this run: the recorded one, one that trains now, or a stored one. "
             "It is part of the link."
         ),
     )
+    put_in_address(RUN_KEY, [] if chosen == RECORDED_ID else [chosen])
     try:
         run = find_run_view(chosen)
     except RunError as error:
         st.error(str(error), icon=":material/error:")
         return RunView(RECORDED_ID, recorded_run())
-    st.sidebar.caption(run.name)
     if not run.recorded and not run.live:
         _manage(run)
     return run

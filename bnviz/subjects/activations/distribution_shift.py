@@ -61,7 +61,9 @@ def drift(
             "step": steps,
             "moved": moved,
             "to_last": wasserstein(quantiles, quantiles[-1:]) if whole else moved,
-            "spread": quantiles.std(axis=1),
+            "spread": quantiles.std(
+                axis=1, dtype=np.float64
+            ),  # a diverging run squares large numbers
         }
     )
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.app.code_snippets import lines_of
-from bnviz.app.state import eps_slider
+from bnviz.app.sliders import eps_slider
 from bnviz.charts.card import Card
 from bnviz.charts.marks import Figure
 from bnviz.i18n import _

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
-from bnviz.app.state import redraw
+from bnviz.app.sliders import redraw
 from bnviz.config import EARLY_EVALUATIONS
 from bnviz.errors import RunError
 from bnviz.i18n import N_, _

@@ -8,7 +8,7 @@ import streamlit as st
 
 from bnviz.app import router
 from bnviz.app.card_grid import board, plainly
-from bnviz.app.state import momentum_slider
+from bnviz.app.sliders import momentum_slider
 from bnviz.app.task_panel import newest_checkpoint
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words

@@ -7,7 +7,6 @@ import streamlit as st
 from bnviz.app.controls import choices_control, slider_controls
 from bnviz.app.runs import RUN_KEY, show
 from bnviz.app.setting_controls import setting_control
-from bnviz.app.state import config_from_controls, take_preset
 from bnviz.config import PRESETS, RunConfig
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
@@ -91,7 +90,7 @@ def _setup() -> None:
         key="preset",
         persist_state="session",
         format_func=lambda name: _(PRESETS[name].label),
-        on_change=take_preset,
+        on_change=_take_preset,
         help=_("A starting point; every setting can be changed afterwards."),
     )
     variants = Setting.of(RunConfig, "variants")
@@ -122,10 +121,47 @@ def _setup() -> None:
             setting_control(name, **options)
 
 
+def _take_preset() -> None:
+    """Put the chosen preset's settings into the controls."""
+    preset = PRESETS.get(st.session_state.get("preset") or "")
+    if preset is None:
+        return
+    config = preset.config()
+    st.session_state["variants"] = list(config.variants)
+    for name in ("momentum", "eps", "batch_size", "lr", "epochs", "eval_every"):
+        st.session_state[name] = getattr(config, name)
+    st.session_state["steps"] = 0
+
+
+def _config_from_controls() -> RunConfig:
+    """The RunConfig that the controls describe. Raises ConfigError as `RunConfig.parse`."""
+    names = [
+        "dataset",
+        "variants",
+        "activation",
+        "batch_size",
+        "epochs",
+        "lr",
+        "optimizer",
+        "momentum",
+        "eps",
+        "seed",
+        "device",
+        "memory_limit_mib",
+        "eval_every",
+        "gradients",
+    ]
+    fields = {name: st.session_state[name] for name in names if name in st.session_state}
+    if st.session_state.get("steps"):
+        fields["steps"] = st.session_state["steps"]
+        fields["epochs"] = None
+    return RunConfig.parse(**fields)
+
+
 def start() -> None:
     """Start a run with the settings of the controls and show it."""
     try:
-        config = config_from_controls()
+        config = _config_from_controls()
     except ConfigError as error:
         st.session_state["start_error"] = str(error)
         return

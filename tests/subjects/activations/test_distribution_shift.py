@@ -74,3 +74,10 @@ def test_saturated_is_where_hardly_a_gradient_passes():
     assert shape_of(y, "sigmoid")["saturated"] == pytest.approx(by_slope, abs=2e-3)
     assert shape_of(np.array([0.0, 0, 1, 2]), "relu")["saturated"] == 0.5
     assert "saturated" not in shape_of(y)
+
+
+def test_a_run_that_is_about_to_diverge_has_a_spread():
+    """Squares of numbers near the end of float32 once overflowed, which stopped the page in tests."""
+    quantiles = np.array([[-1e30, 0, 1e30]], dtype=np.float32)
+    [row] = drift(np.array([1]), quantiles).to_dict("records")
+    assert row["spread"] == pytest.approx(1e30 * np.sqrt(2 / 3))

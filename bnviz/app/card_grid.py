@@ -14,12 +14,17 @@ from bnviz.charts.registry import figure_named
 from bnviz.charts.theme import PALETTE
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
-from bnviz.selection import Selection
+from bnviz.selection import SLIDER_EPS, SLIDER_MOMENTA, Selection
 from bnviz.training.run_view import RunView
 
 CARD_WIDTH = 440  # two columns at 1440 px with the sidebar open, one on a phone
 SLIDERS = {"momentum": "momentum", "eps": "eps", "step": "step", "home_step": "step"}
 """Key of a slider to the field of `Selection` that it sets: figures answer to it at once."""
+SLIDER_VALUES = {
+    name: [f"{value:g}" for value in values]
+    for name, values in (("momentum", SLIDER_MOMENTA), ("eps", SLIDER_EPS))
+}
+"""The values of such a field as an address has them; those beside the reader's are asked for ahead."""
 
 
 def board(
@@ -96,6 +101,7 @@ def _show(
         palette=PALETTE,
         texts={name: _(text) for name, text in TEXTS.items()},
         follows=SLIDERS,
+        values=SLIDER_VALUES,
         growing=growing,
         card_width=CARD_WIDTH,
         on_pick=on_pick,

@@ -64,6 +64,7 @@ def live_figures(
     palette: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     texts: Mapping[str, str] = MappingProxyType({}),
     follows: Mapping[str, str] = MappingProxyType({}),
+    values: Mapping[str, Sequence[str]] = MappingProxyType({}),
     growing: str = "",
     card_width: int = 420,
     on_pick: Callable[[int], None] | None = None,
@@ -72,7 +73,8 @@ def live_figures(
 
     A card with an ``address`` (``url``, ``query``, ``etag``, ``again``) asks the server for itself
     from then on. `follows` has the parameter of an address by the key of a slider: when that slider
-    moves, its cards ask at once; at the end of the slider of the parameter `growing` they ask for the
+    moves, its cards ask at once, and where `values` has those of the parameter, ahead for the ones
+    beside it; at the end of the slider of the parameter `growing` they ask for the
     newest (``none``). A change of `revision` gives up the reader's zoom and legend choices (a
     new run, say). `palette` is ``{"light": {name: "#rrggbb"}, "dark": {…}}``; `texts` replaces
     entries of `TEXTS`. As many columns as fit at `card_width` pixels, at least one. `on_pick` is
@@ -94,6 +96,7 @@ def live_figures(
             "texts": {**TEXTS, **texts},
             "card_width": card_width,
             "follows": dict(follows),
+            "values": {name: list(each) for name, each in values.items()},
             "growing": growing,
             "cards": list(cards),
         },

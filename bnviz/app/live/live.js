@@ -6,6 +6,7 @@
 const DOUBLE_CLICK_MS = 300;
 const ANSWER_MS = 250;
 const LOST_MS = 3000;
+const QUICK_MS = 150; // an answer that took longer is not asked for ahead of the reader
 const HANDS = ["keydown", "pointerdown", "pointermove"];
 const mounts = new WeakMap();
 
@@ -54,7 +55,7 @@ class Mount {
 
   update(message) {
     const theme = readTheme(this.parent.host ?? this.parent, message.palette);
-    const { revision, texts, follows, growing } = message;
+    const { revision, texts, follows, values, growing } = message;
     this.root.setAttribute("aria-label", texts.group);
     this.root.style.setProperty("--card-width", `${message.card_width}px`);
     const keys = new Set(message.cards.map((card) => card.key));
@@ -66,7 +67,7 @@ class Mount {
       if (this.root.children[index] !== card.node) {
         this.root.insertBefore(card.node, this.root.children[index] ?? null);
       }
-      card.update(content, { theme, revision, texts, follows, growing });
+      card.update(content, { theme, revision, texts, follows, values, growing });
     });
     loadPlotly(message.plotly).then(
       () => {
@@ -208,12 +209,14 @@ class Card {
     });
   }
 
-  update(content, { theme, revision, texts, follows, growing }) {
+  update(content, { theme, revision, texts, follows, values, growing }) {
     this.texts = texts;
     this.theme = theme;
     this.revision = revision;
     this.follows = follows;
+    this.values = values;
     this.growing = growing;
+    this.ahead = new Map();
     setText(this.csv, texts.csv);
     this.csv.title = texts.csv_hint;
     setText(this.page, texts.page);
@@ -291,17 +294,26 @@ class Card {
     if (!changes) return;
     this.address = { ...this.address, query: { ...this.address.query, ...changes }, etag: "" };
     this.request?.abort();
-    this.ask();
+    this.slid = Object.keys(changes)[0];
+    const known = this.ahead.get(this.place());
+    if (known) this.take(known);
+    else this.ask();
+  }
+
+  // Where the server answers what this card shows, with some parameters changed.
+  place(changes = {}) {
+    return `${this.address.url}?${new URLSearchParams({ ...this.address.query, ...changes })}`;
   }
 
   async ask() {
     clearTimeout(this.timer);
     this.overdue = !this.visible || document.hidden;
     if (this.overdue || this.removed) return;
-    const { url, query, etag } = this.address;
+    const { etag } = this.address;
+    const began = performance.now();
     const request = (this.request = new AbortController());
     try {
-      const response = await fetch(`${url}?${new URLSearchParams(query)}`, {
+      const response = await fetch(this.place(), {
         headers: etag ? { "If-None-Match": etag } : {},
         signal: request.signal,
       });
@@ -312,12 +324,34 @@ class Card {
       const answer = await response.json();
       if (request.signal.aborted || this.removed) return;
       if (!response.ok) throw new Error(answer.error);
-      this.address.etag = response.headers.get("ETag");
-      this.show({ title: this.title.textContent, ...answer.card, ...answer });
-      this.wait(answer.again);
-      this.redraw();
+      this.quick = performance.now() - began < QUICK_MS;
+      this.take({ answer, etag: response.headers.get("ETag") });
     } catch (error) {
       if (error.name !== "AbortError" && !this.removed) this.wait(LOST_MS / 1000);
+    }
+  }
+
+  take({ answer, etag }) {
+    this.address.etag = etag;
+    this.show({ title: this.title.textContent, ...answer.card, ...answer });
+    this.wait(answer.again);
+    this.redraw();
+    if (this.quick && !answer.again) this.askAhead();
+  }
+
+  // The answers on both sides of a slider that the reader is moving, so that the next one is there
+  // before it is asked for. Only what is final and was quick; a message of Python's forgets them.
+  async askAhead() {
+    const { ahead, slid } = this;
+    const values = this.values?.[slid] ?? [];
+    const at = values.indexOf(this.address.query[slid]);
+    for (const value of at < 0 ? [] : [values[at + 1], values[at - 1]]) {
+      const place = value === undefined ? null : this.place({ [slid]: value });
+      if (!place || ahead.has(place) || this.removed) continue;
+      const response = await fetch(place, { priority: "low" }).catch(() => null);
+      if (!response?.ok) return;
+      const answer = await response.json();
+      if (!answer.again) ahead.set(place, { answer, etag: response.headers.get("ETag") });
     }
   }
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 
-from bnviz.charts.theme import axis, colour, hover, stroke
-from bnviz.i18n import _
+from bnviz.charts.theme import axis, colour, hover, own_stroke, stroke
+from bnviz.i18n import _, lines
 
 Figure: TypeAlias = dict[str, Any]
 """``{"data": [traces], "layout": {…}}`` in plotly's own names: ``go.Figure(figure)`` takes it as it is.
@@ -23,7 +24,7 @@ NOTES = 6
 
 def domains(count: int, gap: float) -> list[list[float]]:
     """`count` equal stretches of the unit interval with `gap` between them, first one first."""
-    width = (1 - gap * (count - 1)) / count
+    width = (1 - gap * (count - 1)) / max(count, 1)
     starts = [k * (width + gap) for k in range(count)]
     return [[start, min(start + width, 1.0)] for start in starts]
 
@@ -55,6 +56,39 @@ def curve(
     """A line, whose hover names the `quantities` of x and y; `line` as `stroke` makes it."""
     looks = {"mode": "lines", "line": line, "hovertemplate": hover(*quantities), **style}
     return scatter(panel, x, y, **looks)
+
+
+def named_curve(
+    x: Any, y: Any, quantities: tuple[str, str], line: dict[str, Any], name: str, **style: Any
+) -> dict[str, Any]:
+    """A `curve` with marks in a figure of one panel, whose hover begins with its name."""
+    said = lines(name, hover(*quantities))
+    looks = {"mode": "lines+markers", "hovertemplate": said, **style}
+    return curve(0, x, y, quantities, line, name=name, **looks)
+
+
+def curves_over_steps(
+    frames: Mapping[str, pd.DataFrame],
+    quantities: Sequence[str],
+    labels: Mapping[str, str],
+    **line: Any,
+) -> list[dict[str, Any]]:
+    """Panels above each other: each of `quantities` over the steps, a line for each variant.
+
+    `frames`: per variant the columns step and `quantities`. `line` is added to the style of all.
+    """
+    return [
+        curve(
+            panel,
+            frame["step"],
+            frame[quantity],
+            ("step", quantity),
+            {**own_stroke(variant), **line},
+            **one_entry(labels[variant], variant, shown=panel == 0),
+        )
+        for panel, quantity in enumerate(quantities)
+        for variant, frame in frames.items()
+    ]
 
 
 def dots(
@@ -154,7 +188,7 @@ def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {"shapes": [], "annotations": []}
     path = "".join(f"M{event['step']},0V1" for event in marked)
     line = stroke("event", "dot", 1)
-    lines = {"type": "path", "path": path, "xref": "x", "yref": "paper", "line": line}
+    path_of_all = {"type": "path", "path": path, "xref": "x", "yref": "paper", "line": line}
     notes = [
         words_at(
             event_text(event), event["step"], 1, ("x", "y domain"), ("left", "top"),
@@ -162,7 +196,7 @@ def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         )
         for event in marked[-NOTES:]
     ]  # fmt: skip
-    return {"shapes": [lines], "annotations": notes}
+    return {"shapes": [path_of_all], "annotations": notes}
 
 
 def event_text(event: Mapping[str, Any]) -> str:

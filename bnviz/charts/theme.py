@@ -220,6 +220,11 @@ def axis(quantity: str, **extra: Any) -> dict[str, Any]:
     return {"title": {"text": QUANTITIES[quantity].axis()}, **extra}
 
 
+def from_zero(quantity: str, **extra: Any) -> dict[str, Any]:
+    """The same with 0 in its range."""
+    return axis(quantity, rangemode="tozero", **extra)
+
+
 def hover(x: str, y: str) -> str:
     """A hover template that names both quantities with their units."""
     qx = QUANTITIES[x]

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing
+from bnviz.charts.marks import Figure, drawing, names_down
 from bnviz.charts.theme import QUANTITIES, axis, colour
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, lines
 from bnviz.units import MIB
 
 # Measure of the bench: its quantity on the axis, and what one unit of the measure is in it.
@@ -35,32 +35,25 @@ def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, st
     order in which they are to stand.
     """
     quantity, scale = SCALES[measure]
+    what = QUANTITIES[quantity]
+    number = f"%{{x:{what.format}}} ± %{{error_x.array:.2g}}{what.after()}"
     rows = effects[effects["measure"] == measure].set_index("setting").loc[list(labels)]
     data = []
     for clear, name, shade, symbol in GROUPS:
         shown = rows[rows["clear"] == clear]
+        intervals = (scale * shown["interval"].fillna(0)).to_numpy(np.float32)
         data.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "x": (scale * shown["difference"]).to_numpy(np.float32),
                 "y": [labels[str(setting)] for setting in shown.index],
-                "error_x": {
-                    "type": "data",
-                    "array": (scale * shown["interval"].fillna(0)).to_numpy(np.float32),
-                    "color": colour(shade),
-                    "thickness": 1.6,
-                },
+                "error_x": {"type": "data", "array": intervals, "color": colour(shade), "thickness": 1.6},
                 "marker": {"size": 10, "color": colour(shade), "symbol": symbol},
                 "name": _(name),
-                "hovertemplate": f"%{{y}}<br>%{{x:{QUANTITIES[quantity].format}}} ± %{{error_x.array:.2g}}{QUANTITIES[quantity].after()}",
+                "hovertemplate": lines("%{y}", number),
             }
         )  # fmt: skip
-    layout = {
-        "xaxis": axis(quantity, zeroline=True),
-        "yaxis": axis(
-            "quirk", autorange="reversed", automargin=True, type="category",
-            categoryorder="array", categoryarray=list(labels.values()),
-        ),
-    }  # fmt: skip
-    return drawing(data, layout)
+    order = {"categoryorder": "array", "categoryarray": list(labels.values())}
+    scales = {"xaxis": axis(quantity, zeroline=True), "yaxis": {**names_down("quirk"), **order}}
+    return drawing(data, scales)

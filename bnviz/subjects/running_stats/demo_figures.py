@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnviz.charts.marks import Figure, bars, curve, dots, drawing
-from bnviz.charts.theme import axis, colour, hover, stroke
+from bnviz.charts.theme import axis, colour, from_zero, hover, stroke
 from bnviz.i18n import _
 
 
@@ -31,5 +31,5 @@ def memory_of_an_average(weights: np.ndarray) -> Figure:
         name=_("weight"),
         hovertemplate=hover("age", "weight"),
     )
-    scales = {"xaxis": axis("age"), "yaxis": axis("weight", rangemode="tozero")}
+    scales = {"xaxis": axis("age"), "yaxis": from_zero("weight")}
     return drawing([bar], {**scales, "bargap": 0.15})

@@ -19,7 +19,7 @@ from bnviz.charts.marks import (
     suffix,
     words_at,
 )
-from bnviz.charts.theme import DASH, axis, colour, hover, own_stroke, stroke
+from bnviz.charts.theme import DASH, axis, colour, from_zero, hover, own_stroke, stroke
 from bnviz.i18n import _, lines
 
 # Estimator to colour, dash and width; the layer's own line has its variant's.
@@ -69,9 +69,7 @@ def estimates_over_steps(
         for panel, statistic in enumerate(("mean", "var"))
         for trace in _estimates(panel, statistic, channels, population, looks)
     ]
-    layout = stacked(
-        [axis("mean"), axis("var", rangemode="tozero")], axis("step", rangemode="tozero")
-    )
+    layout = stacked([axis("mean"), from_zero("var")], from_zero("step"))
     marks = event_marks(events)
     marks["annotations"] += _channel_names(channels, variant)
     return drawing(data, {**layout, **marks})
@@ -192,10 +190,7 @@ def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: s
         for name, label in names.items()
         for rows in [errors[errors["estimator"] == name]]
     ]
-    layout = stacked(
-        [axis("mean_error", rangemode="tozero"), axis("var_error", rangemode="tozero")],
-        axis("step", rangemode="tozero"),
-    )
+    layout = stacked([from_zero("mean_error"), from_zero("var_error")], from_zero("step"))
     for panel in range(2):
         layout[f"xaxis{suffix(panel)}"]["autorange"] = True
     return drawing(data, layout)
@@ -215,7 +210,7 @@ def first_steps(
     for (start, values), style in zip(started.items(), styles, strict=True):
         name = _("initial value {start:g}").format(start=start)
         data.append(curve(0, steps, values, shown, stroke(*style, width=2.2), name=name))
-    return drawing(data, {"xaxis": axis("step"), "yaxis": axis("var", rangemode="tozero")})
+    return drawing(data, {"xaxis": axis("step"), "yaxis": from_zero("var")})
 
 
 def share_of_eps(shares: np.ndarray, variant: str) -> Figure:
@@ -227,5 +222,5 @@ def share_of_eps(shares: np.ndarray, variant: str) -> Figure:
         name=_("share of eps"),
         hovertemplate=hover("channel", "eps_share"),
     )
-    scales = {"xaxis": axis("channel"), "yaxis": axis("eps_share", rangemode="tozero")}
+    scales = {"xaxis": axis("channel"), "yaxis": from_zero("eps_share")}
     return drawing([bar], {**scales, "bargap": 0.2})

@@ -9,7 +9,7 @@ from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.formatting import diverged, no_steps_yet
 from bnviz.charts.marks import Figure, drawing, event_marks, one_entry, scatter, stacked
-from bnviz.charts.theme import axis, colour, hover, own_stroke, stroke
+from bnviz.charts.theme import axis, colour, from_zero, hover, own_stroke, stroke
 from bnviz.i18n import N_, _, lines
 from bnviz.nn.variants import VARIANTS
 from bnviz.selection import Selection
@@ -37,9 +37,7 @@ def running_statistics(
         for source in ("batch", "running", "replay")  # dots below lines, the replay on top
         for trace in _traces(series, labels, panel, source, statistic, replay_label)
     ]
-    layout = stacked(
-        [axis("mean"), axis("var", rangemode="tozero")], axis("step", rangemode="tozero")
-    )
+    layout = stacked([axis("mean"), from_zero("var")], from_zero("step"))
     return drawing(data, {**layout, **event_marks(events)})
 
 

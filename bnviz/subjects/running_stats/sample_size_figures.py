@@ -8,7 +8,7 @@ from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.marks import Figure, curve, dots, drawing, one_entry, stacked, suffix
 from bnviz.charts.task_words import not_measured
-from bnviz.charts.theme import axis, colour, stroke
+from bnviz.charts.theme import axis, colour, from_zero, stroke
 from bnviz.i18n import N_, _
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.selection import Selection
@@ -38,8 +38,8 @@ def errors_over_images(needed: pd.DataFrame, variant: str) -> Figure:
         data += _across(needed, panel, quantity, factor, variant)
     rows_of_panels = [
         axis("accuracy"),
-        axis("mean_error", rangemode="tozero"),
-        axis("var_error", rangemode="tozero"),
+        from_zero("mean_error"),
+        from_zero("var_error"),
     ]
     layout = stacked(rows_of_panels, axis("images", dtick=1, tickformat=","), gap=0.07)
     for k in range(len(PANELS)):

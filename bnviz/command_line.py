@@ -1,15 +1,18 @@
-"""What the commands share: a progress bar on stderr, and one way to refuse bad input."""
+"""What the commands share: an option, a progress bar on stderr, one way to print and to refuse."""
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.training.tasks import Progress as OnProgress
+
+AsJson = Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))]
 
 
 @contextmanager
@@ -37,3 +40,17 @@ def refuse(error: BnvizError) -> NoReturn:
     """Say what is wrong in one line on stderr, and end with status 2."""
     typer.echo(_("Error: {error}").format(error=error), err=True)
     raise typer.Exit(2)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """While it lasts, a BnvizError ends the command as `refuse` does."""
+    try:
+        yield
+    except BnvizError as error:
+        refuse(error)
+
+
+def print_result(result: Any, as_json: bool, table: Callable[[Any], str]) -> None:
+    """Print a result on stdout, as JSON or as the `table` that is made of it."""
+    typer.echo(json.dumps(result, indent=1) if as_json else table(result))

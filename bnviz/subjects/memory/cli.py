@@ -1,59 +1,66 @@
 """``python -m bnviz memory``: what a loop keeps alive, predicted from shapes and then measured."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from bnviz.command_line import progress_bar, refuse
-from bnviz.errors import BnvizError
-from bnviz.i18n import _
+from bnviz.command_line import AsJson, print_result, progress_bar, refusing
+from bnviz.config import MOST_IMAGES
+from bnviz.i18n import _, listed
 
 MEMORIES_GB = (2, 4, 8, 16, 24)
 
 
 def memory(
-    variant: Annotated[str, typer.Option(help="Whose layer.")] = "note",
-    batch_size: Annotated[str, typer.Option(help="Images in a batch.")] = "16",
-    steps: Annotated[str, typer.Option(help="How many steps to measure.")] = "100",
+    variant: Annotated[str, typer.Option(help=_("Whose layer is measured."))] = "note",
+    batch_size: Annotated[
+        str,
+        typer.Option(help=_("Images in a batch, 2 to {most:,}.").format(most=MOST_IMAGES)),
+    ] = "16",
+    steps: Annotated[str, typer.Option(help=_("How many steps to measure, 1 or more."))] = "100",
     test_share: Annotated[
-        str, typer.Option(help="Share of the steps that are test batches, 0 to 1.")
+        str, typer.Option(help=_("Share of the steps that are test batches, 0 to 1."))
     ] = "0.25",
     keep_graph: Annotated[
-        bool, typer.Option("--keep-graph/--detach", help="The note's statistics keep their graph.")
+        bool,
+        typer.Option("--keep-graph/--detach", help=_("The note's statistics keep their graph.")),
     ] = True,
-    test_mode: Annotated[str, typer.Option(help="Mode of a test batch: train or eval.")] = "train",
+    test_mode: Annotated[
+        str, typer.Option(help=_("Mode of a test batch: train or eval."))
+    ] = "train",
     grad: Annotated[
-        bool, typer.Option("--grad/--no-grad", help="Test batches build a graph.")
+        bool, typer.Option("--grad/--no-grad", help=_("Test batches build a graph."))
     ] = True,
     budget_mib: Annotated[
-        str, typer.Option(help="Stop when this many MiB of tensors are kept.")
+        str, typer.Option(help=_("Stop when so many MiB of tensors are kept, 1 or more."))
     ] = "1024",
     dataset: Annotated[
-        str, typer.Option(help="fashion-mnist or fashion-mnist-sample.")
+        str, typer.Option(help=_("fashion-mnist or fashion-mnist-sample."))
     ] = "fashion-mnist",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    device: Annotated[str, typer.Option(help=_("auto, cpu, cuda or mps."))] = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Print what each step keeps alive, predicted from shapes and measured, by layer and operation."""
+    with refusing():
+        experiment = _measured(
+            variants=(variant,), batch_size=batch_size, steps=steps, test_share=test_share,
+            keep_graph=keep_graph, test_mode=test_mode, grad=grad, budget_mib=budget_mib,
+            dataset=dataset, device=device,
+        )  # fmt: skip
+    print_result(document(experiment), as_json, _table)
+
+
+def _measured(**settings: Any) -> Any:
+    """Run an experiment to its end. Raises ConfigError for settings that it cannot have."""
     from bnviz.subjects.memory.experiment_config import LeakConfig, check
     from bnviz.subjects.memory.memory_experiment import Experiment
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
-    try:
-        config = LeakConfig.parse(
-            variants=(variant,), batch_size=batch_size, steps=steps, test_share=test_share,
-            keep_graph=keep_graph, test_mode=test_mode, grad=grad, budget_mib=budget_mib,
-            dataset=dataset, device=device,
-        )  # fmt: skip
-        check(config)
-        with progress_bar(_("steps")) as report_progress:
-            experiment = Experiment(config).run(report_progress)
-    except BnvizError as error:
-        refuse(error)
-    found = document(experiment)
-    typer.echo(json.dumps(found, indent=1) if as_json else _table(found))
+    config = LeakConfig.parse(**settings)
+    check(config)
+    with progress_bar(_("steps")) as report_progress:
+        return Experiment(config).run(report_progress)
 
 
 def document(experiment: Any) -> dict[str, Any]:
@@ -89,27 +96,22 @@ def document(experiment: Any) -> dict[str, Any]:
 
 def _table(found: dict[str, Any]) -> str:
     """The document for people."""
-    test, image = (
-        found["predicted_bytes"]["test"],
-        found["predicted_bytes"]["test"] / found["batch_size"],
+    test = found["predicted_bytes"]["test"]
+    kept = _(
+        "kept a step: {measured_bytes_per_step:,.0f} bytes measured, "
+        "{predicted_bytes_per_step:,.0f} predicted; {nodes_per_step:.1f} graph nodes"
     )
+    of_a_test = _("kept a test batch: {test:,} bytes predicted, {image:,.0f} an image")
     lines = [
         _("{variant}, batch size {batch_size}, {steps_done} steps. {ended}").format(**found),
-        _("kept a step: {measured:,.0f} bytes measured, {predicted:,.0f} predicted; {nodes:.1f} graph nodes").format(
-            measured=found["measured_bytes_per_step"],
-            predicted=found["predicted_bytes_per_step"],
-            nodes=found["nodes_per_step"],
-        ),
-        _("kept a test batch: {test:,} bytes predicted, {image:,.0f} an image").format(test=test, image=image),
-        _("process memory: {process:,.0f} bytes a step").format(process=found["process_bytes_per_step"]),
-    ]  # fmt: skip
+        kept.format(**found),
+        of_a_test.format(test=test, image=test / found["batch_size"]),
+        _("process memory: {process_bytes_per_step:,.0f} bytes a step").format(**found),
+    ]
     full = {memory: step for memory, step in found["full_at_step"].items() if step is not None}
     if full:
-        lines.append(
-            _("full of these tensors alone at step: {steps}").format(
-                steps=", ".join(f"{memory} {step:,}" for memory, step in full.items())
-            )
-        )
+        steps = listed(f"{memory} {step:,}" for memory, step in full.items())
+        lines.append(_("full of these tensors alone at step: {steps}").format(steps=steps))
     rows = [row for row in found["layers"] if row["bytes"]]
     if rows:
         lines += ["", f"{_('layer'):<8} {_('operation'):<30} {_('nodes'):>9} {_('bytes'):>15}"]

@@ -26,6 +26,7 @@ from bnviz.evaluation.population import population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.records.schema import steps_table
+from bnviz.subjects.note.limits import LOSS_STEPS, MOST_STEPS, SEEDS, STEPS
 from bnviz.subjects.note.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
 from bnviz.training.checkpoints import errors_against
 from bnviz.training.observers import MemoryObserver, StepRecorder
@@ -34,12 +35,9 @@ from bnviz.training.tasks import Progress, no_progress
 from bnviz.training.trainer import Trainer, VariantRun
 
 SETTINGS = (NONE, *QUIRKS, *TOGETHER, ALL)
-SEEDS = (0, 1, 2)
-STEPS, MOST_STEPS = 600, 20_000
 BATCH, TEST_EVERY = 16, 200
 TEST_IMAGES = 500
 """No multiple of the batch size, so that the last batch of a test pass is smaller."""
-LOSS_STEPS = 100
 POPULATION_IMAGES = 10_000
 LOOK_EVERY = 50
 LIMIT_MIB = 1024

@@ -5,35 +5,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.command_line import progress_bar, refuse
+from bnviz.command_line import AsJson, progress_bar, refusing
 from bnviz.config import whole
-from bnviz.errors import BnvizError
 from bnviz.i18n import _
+from bnviz.subjects.note.limits import MOST_EPOCHS
 
 if TYPE_CHECKING:
     from bnviz.subjects.note.printed_log import Replay
 
 
 def log(
-    epochs: Annotated[str, typer.Option(help="1 to 5, about a minute each.")] = "1",
-    seed: Annotated[str, typer.Option(help="Of weights and batches.")] = "0",
+    epochs: Annotated[
+        str,
+        typer.Option(help=_("1 to {most}, about a minute each.").format(most=MOST_EPOCHS)),
+    ] = "1",
+    seed: Annotated[str, typer.Option(help=_("Of weights and batches."))] = "0",
     loops: Annotated[
-        bool, typer.Option("--loops/--no-loops", help="Time the note's own loop beside ours.")
+        bool, typer.Option("--loops/--no-loops", help=_("Time the note's own loop beside ours."))
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train as the note did and print its log beside what it should have said."""
     from bnviz.subjects.note.printed_log import check_log, replay_log
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
-    try:
+    with refusing():
         count, number = whole("epochs", epochs), whole("seed", seed)
         check_log(count, number)
         with progress_bar(_("epochs")) as report_progress:
             replay = replay_log(count, report_progress, seed=number, loops=loops)
-    except BnvizError as error:
-        refuse(error)
     typer.echo(json.dumps(document_of(replay), indent=1) if as_json else table_of(replay))
 
 

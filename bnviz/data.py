@@ -188,16 +188,7 @@ def read_idx(folder: Path, file: str, sha256: str) -> np.ndarray:
                 folder=folder, file=file
             )
         )
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            _("{path} cannot be read ({error}). Replace it by a whole copy.").format(
-                path=path, error=error
-            )
-        ) from error
+    content = _unpacked(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(
             _("{path} is not an IDX file of bytes: it begins with {magic}. Replace it.").format(
@@ -214,6 +205,19 @@ def read_idx(folder: Path, file: str, sha256: str) -> np.ndarray:
         )
     shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+
+
+def _unpacked(path: Path) -> bytes:
+    """The content of a file, packed or not. Raises DataError when it cannot be read."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            _("{path} cannot be read ({error}). Replace it by a whole copy.").format(
+                path=path, error=error
+            )
+        ) from error
 
 
 def _download(folder: Path) -> None:
@@ -263,12 +267,11 @@ def describe(dataset: Dataset) -> str:
         "train": len(dataset.train_labels),
         "test": len(dataset.test_labels),
     }
-    line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images")
-    if dataset.is_sample:
-        return sentences(
-            _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images.").format(
-                **fields
-            ),
-            _("This is the shipped sample; python -m bnviz data --download gets all."),
-        )
-    return line.format(**fields)
+    if not dataset.is_sample:
+        line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images")
+        return line.format(**fields)
+    line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images.")
+    return sentences(
+        line.format(**fields),
+        _("This is the shipped sample; python -m bnviz data --download gets all."),
+    )

@@ -41,10 +41,9 @@ def show_data(
 def _table(dataset: data.Dataset) -> str:
     """What is in use, in three lines."""
     checksum = _("sha256  {sum} (over the checksums of the {count} files)")
-    return "\n".join(
-        [
-            data.describe(dataset),
-            _("folder  {folder}").format(folder=dataset.folder),
-            checksum.format(sum=dataset.sha256, count=len(data.FILES)),
-        ]
-    )
+    lines = [
+        data.describe(dataset),
+        _("folder  {folder}").format(folder=dataset.folder),
+        checksum.format(sum=dataset.sha256, count=len(data.FILES)),
+    ]
+    return "\n".join(lines)

@@ -8,7 +8,7 @@ from bnviz.app.runs import show
 from bnviz.config import RunConfig
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
-from bnviz.records.store import runs_folder
+from bnviz.records.run_names import runs_folder
 from bnviz.training.process import jobs
 from bnviz.training.run_view import RunView
 

@@ -48,19 +48,25 @@ def neighbours_of(
     if kind in ("copies", "black"):
         return np.full(count, image if kind == "copies" else -1)
     rng = np.random.default_rng([seed, image])
-    others = np.delete(np.arange(len(labels)), image)
-    if kind == "same class":
-        others = others[labels[others] == labels[image]]
-    elif kind == "another class":
-        classes = np.unique(labels[labels != labels[image]])
-        others = others[labels[others] == rng.choice(classes)] if len(classes) else others[:0]
+    others = _others(labels, image, kind, rng)
     if not len(others):
-        raise ConfigError(
-            _(
-                "neighbours: there is no {kind} image beside image {image}; take random ones."
-            ).format(kind=kind, image=image)
-        )
+        said = _("neighbours: there is no {kind} image beside image {image}; take random ones.")
+        raise ConfigError(said.format(kind=kind, image=image))
     return rng.choice(others, count, replace=len(others) < count)
+
+
+def _others(labels: np.ndarray, image: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """The images that may stand beside `image`; of another class, that of one drawn by `rng`."""
+    others = np.delete(np.arange(len(labels)), image)
+    if kind == "random":
+        return others
+    wanted = labels[image]
+    if kind == "another class":
+        classes = np.unique(labels[labels != wanted])
+        if not len(classes):
+            return others[:0]
+        wanted = rng.choice(classes)
+    return others[labels[others] == wanted]
 
 
 def _pictures(images: Tensor, batch: Tensor, kind: str) -> Tensor:

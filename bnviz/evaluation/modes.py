@@ -170,13 +170,7 @@ def layer_drift(
     Raises ConfigError for a `batch_size` or a number of images below 2, for a network without BN,
     and as `eval_side`.
     """
-    layers: dict[str, nn.Module] = model.norm_layers()
-    if any(get_statistics(layer) is None for layer in layers.values()):
-        raise ConfigError(
-            _(
-                "model: got norm {norm!r}, which has no modes to compare; allowed: one with BN."
-            ).format(norm=model.norm)
-        )
+    layers = _layers_with_modes(model)
     check_batch(min(batch_size, len(images)))
     by_batch = layers_by_batch(model, layer_modes)
     ordered = images if order is None else images[torch.from_numpy(order)]
@@ -199,6 +193,18 @@ def layer_drift(
                 total.add(train.inputs[name], train.outputs[name], evaluation.outputs[name], size)
     frames = [total.frame(name, running[name]) for name, total in sums.items()]
     return pd.concat(frames, ignore_index=True)
+
+
+def _layers_with_modes(model: Any) -> dict[str, nn.Module]:
+    """The norm layers of a model. Raises ConfigError for a network without BN."""
+    layers: dict[str, nn.Module] = model.norm_layers()
+    if any(get_statistics(layer) is None for layer in layers.values()):
+        raise ConfigError(
+            _(
+                "model: got norm {norm!r}, which has no modes to compare; allowed: one with BN."
+            ).format(norm=model.norm)
+        )
+    return layers
 
 
 class _Difference:

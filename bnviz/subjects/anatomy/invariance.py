@@ -56,13 +56,7 @@ def rescaled(
     The model is as before afterwards. Raises ConfigError for another layer, a scale that is not
     above 0 and a shift that is not finite.
     """
-    for name, value in (*(("scale", scale) for scale in scales), ("shift", shift)):
-        if not np.isfinite(value) or (name == "scale" and value <= 0):
-            raise ConfigError(
-                _("{name}: got {value:g}; allowed: finite numbers, for the scale above 0.").format(
-                    name=name, value=value
-                )
-            )
+    _check_affine(scales, shift)
     before, norm = layer_before(model, layer), model.norm_layers()[layer]
     taken = _input_of(model, before, images)
     rows = []
@@ -93,6 +87,17 @@ def rescaled(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _check_affine(scales: Sequence[float], shift: float) -> None:
+    """Refuse a scale that is not above 0, and what is not finite."""
+    for name, value in (*(("scale", scale) for scale in scales), ("shift", shift)):
+        if not np.isfinite(value) or (name == "scale" and value <= 0):
+            raise ConfigError(
+                _("{name}: got {value:g}; allowed: finite numbers, for the scale above 0.").format(
+                    name=name, value=value
+                )
+            )
 
 
 def _without_bias(norm: nn.Module, y: Tensor) -> Tensor:

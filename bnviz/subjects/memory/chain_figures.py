@@ -196,18 +196,15 @@ def batches_card(batches: pd.DataFrame, chosen: int) -> Card:
             "all; the figure shows the latest {shown:,}. The smallest of them keeps {least:,} "
             "bytes."
         ).format(
-            least=int(newest["bytes"].min()),
-            n=len(batches),
-            holding=holding,
-            total=size_words(total),
-            shown=len(newest),
+            least=int(newest["bytes"].min()), n=len(batches), holding=holding,
+            total=size_words(total), shown=len(newest),
         ),
         alt=_("Bytes that each batch of the chain keeps"),
         height=240,
         asked=str(chosen),
         pickable=True,
         wide=True,
-    )
+    )  # fmt: skip
 
 
 def chosen_batch(batches: pd.DataFrame, start: int | None) -> int:

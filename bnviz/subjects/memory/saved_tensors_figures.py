@@ -30,22 +30,17 @@ def bytes_by_layer(frame: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     `frame` has columns variant, layer (of a LeNet) and bytes.
     """
     names, table = list(labels.values()), _mib_by_block(frame, list(labels))
-    totals = table.sum()
     data = [_segment(block, names, table.T[block]) for block in BLOCKS]
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "text",
-            "x": names,
-            "y": totals.to_numpy(np.float32),
-            "text": [f"{total:,.3g}" for total in totals],
-            "textposition": "top center",
-            "name": _("total"),
-            "showlegend": False,
-            "hoverinfo": "skip",
-            "cliponaxis": False,
-        }
-    )
+    totals = {
+        "type": "scatter",
+        "mode": "text",
+        "x": names,
+        "y": table.sum().to_numpy(np.float32),
+        "text": [f"{total:,.3g}" for total in table.sum()],
+        "textposition": "top center",
+        "cliponaxis": False,
+    }
+    data.append({**totals, "name": _("total"), "showlegend": False, "hoverinfo": "skip"})
     layout = {
         "barmode": "stack",
         "bargap": 0.25,

@@ -16,17 +16,16 @@ def logits_by_class(
     logits: np.ndarray, evaluated: np.ndarray, class_names: tuple[str, ...]
 ) -> Figure:
     """A box a class of the `logits` (batches, 10) in train mode, and eval mode's (10,) as diamonds."""
+    looks = {
+        "type": "box",
+        "orientation": "h",
+        "marker": {"color": colour("builtin"), "size": 3},
+        "line": {"width": 1.5},
+        "boxpoints": "outliers",
+        "showlegend": False,
+    }
     boxes = [
-        {
-            "type": "box",
-            "x": values.astype(np.float32),
-            "name": name,
-            "orientation": "h",
-            "marker": {"color": colour("builtin"), "size": 3},
-            "line": {"width": 1.5},
-            "boxpoints": "outliers",
-            "showlegend": False,
-        }
+        {**looks, "x": values.astype(np.float32), "name": name}
         for values, name in zip(logits.T, class_names, strict=True)
     ]
     diamonds = {

@@ -34,16 +34,10 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
 
 
 def _group(
-    frame: pd.DataFrame,
-    class_names: tuple[str, ...],
-    name: str,
-    mask: pd.Series,
-    shade: str,
-    symbol: str,
-    size: int,
+    frame: pd.DataFrame, class_names: tuple[str, ...], name: str, mask: pd.Series, *look: Any
 ) -> dict[str, Any]:
     """The dots of one of `_groups`, at most MOST_DOTS of them."""
-    count = int(mask.sum())
+    (shade, symbol, size), count = look, int(mask.sum())
     rows = frame[mask].iloc[:: -(-count // MOST_DOTS) or 1]
     drawn = _("{n:,} drawn of {count:,}").format(n=len(rows), count=count)
     return {

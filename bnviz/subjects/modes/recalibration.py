@@ -22,7 +22,7 @@ from bnviz.nn.state import restore, set_statistics, snapshot
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import precise_batch, replayed_statistics
 from bnviz.records.run_files import DamagedFile, read_file, write_file
-from bnviz.records.store import RECORDED_FOLDER
+from bnviz.records.run_names import RECORDED_FOLDER
 from bnviz.training.checkpoints import Run, model_at
 from bnviz.training.tasks import Progress, no_progress
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -144,25 +145,24 @@ def run_bench(
         "steps": steps, "batch_size": batch_size, "device": "cpu", "eval_every": TEST_EVERY,
         "eval_images": TEST_IMAGES, "memory_every": LOOK_EVERY, "memory_limit_mib": limit_mib,
     }  # fmt: skip
-    runs = [
-        (setting, config_of(setting, seed=seed, **fields)) for seed in seeds for setting in settings
-    ]
+    runs = [(s, config_of(s, seed=seed, **fields)) for seed in seeds for s in settings]
     for _setting, config in runs:
         config.total_steps(len(dataset.train_labels))
     began, rows = time.monotonic(), []
     for number, (setting, config) in enumerate(runs):
-
-        def on_progress(share: float, number: int = number) -> None:
-            progress(number, len(runs), (number + share) / len(runs))
-
+        on_progress = partial(_part_of, progress, number, len(runs))
         with Trainer(config, dataset, observers=(StepRecorder, MemoryObserver)) as trainer:
-            rows.append(
-                {"setting": setting, "seed": config.seed, **_measured(trainer, on_progress)}
-            )
+            row = {"setting": setting, "seed": config.seed, **_measured(trainer, on_progress)}
+        rows.append(row)
     return Bench(
         pd.DataFrame(rows), steps, tuple(seeds), batch_size, dataset.whose,
         len(dataset.test_labels), time.monotonic() - began,
     )  # fmt: skip
+
+
+def _part_of(progress: Progress, number: int, runs: int, share: float) -> None:
+    """Tell what share of all runs is done, when that `share` of one of them is."""
+    progress(number, runs, (number + share) / runs)
 
 
 def _measured(trainer: Trainer, on_progress: Callable[[float], None]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from bnviz.errors import RunError
 from bnviz.i18n import _, listed, sentences
 from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
 from bnviz.records.recorded_statistics import replay_layer
+from bnviz.records.run_names import RECORDED_ID
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
-from bnviz.records.store import RECORDED_ID
 from bnviz.subjects.note.questions_figures import (
     accuracy_by_estimator,
     accuracy_by_test_batch,

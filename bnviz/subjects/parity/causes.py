@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnviz.i18n import N_, _, sentences
+from bnviz.i18n import N_, _, listed, sentences
 from bnviz.subjects.parity.fingerprint import PROPERTIES, fingerprint, in_words
 from bnviz.subjects.parity.fingerprint_probes import AXES, NONE, UNKNOWN
 from bnviz.subjects.parity.layer_adapter import TORCH, Subject, common_dims
@@ -227,7 +227,7 @@ def _only(seen: Sequence[int], prints: Mapping[int, Any]) -> str:
     """Where a cause was seen, if not with all inputs."""
     if len(seen) == len(prints):
         return ""
-    inputs = ", ".join(f"({', '.join(AXES[dims])})" for dims in sorted(seen))
+    inputs = listed(f"({', '.join(AXES[dims])})" for dims in sorted(seen))
     return _("Seen with inputs {inputs} only.").format(inputs=inputs)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
 from bnviz.charts.task_words import not_measured
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, listed
 from bnviz.records.recorded_statistics import eps_at, precise_batch
 from bnviz.selection import Selection
 from bnviz.subjects.running_stats.estimator_comparison_figures import (
@@ -80,7 +80,7 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
     return Card(
         key="estimators",
         title=_("The same weights, other running statistics: best of those tried, m = {m}").format(
-            m=", ".join(f"{m:g}" for m in best["momentum"])
+            m=listed(f"{m:g}" for m in best["momentum"])
         ),
         figure=accuracy_over_momentum(curve, references, at, own, chosen.variant),
         sentence=_accuracy_sentence(run, chosen, measured, mine, curve["accuracy"].max()),

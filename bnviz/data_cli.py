@@ -25,11 +25,8 @@ def show_data(
     with refusing():
         dataset = data.fetch() if download else data.load()
     document = {
-        "name": dataset.name,
-        "origin": dataset.origin,
+        **dataset.source,
         "folder": str(dataset.folder),
-        "train": len(dataset.train_labels),
-        "test": len(dataset.test_labels),
         "sha256": dataset.sha256,
         "refused": list(dataset.refused),
     }

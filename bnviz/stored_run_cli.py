@@ -38,13 +38,7 @@ def weights_of_run(
     dataset = data.load(stored.config.dataset)
     if dataset.is_sample and stored.config.dataset == "fashion-mnist":
         typer.echo(data.describe(dataset), err=True)
-    source = {
-        "name": dataset.name,
-        "origin": dataset.origin,
-        "train": len(dataset.train_labels),
-        "test": len(dataset.test_labels),
-    }
-    document = {"run": stored.id, "variant": variant, "step": at, "dataset": source}
+    document = {"run": stored.id, "variant": variant, "step": at, "dataset": dataset.source}
     return stored, dataset, document
 
 

@@ -63,10 +63,8 @@ def heatmaps_over_steps(
     layout = _side_by_side(list(stages), labels)
     for k in range(len(stages)):
         layout[f"xaxis{suffix(k)}"] |= {**axis("step"), "nticks": 4, "tickangle": 0}
-        layout[f"yaxis{suffix(k)}"] |= {
-            **(axis("value") if k == 0 else {"showticklabels": False, "matches": "y"}),
-            "range": ends(edges),
-        }
+        y = axis("value") if k == 0 else {"showticklabels": False, "matches": "y"}
+        layout[f"yaxis{suffix(k)}"] |= {**y, "range": ends(edges)}
         layout["shapes"] += step_mark(k, chosen)
     return drawing(data, layout)
 

@@ -83,11 +83,6 @@ def _stages_sentence(
         "deviation {std:.2f} over all channels; normalized, {mean_n:.2f} and {std_n:.2f} "
         "({label})."
     ).format(
-        step=at,
-        layer=layer,
-        mean=before.mean(),
-        std=before.std(),
-        mean_n=after.mean(),
-        std_n=after.std(),
-        label=run.labels[variant],
-    )
+        step=at, layer=layer, mean=before.mean(), std=before.std(),
+        mean_n=after.mean(), std_n=after.std(), label=run.labels[variant],
+    )  # fmt: skip

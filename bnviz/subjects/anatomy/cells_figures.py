@@ -163,26 +163,18 @@ def change_over_scale(
 
     All of shape (scales,); `chosen` is the chosen scale.
     """
-    shown = ("weight_scale", "output_change")
-    dashed, marker = stroke("event", "dash"), {"color": colour("truth"), "size": 8}
+    x, shown = scales.tolist(), ("weight_scale", "output_change")
+    line = {"mode": "lines", "line": stroke("event", "dash")}
+    marks = {"mode": "markers", "marker": {"color": colour("truth"), "size": 8}}
     data = [
-        _above_zero(
-            scales.tolist(), predicted, shown,
-            name=_("predicted from eps"), mode="lines", line=dashed,
-        ),
-        _above_zero(
-            scales.tolist(), measured, shown,
-            name=_("measured in train mode"), mode="markers", marker=marker,
-        ),
-    ]  # fmt: skip
-    return drawing(
-        data,
-        {
-            "xaxis": axis("weight_scale", **POWERS, dtick=1),
-            "yaxis": axis("output_change", **POWERS),
-            "shapes": step_mark(0, chosen),
-        },
-    )
+        _above_zero(x, predicted, shown, name=_("predicted from eps"), **line),
+        _above_zero(x, measured, shown, name=_("measured in train mode"), **marks),
+    ]
+    scales_of = {
+        "xaxis": axis("weight_scale", **POWERS, dtick=1),
+        "yaxis": axis("output_change", **POWERS),
+    }
+    return drawing(data, {**scales_of, "shapes": step_mark(0, chosen)})
 
 
 def _above_zero(

@@ -186,8 +186,7 @@ def batches_card(batches: pd.DataFrame, chosen: int) -> Card:
     return Card(
         key="chain_batches",
         title=(
-            _("What each batch of the chain keeps: click one to open it above")
-            if holding
+            _("What each batch of the chain keeps: click one to open it above") if holding
             else _("What each batch left: no activations are kept alive")
         ),
         figure=bytes_by_batch(newest, chosen),

@@ -38,7 +38,7 @@ def kept_over_steps(
     budget_mib: float,
     cuts: Sequence[Mapping[str, Any]] = (),
 ) -> Figure:
-    """Tensors kept and graph nodes of each layer, what the process gained, and the memory of the device if any.
+    """Tensors and graph nodes of each layer, what the process gained, the memory of a device if any.
 
     `measured`: columns step, process_gained, device_allocated, device_reserved and for each variant
     ``kept_bytes <variant>`` and ``graph_nodes <variant>``. `predicted`: step, kept_bytes and
@@ -46,12 +46,7 @@ def kept_over_steps(
     """
     on_device = bool(len(measured)) and bool((measured["device_reserved"] > 0).any())
     panels = PANELS if on_device else PANELS[:3] if len(measured) else PANELS[:2]
-    kept = {
-        v: measured[["step"]].assign(**{q: measured[f"{q} {v}"] / unit for q, unit in PANELS[:2]})
-        for v in labels
-    }
-    data = _predicted(predicted)
-    data += curves_over_steps(kept, [quantity for quantity, _unit in PANELS[:2]], labels)
+    data = _predicted(predicted) + _of_layers(measured, labels)
     data += _process(measured, on_device) if len(measured) else []
     rows = [from_zero(quantity) for quantity, _unit in panels]
     rows[0]["range"] = [0, _top(measured, predicted, labels)]
@@ -77,6 +72,15 @@ def _predicted(predicted: pd.DataFrame) -> list[dict[str, Any]]:
         )
         for panel, (quantity, unit) in enumerate(PANELS[:2])
     ]  # fmt: skip
+
+
+def _of_layers(measured: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Tensors and graph nodes that each layer keeps."""
+    frames = {
+        v: measured[["step"]].assign(**{q: measured[f"{q} {v}"] / unit for q, unit in PANELS[:2]})
+        for v in labels
+    }
+    return curves_over_steps(frames, [quantity for quantity, _unit in PANELS[:2]], labels)
 
 
 def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:

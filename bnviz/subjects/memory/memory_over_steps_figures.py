@@ -38,11 +38,8 @@ def memory_over_steps(
     }
     data = curves_over_steps(drawn, list(UNITS), labels, shape="hv") + _process(process)
     top = max((float(f["kept_bytes"].max()) for f in drawn.values() if len(f)), default=0.0)
-    rows = [
-        axis("kept_bytes", range=[0, max(1.0, 1.15 * top)]),
-        from_zero("graph_nodes"),
-        from_zero(_quantity(process)),
-    ]
+    first = axis("kept_bytes", range=[0, max(1.0, 1.15 * top)])
+    rows = [first, from_zero("graph_nodes"), from_zero(_quantity(process))]
     marks = event_marks(events)
     if top > 0.5 * limit_mib:
         marks["shapes"].append(_limit(limit_mib))

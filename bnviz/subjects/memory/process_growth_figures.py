@@ -1,5 +1,7 @@
 """How much a process grows with each step that keeps its graph, beside its tensors."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -17,24 +19,24 @@ def growth_over_batch_sizes(frame: pd.DataFrame) -> Figure:
     """
     default, with_threshold = (frame[frame["threshold"] == on] for on in (False, True))
     with_it = _("process memory, with the mmap threshold")
-    lines = (
-        (default, "tensor_bytes", _("tensors kept"), "note", "solid", "circle"),
-        (default, "process_bytes", _("process memory, glibc's default"), "truth", "solid", "square"),
-        (with_threshold, "process_bytes", with_it, "truth", "dot", "diamond"),
-    )  # fmt: skip
-    data = []
-    for rows, quantity, name, shade, dash, symbol in lines:
-        rows = rows.sort_values("batch_size")
-        size = rows[quantity].to_numpy(np.float64) / KIB
-        marker = {"symbol": symbol, "size": 8, "color": colour(shade)}
-        shown, grown = ("batch_size_log", "growth"), np.where(size > 0, size, np.nan)
-        line = named_curve(
-            rows["batch_size"], grown, shown, stroke(shade, dash), name, marker=marker
-        )
-        line["hovertemplate"] += "<extra></extra>"
-        data.append(line)
+    data = [
+        _line(default, "tensor_bytes", _("tensors kept"), "note", "solid", "circle"),
+        _line(default, "process_bytes", _("process memory, glibc's default"), "truth", "solid", "square"),
+        _line(with_threshold, "process_bytes", with_it, "truth", "dot", "diamond"),
+    ]  # fmt: skip
     sizes = sorted(set(frame["batch_size"]))
     x = axis("batch_size_log", type="log", tickvals=sizes, ticktext=[str(n) for n in sizes])
-    return drawing(
-        data, {"xaxis": x, "yaxis": axis("growth", type="log", dtick=1, tickformat=",~g")}
-    )
+    y = axis("growth", type="log", dtick=1, tickformat=",~g")
+    return drawing(data, {"xaxis": x, "yaxis": y})
+
+
+def _line(
+    rows: pd.DataFrame, quantity: str, name: str, shade: str, dash: str, symbol: str
+) -> dict[str, Any]:
+    """The growth of one quantity (bytes) over the batch sizes."""
+    rows = rows.sort_values("batch_size")
+    size = rows[quantity].to_numpy(np.float64) / KIB
+    grown, shown = np.where(size > 0, size, np.nan), ("batch_size_log", "growth")
+    marker = {"symbol": symbol, "size": 8, "color": colour(shade)}
+    line = named_curve(rows["batch_size"], grown, shown, stroke(shade, dash), name, marker=marker)
+    return {**line, "hovertemplate": line["hovertemplate"] + "<extra></extra>"}

@@ -9,6 +9,14 @@ from bnviz.charts.marks import Figure, bars_down, drawing, names_down
 from bnviz.charts.theme import axis, colour, stroke
 from bnviz.i18n import _
 
+_BOX = {
+    "type": "box",
+    "orientation": "h",
+    "marker": {"color": colour("builtin"), "size": 3},
+    "line": {"width": 1.5},
+    "boxpoints": "outliers",
+    "showlegend": False,
+}
 _DIAMOND = {"symbol": "diamond-open", "size": 10, "line": {"width": 2}}
 
 
@@ -16,16 +24,8 @@ def logits_by_class(
     logits: np.ndarray, evaluated: np.ndarray, class_names: tuple[str, ...]
 ) -> Figure:
     """A box a class of the `logits` (batches, 10) in train mode, and eval mode's (10,) as diamonds."""
-    looks = {
-        "type": "box",
-        "orientation": "h",
-        "marker": {"color": colour("builtin"), "size": 3},
-        "line": {"width": 1.5},
-        "boxpoints": "outliers",
-        "showlegend": False,
-    }
     boxes = [
-        {**looks, "x": values.astype(np.float32), "name": name}
+        {**_BOX, "x": values.astype(np.float32), "name": name}
         for values, name in zip(logits.T, class_names, strict=True)
     ]
     diamonds = {

@@ -22,18 +22,17 @@ def modes_over_checkpoints(
         ("train", _("train mode"), stroke(variant, "dot", opacity=0.8)),
         ("eval", _("eval mode"), own_stroke(variant)),
     )
+    shown, marker = ("step", "accuracy"), {"size": 6}
     data = [
-        named_curve(
-            frame["step"], 100 * frame[mode], ("step", "accuracy"), line, name, marker={"size": 6}
-        )
+        named_curve(frame["step"], 100 * frame[mode], shown, line, name, marker=marker)
         for mode, name, line in modes
     ]
     if tests:
         low = 100 * float(frame[["train", "eval"]].min().min())
-        marker = {"symbol": "triangle-up", "size": 10, "color": colour("event")}
+        triangle = {"symbol": "triangle-up", "size": 10, "color": colour("event")}
         said = _("step %{x}: test() moved the running statistics")
         marks = {"name": _("test pass in train mode"), "hovertemplate": said}
-        data.append(dots(0, tests, np.full(len(tests), low), ("step", "accuracy"), marker, **marks))
+        data.append(dots(0, tests, np.full(len(tests), low), shown, triangle, **marks))
     scales = {"xaxis": from_zero("step"), "yaxis": axis("accuracy")}
     return drawing(data, {**scales, "shapes": step_mark(0, chosen)})
 

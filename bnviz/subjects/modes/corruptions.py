@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bnviz.errors import check_choice, check_share
 from bnviz.evaluation.chance import paired_difference
-from bnviz.evaluation.modes import eval_side, paired, paired_counts, train_side
+from bnviz.evaluation.modes import compare_modes, paired_counts
 
 SHIFTS = ("brightness", "contrast", "noise", "inverted", "rotated")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -65,17 +65,17 @@ def modes_under_shift(
     """Accuracy of both modes of one kind of change, over STRENGTHS.
 
     Columns kind, strength, train, eval (accuracies, 0 to 1), ahead (train less eval, -1 to 1), and
-    clear, whether that is more than chance (`bnviz.evaluation.chance`). `images` are uint8 (N, 28, 28); train
-    mode takes them in batches of `batch_size` in that `order`; `eval_options` are those of
-    `bnviz.evaluation.modes.eval_side`. The model is put back as it was. Raises ConfigError as
-    `shifted` and `eval_side`, and for a batch of one.
+    clear, whether that is more than chance (`bnviz.evaluation.chance`). `images`, `batch_size`,
+    `order` and `eval_options` as in `bnviz.evaluation.modes.compare_modes`. The model is put back
+    as it was. Raises ConfigError as `shifted` and `compare_modes`.
     """
     rows = []
     for strength in STRENGTHS:
         changed = shifted(images, kind, strength)
-        train = train_side(model, changed, batch_size=batch_size, order=order)
-        evaluation = eval_side(model, changed, batch_size=batch_size, order=order, **eval_options)
-        pairs = paired_counts(paired(train, evaluation, labels))
+        frame = compare_modes(
+            model, changed, labels, batch_size=batch_size, order=order, **eval_options
+        )
+        pairs = paired_counts(frame)
         ahead = paired_difference(pairs["only_eval"], pairs["only_train"], len(labels))
         right = [(pairs["both"] + pairs[o]) / len(labels) for o in ("only_train", "only_eval")]
         rows.append((kind, strength, *right, float(ahead.value), bool(ahead.clear)))

@@ -69,9 +69,7 @@ def run_in_train_mode(
     `way` is ``plain``; ``accumulated``, each batch in PARTS parts, as gradient accumulation does;
     or ``checkpointed``, where `torch.utils.checkpoint` runs the forward pass again in backward
     (https://docs.pytorch.org/docs/stable/checkpoint.html). All layers have that `momentum`
-    meanwhile. The model is put back as it was, gradients included.
-
-    Raises ConfigError for another way, a momentum outside 0 to 1, fewer images than a batch and
+    meanwhile. The model is put back as it was, gradients included. Raises ConfigError for another way, a momentum outside 0 to 1, fewer images than a batch and
     parts of one image.
     """
     check_choice("way", way, WAYS)

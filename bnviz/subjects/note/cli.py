@@ -10,8 +10,11 @@ from bnviz.config import whole, whole_numbers
 from bnviz.i18n import _
 from bnviz.subjects.note.limits import LOSS_STEPS, MOST_STEPS, SEEDS, STEPS
 from bnviz.subjects.note.quirk_settings import NONE
+from bnviz.units import MIB
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bnviz.subjects.note.ablation import Bench
 
 
@@ -68,9 +71,22 @@ def document_of(bench: "Bench") -> dict[str, Any]:
 def table_of(bench: "Bench") -> str:
     """Means over the seeds of each setting, and a sentence on it."""
     from bnviz.subjects.note.ablation_effects import effects, verdict
-    from bnviz.units import MIB
 
     frame, found = bench.frame, effects(bench.frame)
+    verdicts = {s: verdict(found, s, len(bench.seeds)) for s in dict.fromkeys(found["setting"])}
+    lines = [*_means(frame), "", *(f"{setting}: {said}" for setting, said in verdicts.items())]
+    stopped = _("{setting}, seed {seed}: {stopped}")
+    early = frame.loc[frame["stopped"] != "", ["setting", "seed", "stopped"]]
+    lines += [stopped.format(setting=s, seed=n, stopped=why) for s, n, why in early.to_numpy()]
+    done = _("{steps} steps at batch {batch}, seeds {seeds}, {dataset}, in {seconds:.0f} s").format(
+        steps=bench.steps, batch=bench.batch_size, seeds=",".join(map(str, bench.seeds)),
+        dataset=bench.dataset, seconds=bench.seconds,
+    )  # fmt: skip
+    return "\n".join([*lines, done])
+
+
+def _means(frame: "pd.DataFrame") -> list[str]:
+    """A line a setting: the means of its seeds."""
     means = frame.drop(columns="stopped").groupby("setting", sort=False).mean()
     width = max(map(len, means.index))
     heads = (_("loss"), _("eval"), _("train"), _("reloaded"), _("MiB"), _("mean drift"), _("ms"))
@@ -82,13 +98,4 @@ def table_of(bench: "Bench") -> str:
             f"{row['kept_bytes'] / MIB:.2f}", f"{row['mean_drift']:.3f}", f"{row['ms']:.2f}",
         )  # fmt: skip
         lines.append(f"{setting:<{width}} " + " ".join(f"{cell:>10}" for cell in cells))
-    verdicts = {s: verdict(found, s, len(bench.seeds)) for s in dict.fromkeys(found["setting"])}
-    lines += ["", *(f"{setting}: {said}" for setting, said in verdicts.items())]
-    stopped = _("{setting}, seed {seed}: {stopped}")
-    early = frame.loc[frame["stopped"] != "", ["setting", "seed", "stopped"]]
-    lines += [stopped.format(setting=s, seed=n, stopped=why) for s, n, why in early.to_numpy()]
-    done = _("{steps} steps at batch {batch}, seeds {seeds}, {dataset}, in {seconds:.0f} s").format(
-        steps=bench.steps, batch=bench.batch_size, seeds=",".join(map(str, bench.seeds)),
-        dataset=bench.dataset, seconds=bench.seconds,
-    )  # fmt: skip
-    return "\n".join([*lines, done])
+    return lines

@@ -11,7 +11,7 @@ from bnviz.i18n import _
 from bnviz.subjects.note.limits import MOST_EPOCHS
 
 if TYPE_CHECKING:
-    from bnviz.subjects.note.printed_log import Replay
+    from bnviz.subjects.note.printed_log import Printed, Replay
 
 
 def log(
@@ -57,20 +57,22 @@ def table_of(replay: "Replay") -> str:
     )  # fmt: skip
     lines = ["  ".join(heads)]
     for printed, row in zip(PRINTED, replay.frame.to_dict("records"), strict=False):
-        cells = (
-            str(printed.epoch), f"{printed.loss:.4f}", f"{row['printed_loss']:.4f}",
-            f"{row['mean_loss']:.4f}", f"{printed.accuracy:.4f}", f"{row['note_accuracy']:.4f}",
-            f"{row['large_batch_accuracy']:.4f}", f"{row['eval_accuracy']:.4f}",
-            f"{printed.seconds:.1f}", f"{row['seconds']:.1f}",
-        )  # fmt: skip
-        lines.append(
-            "  ".join(cell.rjust(len(head)) for cell, head in zip(cells, heads, strict=True))
-        )
+        cells = zip(_cells(printed, row), heads, strict=True)
+        lines.append("  ".join(cell.rjust(len(head)) for cell, head in cells))
     if replay.loops:
-        lines.append(
-            _(
-                "A step of the note's loop takes {note_ms:.2f} ms here, one of bnviz {own_ms:.2f} ms: "
-                "{ratio:.2f} times (median of rounds in turns)"
-            ).format(**replay.loops)
+        said = _(
+            "A step of the note's loop takes {note_ms:.2f} ms here, one of bnviz {own_ms:.2f} ms: "
+            "{ratio:.2f} times (median of rounds in turns)"
         )
+        lines.append(said.format(**replay.loops))
     return "\n".join(lines)
+
+
+def _cells(printed: "Printed", row: dict[Any, Any]) -> tuple[str, ...]:
+    """An epoch of the note's log and of the replay."""
+    return (
+        str(printed.epoch), f"{printed.loss:.4f}", f"{row['printed_loss']:.4f}",
+        f"{row['mean_loss']:.4f}", f"{printed.accuracy:.4f}", f"{row['note_accuracy']:.4f}",
+        f"{row['large_batch_accuracy']:.4f}", f"{row['eval_accuracy']:.4f}",
+        f"{printed.seconds:.1f}", f"{row['seconds']:.1f}",
+    )  # fmt: skip

@@ -70,10 +70,10 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
     points = sorted((m, a) for m, a in accuracy.items() if isinstance(m, float))
     curve = pd.DataFrame(points, columns=["momentum", "accuracy"])
     best = curve[curve["accuracy"] == curve["accuracy"].max()]
-    one_pass = _("population in one pass of batch {batch}")
+    batch, one_pass = precise_batch(run.config.batch_size), _("population in one pass of batch {n}")
     references = {
         _("population, layer by layer"): accuracy["layer_by_layer"],
-        one_pass.format(batch=precise_batch(run.config.batch_size)): accuracy["one_pass"],
+        one_pass.format(n=batch): accuracy["one_pass"],
         _("plain mean of all batches"): accuracy[None],
     }
     at, own = (chosen.momentum, mine), (run.config.momentum, accuracy["own"])
@@ -102,20 +102,12 @@ def _accuracy_sentence(
         "pass, where each layer normalizes by its batch of {batch}; {average:.1%} with the "
         "plain mean of all batches."
     ).format(
-        label=run.labels[chosen.variant],
-        step=measured.step,
-        mine=mine,
-        m=chosen.momentum,
-        eps=chosen.eps,
-        best=best,
-        own=measured.accuracy["own"],
-        own_eps=eps_at(run.config, run.history, measured.step),
-        images=measured.images,
-        by_layer=measured.accuracy["layer_by_layer"],
-        one_pass=measured.accuracy["one_pass"],
-        batch=precise_batch(run.config.batch_size),
-        average=measured.accuracy[None],
-    )
+        label=run.labels[chosen.variant], step=measured.step, mine=mine, best=best,
+        m=chosen.momentum, eps=chosen.eps, own=measured.accuracy["own"],
+        own_eps=eps_at(run.config, run.history, measured.step), images=measured.images,
+        by_layer=measured.accuracy["layer_by_layer"], one_pass=measured.accuracy["one_pass"],
+        batch=precise_batch(run.config.batch_size), average=measured.accuracy[None],
+    )  # fmt: skip
 
 
 @bn_figure(
@@ -131,15 +123,10 @@ def estimator_errors(run: RunView, chosen: Selection) -> Card:
     errors = _errors(run, chosen.variant, layer, momentum, measured.step)
     newest = errors["step"].max()
     last = errors[errors["step"] == newest].set_index("estimator")["var_error"]
-    names = {
-        "own": _("{label}: its own").format(label=run.labels[chosen.variant]),
-        **{name: estimator_label(name, momentum) for name in ESTIMATORS},
-        "one_pass": _("population in one pass"),
-    }
     return Card(
         key="errors",
         title=_("Error of each estimator against the population: {layer}").format(layer=layer),
-        figure=errors_over_steps(errors, names, chosen.variant),
+        figure=errors_over_steps(errors, _names(run, chosen), chosen.variant),
         sentence=_(
             "At step {step:,} the variance of {layer} is wrong by {ema:.0%} with the EMA at "
             "m = {m:g} and by {average:.0%} with the plain mean (root mean square over its channels)."
@@ -150,6 +137,15 @@ def estimator_errors(run: RunView, chosen: Selection) -> Card:
         height=HEIGHT,
         asked=f"{chosen}",
     )
+
+
+def _names(run: RunView, chosen: Selection) -> dict[str, str]:
+    """What the legend calls each estimator."""
+    return {
+        "own": _("{label}: its own").format(label=run.labels[chosen.variant]),
+        **{name: estimator_label(name, chosen.momentum) for name in ESTIMATORS},
+        "one_pass": _("population in one pass"),
+    }
 
 
 @lru_cache(maxsize=128)

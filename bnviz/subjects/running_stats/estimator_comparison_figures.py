@@ -58,10 +58,9 @@ def estimates_over_steps(
     """Some channels: batches, the layer's own running values, replayed estimators, the population.
 
     `channels`: by channel the arrays (points,) step, running_mean, running_var and, for each of
-    ESTIMATORS, <name>_mean and <name>_var, and the batches (dots,) batch_mean and batch_var at
-    the steps batch_mean_step and batch_var_step. `population`: columns step,
-    channel, mean, var. The legend has one entry an estimator; where there are several channels,
-    each says its number at its end.
+    ESTIMATORS, <name>_mean and <name>_var, and the batches (dots,) batch_mean and batch_var at the
+    steps batch_mean_step and batch_var_step. `population`: columns step, channel, mean, var. Where
+    there are several channels, each says its number at its end.
     """
     looks = _looks(variant, label, momentum)
     data = [
@@ -175,21 +174,14 @@ def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: s
     """
     shades = {"own": (variant, DASH[variant]), "one_pass": ("truth", "longdash")}
     shades |= {name: (shade, dash) for name, (shade, dash, _width) in ESTIMATORS.items()}
-    data = [
-        curve(
-            panel,
-            rows["step"],
-            rows[quantity] * (100 if quantity == "var_error" else 1),
-            ("step", quantity),
-            stroke(*shades[name]),
-            mode="lines+markers",
-            marker={"size": 7},
-            **one_entry(label, name, shown=panel == 0),
-        )
-        for panel, quantity in enumerate(("mean_error", "var_error"))
-        for name, label in names.items()
-        for rows in [errors[errors["estimator"] == name]]
-    ]
+    looks = {"mode": "lines+markers", "marker": {"size": 7}}
+    data = []
+    for panel, (quantity, factor) in enumerate((("mean_error", 1), ("var_error", 100))):
+        for name, label in names.items():
+            rows, line = errors[errors["estimator"] == name], stroke(*shades[name])
+            entry, shown = one_entry(label, name, shown=panel == 0), ("step", quantity)
+            size = factor * rows[quantity]
+            data.append(curve(panel, rows["step"], size, shown, line, **looks, **entry))
     layout = stacked([from_zero("mean_error"), from_zero("var_error")], from_zero("step"))
     for panel in range(2):
         layout[f"xaxis{suffix(panel)}"]["autorange"] = True

@@ -156,17 +156,16 @@ def _tried(
     table = trainer.history[steps_table(trained.variant)]
     batch_means = table.column("batch_mean", start=steps - noise_window(steps))
     where = (trainer.config, trainer.history, trained.variant)
-    found = []
+    tried = []
     for momentum in momenta:
         work.next()
         replayed = replayed_statistics(*where, momentum, steps)
         accuracy = evaluate_with_statistics(trained.model, replayed, *test).accuracy
         error = errors_against(replayed, population)["mean_error"]
-        found.append(
-            (momentum, accuracy, error, noise_of_mean(batch_means, population, momentum, steps))
-        )
+        noise = noise_of_mean(batch_means, population, momentum, steps)
+        tried.append((momentum, accuracy, error, noise))
     work.next()
-    return found
+    return tried
 
 
 def noise_window(steps: int) -> int:

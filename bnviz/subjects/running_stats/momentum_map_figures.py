@@ -101,7 +101,7 @@ def momentum_map_accuracy(run: RunView, chosen: Selection) -> Card:
     """Best momentum by batch size."""
     variant, images, frame = _map_of(run, chosen)
     best = best_by_batch_size(frame)
-    momenta, accuracy = best["momentum"], best["accuracy"].to_numpy()
+    momenta = best["momentum"]
     title = (
         _("The larger the batch, the larger the best momentum: {low:g} to {high:g}")
         if growing_best(frame) is not None
@@ -119,7 +119,7 @@ def momentum_map_accuracy(run: RunView, chosen: Selection) -> Card:
             "{parts}. PyTorch's {torchs:g} costs up to {lost:.1f} points against it."
         ).format(
             label=run.labels[variant], images=images, parts=parts, torchs=TORCHS_MOMENTUM,
-            lost=100 * (accuracy - torchs).max(),
+            lost=100 * (best["accuracy"].to_numpy() - torchs).max(),
         ),
         alt=_("Accuracy in eval mode by batch size and momentum"),
         height=HEIGHT - 60,

@@ -50,22 +50,20 @@ def _traces(
     replay_label: str,
 ) -> Iterator[dict[str, Any]]:
     """One kind of trace for every variant and channel; one legend entry a variant."""
-    if not series:
-        return
-    replayed, (_variant, first) = list(series)[-1][0], next(iter(series))
     for (variant, channel), values in series.items():
-        if source == "replay" and variant != replayed:
-            continue
         label, group = labels[variant], variant
         if source == "replay":
             label, group = replay_label, source
+            if variant != list(series)[-1][0]:
+                continue
         named = _("{label}, channel {channel}").format(label=label, channel=channel)
+        first = panel == 0 and source != "batch" and channel == next(iter(series))[1]
         yield scatter(
             panel,
             values.get(f"{source}_{statistic}_step", values["step"]),
             values[f"{source}_{statistic}"],
             hovertemplate=lines(named, hover("step", statistic)),
-            **one_entry(label, group, shown=panel == 0 and source != "batch" and channel == first),
+            **one_entry(label, group, shown=first),
             **_style(source, variant),
         )
 

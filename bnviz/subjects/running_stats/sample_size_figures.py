@@ -135,21 +135,12 @@ def _sentence(
         "{low:.1%} and {high:.1%}. From {largest:,} images the variance is off by {exact:.2g}%, "
         "by {one_pass:.2g}% in one pass, where each layer normalizes by its batch of {batch}."
     ).format(
-        label=run.labels[variant],
-        step=step,
-        draws=draws["draw"].nunique(),
-        shown=shown,
-        gap=100 * off[shown],
-        all=int(truth["images"]),
-        truth=truth["accuracy"],
-        fewest=off.index[0],
-        low=fewest.min(),
-        high=fewest.max(),
-        largest=off.index[-1],
-        exact=_off(needed, "layer_by_layer"),
-        one_pass=_off(needed, "one_pass"),
-        batch=precise_batch(run.config.batch_size),
-    )
+        label=run.labels[variant], step=step, draws=draws["draw"].nunique(),
+        shown=shown, gap=100 * off[shown], all=int(truth["images"]), truth=truth["accuracy"],
+        fewest=off.index[0], low=fewest.min(), high=fewest.max(),
+        largest=off.index[-1], exact=_off(needed, "layer_by_layer"),
+        one_pass=_off(needed, "one_pass"), batch=precise_batch(run.config.batch_size),
+    )  # fmt: skip
 
 
 def _off(needed: pd.DataFrame, how: str) -> float:

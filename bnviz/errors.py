@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree.
+"""What can go wrong, in one tree, and the checks of bad input that many rooms make.
 
 ::
 

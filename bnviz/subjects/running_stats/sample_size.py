@@ -1,6 +1,6 @@
 """How many images population statistics need: drawn again and again, compared with all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from bnviz.data import Dataset
 from bnviz.errors import check_least
 from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import HOW, evaluate_with_statistics, population_statistics
+from bnviz.nn import LeNet
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.training.checkpoints import (
@@ -77,14 +78,23 @@ def images_needed(
 
     rows = [row("all", len(training), 0, truth)]
     rows.append(row("own", step * run.config.batch_size, 0, running_statistics(model)))
-    for how, size, draw, batch in plan:
+    rows += [row(*found) for found in _measured(model, training, plan, work)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _measured(
+    model: LeNet, training: torch.Tensor, plan: Sequence[tuple[str, int, int, int]], work: "_Work"
+) -> Iterator[tuple[str, int, int, Statistics]]:
+    """How, size and number of each draw of a `_plan`, with its statistics."""
+    for how, size, draw, batch_size in plan:
         work.next()
         some = training[drawn(len(training), size, draw)]
-        found = population_statistics(
-            model, some, batch_size=batch, how=how, on_progress=work.on_progress
-        )
-        rows.append(row(how, size, draw, found))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        yield (
+            how, size, draw,
+            population_statistics(
+                model, some, batch_size=batch_size, how=how, on_progress=work.on_progress
+            ),
+        )  # fmt: skip
 
 
 def _plan(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bnviz.errors import ConfigError
-from bnviz.i18n import N_, _, listed
+from bnviz.i18n import N_, _
 from bnviz.nn.state import STATISTICS
 
 DIMS = (2, 3, 4)
@@ -141,9 +141,9 @@ def common_dims(subject: Subject, reference: Subject | None) -> tuple[int, ...]:
                 "Give a reference that takes the same."
             ).format(
                 reference=reference.name,
-                theirs=listed(map(str, reference.dims)),
+                theirs=", ".join(map(str, reference.dims)),
                 name=subject.name,
-                ours=listed(map(str, subject.dims)),
+                ours=", ".join(map(str, subject.dims)),
             )
         )
     return found

@@ -51,7 +51,7 @@ def computed(repeats: int) -> dict[str, list[float]]:
     images, labels = torch.tensor(images_of.test_images), images_of.test_labels
     order = context_order(labels, "shuffled")
 
-    def twin() -> None:
+    def predictions() -> None:
         train_side(model, images, batch_size=16, order=order)
         eval_side(model, images)
 
@@ -63,7 +63,7 @@ def computed(repeats: int) -> dict[str, list[float]]:
                 forward(model, batch, mode="train", batch_size=16)
 
     return {
-        "twin, 10,000 images": seconds(twin, repeats),
+        "predictions, 10,000 images": seconds(predictions, repeats),
         "all layers, 10,000 images": seconds(
             lambda: layer_drift(model, images, batch_size=16, order=order), repeats
         ),

@@ -27,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Watch Batch Normalization work. The app itself: streamlit run app.py",
+    help=_("Watch Batch Normalization work. The app itself: streamlit run app.py"),
 )
 
 
@@ -40,7 +40,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help=_("Print the version.")),
     ] = False,
 ) -> None:
     """Watch Batch Normalization work."""
@@ -61,7 +62,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "log": log,
 }
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, help=_(command.__doc__ or ""))(command)
 
 
 def main() -> None:

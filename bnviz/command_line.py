@@ -1,6 +1,7 @@
-"""What the commands share: options from a schema, a progress bar on stderr, one way to refuse bad input."""
+"""What the commands share: options, a progress bar on stderr, one way to print and one to refuse."""
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -14,6 +15,7 @@ from bnviz.i18n import _
 from bnviz.settings import Setting, Settings
 from bnviz.training.tasks import Progress as OnProgress
 
+AsJson = Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))]
 METAVARS = {int: "NUMBER", float: "NUMBER", str: "WORD", tuple: "WORDS"}
 
 
@@ -88,3 +90,17 @@ def refuse(error: BnvizError) -> NoReturn:
     """Say what is wrong in one line on stderr, and end with status 2."""
     typer.echo(_("Error: {error}").format(error=error), err=True)
     raise typer.Exit(2)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """While it lasts, a BnvizError ends the command as `refuse` does."""
+    try:
+        yield
+    except BnvizError as error:
+        refuse(error)
+
+
+def print_result(result: Any, as_json: bool, table: Callable[[Any], str]) -> None:
+    """Print a result on stdout, as JSON or as the `table` that is made of it."""
+    typer.echo(json.dumps(result, indent=1) if as_json else table(result))

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -98,6 +99,12 @@ class Dataset:
     def whose(self) -> str:
         """The name of what is really there: that of the sample where it stands in."""
         return "fashion-mnist-sample" if self.is_sample else self.name
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What a document says of it: name, origin, and how many images of each kind."""
+        counts = {"train": len(self.train_labels), "test": len(self.test_labels)}
+        return {"name": self.name, "origin": self.origin, **counts}
 
     @property
     def sha256(self) -> str:
@@ -188,16 +195,7 @@ def read_idx(folder: Path, file: str, sha256: str) -> np.ndarray:
                 folder=folder, file=file
             )
         )
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            _("{path} cannot be read ({error}). Replace it by a whole copy.").format(
-                path=path, error=error
-            )
-        ) from error
+    content = _unpacked(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(
             _("{path} is not an IDX file of bytes: it begins with {magic}. Replace it.").format(
@@ -216,6 +214,19 @@ def read_idx(folder: Path, file: str, sha256: str) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
+def _unpacked(path: Path) -> bytes:
+    """The content of a file, packed or not. Raises DataError when it cannot be read."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            _("{path} cannot be read ({error}). Replace it by a whole copy.").format(
+                path=path, error=error
+            )
+        ) from error
+
+
 def _download(folder: Path) -> None:
     """Fetch the four files with torchvision into `folder`: whole or not at all.
 
@@ -232,16 +243,15 @@ def _download(folder: Path) -> None:
             with contextlib.redirect_stdout(sys.stderr):
                 FashionMNIST(temporary, download=True)
             folder.mkdir(exist_ok=True)
-            for file in FILES:
-                raw = Path(temporary) / "FashionMNIST" / "raw" / f"{file}.gz"
+            for raw in (Path(temporary) / "FashionMNIST" / "raw" / f"{file}.gz" for file in FILES):
                 raw.replace(folder / raw.name)
     except (OSError, RuntimeError) as error:
-        raise DataError(
-            _(
-                "The download of Fashion-MNIST into {folder} failed ({error}). Check the network "
-                "and that the folder can be written, or set BNVIZ_DATA to a folder with the files."
-            ).format(folder=folder, error=str(error).splitlines()[0][:120])
-        ) from error
+        said = _(
+            "The download of Fashion-MNIST into {folder} failed ({error}). Check the network "
+            "and that the folder can be written, or set BNVIZ_DATA to a folder with the files."
+        )
+        reason = str(error).splitlines()[0][:120]
+        raise DataError(said.format(folder=folder, error=reason)) from error
     finally:
         socket.setdefaulttimeout(before)
 
@@ -258,17 +268,11 @@ def fetch() -> Dataset:
 
 def describe(dataset: Dataset) -> str:
     """One line for people: which images are in use, and how to get the rest."""
-    fields = {
-        "origin": dataset.origin,
-        "train": len(dataset.train_labels),
-        "test": len(dataset.test_labels),
-    }
-    line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images")
-    if dataset.is_sample:
-        return sentences(
-            _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images.").format(
-                **fields
-            ),
-            _("This is the shipped sample; python -m bnviz data --download gets all."),
-        )
-    return line.format(**fields)
+    if not dataset.is_sample:
+        line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images")
+        return line.format(**dataset.source)
+    line = _("Fashion-MNIST from {origin}: {train:,} training and {test:,} test images.")
+    return sentences(
+        line.format(**dataset.source),
+        _("This is the shipped sample; python -m bnviz data --download gets all."),
+    )

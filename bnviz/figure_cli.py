@@ -10,46 +10,54 @@ from bnviz import figures
 from bnviz.charts.card import Card, encode_card
 from bnviz.charts.encoding import frame_of
 from bnviz.charts.registry import FIGURES, NotReady, figure_named
-from bnviz.command_line import refuse
-from bnviz.errors import BnvizError, ConfigError, RunError
+from bnviz.command_line import refuse, refusing
+from bnviz.errors import ConfigError, RunError
 from bnviz.i18n import _
 from bnviz.records.store import find_run
 from bnviz.selection import Selection, check_names
+from bnviz.stored_run_cli import RUN_HELP
 from bnviz.training.run_view import RunView
 
 
 def figure(
-    name: Annotated[str, typer.Argument(help="Subject and figure, as --list has them.")] = "",
-    run: Annotated[
-        str, typer.Option(help="The folder of a stored run, the id of one, or recorded.")
-    ] = "recorded",
+    name: Annotated[str, typer.Argument(help=_("Subject and figure, as --list has them."))] = "",
+    run: Annotated[str, typer.Option(help=RUN_HELP)] = "recorded",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="A parameter that the figure needs, as layer=fc1."),
+        typer.Option("--set", "-s", help=_("A parameter that the figure needs, as layer=fc1.")),
     ] = None,
     show_list: Annotated[
-        bool, typer.Option("--list", help="Print all figures and what they need.")
+        bool, typer.Option("--list", help=_("Print all figures and what they need."))
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write its data as CSV.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write it as a page of its own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=_("Print the card as JSON."))] = False,
+    csv: Annotated[Path | None, typer.Option(help=_("Write its data as CSV."))] = None,
+    html: Annotated[Path | None, typer.Option(help=_("Write it as a page of its own."))] = None,
 ) -> None:
     """Print a figure of a page: its title, what it says, and its data where you want it."""
     figures.load()
     if show_list or not name:
-        for entry in sorted(FIGURES.values(), key=lambda entry: entry.name):
-            typer.echo(f"{entry.name:<34} {_(entry.title)}  [{', '.join(entry.needs)}]")
+        typer.echo(_list())
         return
     try:
-        card = _draw(name, run, settings or [])
+        with refusing():
+            card = _draw(name, run, settings or [])
     except NotReady as waiting:
         refuse(RunError(waiting.text))
-    except BnvizError as error:
-        refuse(error)
     if as_json:
         typer.echo(json.dumps(encode_card(card)))
         return
     typer.echo(f"{card.title}\n{card.sentence}")
+    _write(card, csv, html)
+
+
+def _list() -> str:
+    """A line a figure: its name, its title and what it needs."""
+    entries = sorted(FIGURES.values(), key=lambda entry: entry.name)
+    return "\n".join(f"{e.name:<34} {_(e.title)}  [{', '.join(e.needs)}]" for e in entries)
+
+
+def _write(card: Card, csv: Path | None, html: Path | None) -> None:
+    """Store the data of a figure, or the figure as a page, where that was asked for."""
     if csv is not None:
         frame_of(card.figure).to_csv(csv, index=False)
     if html is not None:

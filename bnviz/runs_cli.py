@@ -1,42 +1,44 @@
 """``python -m bnviz runs``: the stored runs; verify, rename and delete them."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.command_line import refuse
-from bnviz.errors import BnvizError, ConfigError
+from bnviz.command_line import AsJson, print_result, refusing
+from bnviz.errors import ConfigError
 from bnviz.i18n import _
+
+if TYPE_CHECKING:
+    from bnviz.records.store import RunInfo
 
 
 def runs(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every file and compare it with its checksum.")
+        bool, typer.Option("--verify", help=_("Read every file and compare it with its checksum."))
     ] = False,
     rename: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="RUN NAME", help="Give a run (its id or folder) another name."),
+        typer.Option(metavar="RUN NAME", help=_("Give a run (its id or folder) another name.")),
     ] = None,
     delete: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Delete a run (its id or folder) for good.")
+        str | None,
+        typer.Option(metavar="RUN", help=_("Delete a run (its id or folder) for good.")),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the stored runs, verify, rename or delete them. Exit status 1 if one is damaged."""
-    try:
+    with refusing():
         done = _change(rename, delete)
-    except BnvizError as error:
-        refuse(error)
     if done and not as_json:
         typer.echo(done)
         return
     rows = _rows(verify)
-    typer.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
-    for sentence in (sentence for row in rows for sentence in row["damage"] or []):
+    print_result(rows, as_json, _table)
+    damaged = [sentence for row in rows for sentence in row["damage"] or []]
+    for sentence in damaged:
         typer.echo(sentence, err=True)
-    if any(row["damage"] for row in rows):
+    if damaged:
         raise typer.Exit(1)
 
 
@@ -62,47 +64,41 @@ def _rows(verify: bool) -> list[dict[str, Any]]:
 
     A run whose settings are damaged is there too, without a name.
     """
-    from bnviz.records.store import RECORDED_FOLDER, RunInfo, damage, list_runs, runs_folder
+    from bnviz.records.store import RECORDED_FOLDER, list_runs, runs_folder
 
-    def row(folder: Path, run: RunInfo | None) -> dict[str, Any]:
-        return {
-            "id": folder.name,
-            "name": run and run.name,
-            "folder": str(folder),
-            "stored": run and run.modified.isoformat(timespec="seconds"),
-            "finished": run and run.finished,
-            "checksums": run and run.verified,
-            "damage": damage(folder) if verify or run is None else None,
-        }
-
-    listed = list_runs(runs_folder())
+    stored = list_runs(runs_folder())
     recorded = [run for run in list_runs(RECORDED_FOLDER.parent) if run.folder == RECORDED_FOLDER]
-    names = {run.folder for run in listed}
-    others = sorted(file.parent for file in runs_folder().glob("[!.]*/config.json"))
+    readable = {run.folder for run in stored}
+    folders = sorted(file.parent for file in runs_folder().glob("[!.]*/config.json"))
     return [
-        *(row(run.folder, run) for run in listed),
-        *(row(folder, None) for folder in others if folder not in names),
-        *(row(run.folder, run) for run in recorded),
+        *(_row(run.folder, run, verify) for run in stored),
+        *(_row(folder, None, verify) for folder in folders if folder not in readable),
+        *(_row(run.folder, run, verify) for run in recorded),
     ]
+
+
+def _row(folder: Path, run: "RunInfo | None", verify: bool) -> dict[str, Any]:
+    """What `_rows` says of one run, which is None if its settings are damaged."""
+    from bnviz.records.store import damage
+
+    return {
+        "id": folder.name,
+        "name": run and run.name,
+        "folder": str(folder),
+        "stored": run and run.modified.isoformat(timespec="seconds"),
+        "finished": run and run.finished,
+        "checksums": run and run.verified,
+        "damage": damage(folder) if verify or run is None else None,
+    }
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     """The rows for people: id, name, date, how it ended, what is known of its files."""
-    head = [_("run"), _("name"), _("stored"), _("state"), _("files")]
     states = {True: _("finished"), False: _("cut off"), None: "-"}
-    cells = [
-        head,
-        *(
-            [
-                row["id"],
-                row["name"] or "-",
-                (row["stored"] or "-").replace("T", " ")[:16],
-                states[row["finished"]],
-                _files(row),
-            ]
-            for row in rows
-        ),
-    ]
+    cells = [[_("run"), _("name"), _("stored"), _("state"), _("files")]]
+    for row in rows:
+        stored = (row["stored"] or "-").replace("T", " ")[:16]
+        cells.append([row["id"], row["name"] or "-", stored, states[row["finished"]], _files(row)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -8,14 +8,13 @@ from bnviz import data
 from bnviz.i18n import _
 from bnviz.settings import whole
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="The folder of a stored run, the id of one, or recorded."),
-]
-
-
+RUN_HELP = _("The folder of a stored run, the id of one, or recorded.")
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
 CheckpointOption = Annotated[
-    str | None, typer.Option(help="A step with stored weights; the last that the record covers.")
+    str | None, typer.Option(help=_("A step with stored weights; the last that the record covers."))
+]
+VariantOption = Annotated[
+    str | None, typer.Option(help=_("A variant of the run; its last one with BN."))
 ]
 
 
@@ -39,21 +38,8 @@ def weights_of_run(
     dataset = data.load(stored.config.dataset)
     if dataset.is_sample and stored.config.dataset == "fashion-mnist":
         typer.echo(data.describe(dataset), err=True)
-    return (
-        stored,
-        dataset,
-        {
-            "run": stored.id,
-            "variant": variant,
-            "step": at,
-            "dataset": {
-                "name": dataset.name,
-                "origin": dataset.origin,
-                "train": len(dataset.train_labels),
-                "test": len(dataset.test_labels),
-            },
-        },
-    )
+    document = {"run": stored.id, "variant": variant, "step": at, "dataset": dataset.source}
+    return stored, dataset, document
 
 
 def _step_of(stored: Any, variant: str, step: str | None) -> int:
@@ -62,11 +48,9 @@ def _step_of(stored: Any, variant: str, step: str | None) -> int:
 
     at = replayable_step(stored, variant, None if step is None else whole("step", step))
     if step is None and (newest := stored.checkpoints(variant)[-1]) > at:
-        typer.echo(
-            _(
-                "This run was cut off before the record of step {newest} was stored, so the weights of "
-                "step {step} are taken."
-            ).format(newest=newest, step=at),
-            err=True,
+        said = _(
+            "This run was cut off before the record of step {newest} was stored, so the weights of "
+            "step {step} are taken."
         )
+        typer.echo(said.format(newest=newest, step=at), err=True)
     return at

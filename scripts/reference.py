@@ -7,6 +7,7 @@ import ast
 import itertools
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer.main
 
@@ -90,10 +91,21 @@ def commands() -> list[str]:
     group = typer.main.get_command(cli.app)
     for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
         rows += [f"### `python -m bnviz {name}`", "", (command.help or "").split("\n")[0], ""]
-        rows += ["| option | meaning |", "| --- | --- |"]
-        rows += [f"| `{' '.join(p.opts)}` | {p.help} |" for p in command.params if p.name != "help"]
+        rows += ["| option | default | meaning |", "| --- | --- | --- |"]
+        rows += [
+            f"| `{' '.join(p.opts)}` | {default_of(p)} | {p.help} |"
+            for p in command.params
+            if p.name != "help"
+        ]
         rows.append("")
     return rows[:-1]
+
+
+def default_of(option: Any) -> str:
+    """What an option is where it is not given; empty for one that has to be, and for a switch."""
+    if option.default is True:
+        return "on"
+    return "" if option.default in (None, False, "") else f"`{option.default}`"
 
 
 def settings() -> list[str]:

@@ -16,7 +16,7 @@ from tests.paths import ROOT
 SOURCES = sorted([*ROOT.glob("bnviz/**/*.py"), *ROOT.glob("pages/*.py"), ROOT / "app.py"])
 # From the ground up: a room may import those before it, and itself.
 ROOMS = (
-    "errors", "i18n", "units", "nn", "settings", "data", "config", "instrument", "records", "selection", "evaluation", "census",
+    "i18n", "errors", "units", "nn", "settings", "data", "config", "instrument", "records", "selection", "evaluation", "census",
     "training", "charts", "command_line", "stored_run_cli", "app", "subjects", "figures", "data_cli", "runs_cli", "figure_cli", "cli", "__main__",
 )  # fmt: skip
 # By the name of a file: which libraries a subject's file must do without.

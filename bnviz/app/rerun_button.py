@@ -6,9 +6,9 @@ import streamlit as st
 
 from bnviz.app.runs import show
 from bnviz.config import RunConfig
-from bnviz.i18n import _
+from bnviz.i18n import _, listed
 from bnviz.nn.variants import VARIANTS
-from bnviz.records.store import runs_folder
+from bnviz.records.run_names import runs_folder
 from bnviz.training.process import jobs
 from bnviz.training.run_view import RunView
 
@@ -32,7 +32,7 @@ def train_again(config: RunConfig, *, key: str, label: str) -> None:
     st.button(
         label, key=key, on_click=start, icon=":material/play_arrow:",
         help=_("Starts a new run of {variants} and shows it here; this one stays in the list.")
-        .format(variants=", ".join(_(VARIANTS[v].label) for v in config.variants)),
+        .format(variants=listed(_(VARIANTS[v].label) for v in config.variants)),
     )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """Why a figure cannot be shown of a run, in words that say what would help; empty where it can."""
 
+from functools import partial
+
+from bnviz.charts.registry import figure
 from bnviz.i18n import _
 from bnviz.training.run_view import RunView
 
@@ -9,3 +12,7 @@ def needs_bn(run: RunView) -> str:
     if run.with_statistics:
         return ""
     return _("This run has no BN, so it has no running statistics. Choose another run.")
+
+
+bn_figure = partial(figure, applies=needs_bn)
+"""Registers a figure of running statistics, see `figure`."""

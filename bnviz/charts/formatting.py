@@ -24,6 +24,16 @@ def diverged(steps: np.ndarray, values: np.ndarray) -> str | None:
     ).format(step=int(steps[numbers][-1]) if numbers.any() else 0)
 
 
+def no_probe_yet(every: int) -> str:
+    """What stands for a figure of activations or gradients before the first probe of a run."""
+    return _("The first probe comes after {every} steps.").format(every=every)
+
+
+def no_steps_yet() -> str:
+    """What stands for a figure of batch statistics before the first step of a run."""
+    return _("Batch statistics come with the first steps of the run.")
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 90:

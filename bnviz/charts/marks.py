@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 
-from bnviz.charts.theme import colour
-from bnviz.i18n import _
+from bnviz.charts.theme import axis, colour, hover, own_stroke, stroke
+from bnviz.i18n import _, lines
 
 Figure: TypeAlias = dict[str, Any]
 """``{"data": [traces], "layout": {…}}`` in plotly's own names: ``go.Figure(figure)`` takes it as it is.
@@ -15,13 +16,15 @@ Plain dicts, because checking every property again at each tick took longer than
 tests check them through `go.Figure` instead.
 """
 
+HEADED_MARGIN = {"l": 48, "r": 10, "t": 26, "b": 40}
+"""Pixels around panels that have their names above them."""
 NOTES = 6
 """So many of the newest events have words beside their marks."""
 
 
 def domains(count: int, gap: float) -> list[list[float]]:
     """`count` equal stretches of the unit interval with `gap` between them, first one first."""
-    width = (1 - gap * (count - 1)) / count
+    width = (1 - gap * (count - 1)) / max(count, 1)
     starts = [k * (width + gap) for k in range(count)]
     return [[start, min(start + width, 1.0)] for start in starts]
 
@@ -31,16 +34,101 @@ def suffix(k: int) -> str:
     return "" if k == 0 else str(k + 1)
 
 
+def in_panel(k: int) -> dict[str, str]:
+    """The axes of the panel of that number, for a trace."""
+    return {"xaxis": f"x{suffix(k)}", "yaxis": f"y{suffix(k)}"}
+
+
+def one_entry(name: str, group: str, *, shown: bool) -> dict[str, Any]:
+    """One entry in the legend for all traces of a `group`: that of the one where it is `shown`."""
+    return {"name": name, "legendgroup": group, "showlegend": shown}
+
+
 def scatter(panel: int, x: Any, y: Any, **style: Any) -> dict[str, Any]:
     """A scatter trace in the panel of that number, with single-precision numbers."""
-    return {
-        "type": "scatter",
-        "x": np.asarray(x, np.float32),
-        "y": np.asarray(y, np.float32),
-        "xaxis": f"x{suffix(panel)}",
-        "yaxis": f"y{suffix(panel)}",
-        **style,
-    }
+    numbers = {"x": np.asarray(x, np.float32), "y": np.asarray(y, np.float32)}
+    return {"type": "scatter", **numbers, **in_panel(panel), **style}
+
+
+def curve(
+    panel: int, x: Any, y: Any, quantities: tuple[str, str], line: dict[str, Any], **style: Any
+) -> dict[str, Any]:
+    """A line, whose hover names the `quantities` of x and y; `line` as `stroke` makes it."""
+    looks = {"mode": "lines", "line": line, "hovertemplate": hover(*quantities), **style}
+    return scatter(panel, x, y, **looks)
+
+
+def named_curve(
+    x: Any, y: Any, quantities: tuple[str, str], line: dict[str, Any], name: str, **style: Any
+) -> dict[str, Any]:
+    """A `curve` with marks in a figure of one panel, whose hover begins with its name."""
+    said = lines(name, hover(*quantities))
+    looks = {"mode": "lines+markers", "hovertemplate": said, **style}
+    return curve(0, x, y, quantities, line, name=name, **looks)
+
+
+def curves_over_steps(
+    frames: Mapping[str, pd.DataFrame],
+    quantities: Sequence[str],
+    labels: Mapping[str, str],
+    **line: Any,
+) -> list[dict[str, Any]]:
+    """Panels above each other: each of `quantities` over the steps, a line for each variant.
+
+    `frames`: per variant the columns step and `quantities`. `line` is added to the style of all.
+    """
+    return [
+        curve(
+            panel,
+            frame["step"],
+            frame[quantity],
+            ("step", quantity),
+            {**own_stroke(variant), **line},
+            **one_entry(labels[variant], variant, shown=panel == 0),
+        )
+        for panel, quantity in enumerate(quantities)
+        for variant, frame in frames.items()
+    ]
+
+
+def dots(
+    panel: int, x: Any, y: Any, quantities: tuple[str, str], marker: dict[str, Any], **style: Any
+) -> dict[str, Any]:
+    """Marks, whose hover names the `quantities` of x and y; `marker` in plotly's own names."""
+    looks = {"mode": "markers", "marker": marker, "hovertemplate": hover(*quantities), **style}
+    return scatter(panel, x, y, **looks)
+
+
+def bars(x: Any, y: Any, shade: Any, **style: Any) -> dict[str, Any]:
+    """Bars of one colour, or of one each; without an entry in the legend unless `style` says so."""
+    marker = {"color": shade}
+    return {"type": "bar", "x": x, "y": y, "marker": marker, "showlegend": False, **style}
+
+
+def bars_down(x: Any, names: Sequence[str], shade: Any, **style: Any) -> dict[str, Any]:
+    """Horizontal bars, for an axis of `names_down`."""
+    return bars(x, list(names), shade, orientation="h", **style)
+
+
+def names_down(quantity: str | None = None) -> dict[str, Any]:
+    """An axis of names, the first of them on top."""
+    title = axis(quantity) if quantity else {}
+    return {**title, "autorange": "reversed", "automargin": True, "type": "category"}
+
+
+def upright(panel: int, at: Any, line: dict[str, Any]) -> dict[str, Any]:
+    """A line at `at` on the x axis of a panel, through the whole height of the figure."""
+    ends = {"x0": at, "x1": at, "y0": 0, "y1": 1}
+    return {"type": "line", "xref": f"x{suffix(panel)}", "yref": "paper", **ends, "line": line}
+
+
+def words_at(
+    text: str, x: Any, y: Any, refs: tuple[str, str], anchors: tuple[str, str], **style: Any
+) -> dict[str, Any]:
+    """A text in a figure: `refs` say what x and y are measured on, `anchors` which corner is there."""
+    places = {"x": x, "y": y, "xref": refs[0], "yref": refs[1]}
+    corner = {"xanchor": anchors[0], "yanchor": anchors[1]}
+    return {"text": text, **places, **corner, "showarrow": False, **style}
 
 
 def stacked(rows: Sequence[dict[str, Any]], x: dict[str, Any], gap: float = 0.1) -> dict[str, Any]:
@@ -82,35 +170,12 @@ def grid(
 
 def heading(text: str, x: float, y: float) -> dict[str, Any]:
     """A small title of a panel, whose upper left corner is at `x`, `y` of the figure (0 to 1)."""
-    return {
-        "text": text,
-        "x": x,
-        "y": y,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "align": "left",
-    }
+    return words_at(text, x, y, ("paper", "paper"), ("left", "bottom"), align="left")
 
 
-def step_mark(panel: int, chosen: int | None) -> list[dict[str, Any]]:
+def step_mark(panel: int, chosen: float | None) -> list[dict[str, Any]]:
     """A line through a panel at the chosen step; none without a step."""
-    if chosen is None:
-        return []
-    return [
-        {
-            "type": "line",
-            "x0": chosen,
-            "x1": chosen,
-            "xref": f"x{suffix(panel)}",
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"color": colour("event"), "width": 1.5},
-        }
-    ]
+    return [] if chosen is None else [upright(panel, chosen, stroke("event", width=1.5))]
 
 
 def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -121,28 +186,17 @@ def event_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     marked = [event for event in events if event["kind"] in ("set", "variant_stopped")]
     if not marked:
         return {"shapes": [], "annotations": []}
-    lines = {
-        "type": "path",
-        "path": "".join(f"M{event['step']},0V1" for event in marked),
-        "xref": "x",
-        "yref": "paper",
-        "line": {"color": colour("event"), "width": 1, "dash": "dot"},
-    }
+    path = "".join(f"M{event['step']},0V1" for event in marked)
+    line = stroke("event", "dot", 1)
+    path_of_all = {"type": "path", "path": path, "xref": "x", "yref": "paper", "line": line}
     notes = [
-        {
-            "text": event_text(event),
-            "x": event["step"],
-            "y": 1,
-            "xref": "x",
-            "yref": "y domain",
-            "xanchor": "left",
-            "yanchor": "top",
-            "showarrow": False,
-            "font": {"color": colour("event")},
-        }
+        words_at(
+            event_text(event), event["step"], 1, ("x", "y domain"), ("left", "top"),
+            font={"color": colour("event")},
+        )
         for event in marked[-NOTES:]
-    ]
-    return {"shapes": [lines], "annotations": notes}
+    ]  # fmt: skip
+    return {"shapes": [path_of_all], "annotations": notes}
 
 
 def event_text(event: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ A colour in a figure is a name (``var(--builtin)``, ``var(--note/0.25)`` for 25 
 looks it up in PALETTE for the reader's theme, so one figure serves light and dark.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bnviz.i18n import N_, _
 
@@ -86,7 +86,21 @@ class Quantity(NamedTuple):
             return ""
         return _(self.unit) if self.unit.startswith("%") else f" {_(self.unit)}"
 
+    def hovered(self, coordinate: str, number: str = "") -> str:
+        """Name and value of the `coordinate` (x, y or z) in a hover template."""
+        value = f"%{{{coordinate}:{number or self.format}}}"
+        return f"{_(self.label)} {value}{self.after()}"
 
+
+# What a quirk changes: the unit of each measure, and how a hover writes it.
+_EFFECTS = {
+    "points": (N_("points"), "+.2f"),
+    "loss": (N_("nats"), "+.4f"),
+    "kept": ("MiB", "+,.2f"),
+    "mean": ("σ", "+.3f"),
+    "var": ("%", "+.1f"),
+    "time": ("ms", "+.2f"),
+}
 QUANTITIES: dict[str, Quantity] = {
     "step": Quantity(N_("training step"), "", "d"),
     "loss": Quantity(N_("loss"), N_("nats"), ".3f"),
@@ -157,12 +171,10 @@ QUANTITIES: dict[str, Quantity] = {
     "estimator": Quantity(N_("running statistics"), "", ""),
     "test_batch": Quantity(N_("test batch size, log scale"), "", "d"),
     "quirk": Quantity(N_("quirk that is on"), "", ""),
-    "effect_points": Quantity(N_("change against no quirk"), N_("points"), "+.2f"),
-    "effect_loss": Quantity(N_("change against no quirk"), N_("nats"), "+.4f"),
-    "effect_kept": Quantity(N_("change against no quirk"), "MiB", "+,.2f"),
-    "effect_mean": Quantity(N_("change against no quirk"), "σ", "+.3f"),
-    "effect_var": Quantity(N_("change against no quirk"), "%", "+.1f"),
-    "effect_time": Quantity(N_("change against no quirk"), "ms", "+.2f"),
+    **{
+        f"effect_{of}": Quantity(N_("change against no quirk"), unit, number)
+        for of, (unit, number) in _EFFECTS.items()
+    },
     "apart_relative": Quantity(N_("largest relative difference, log"), "", ".2g"),
     "epoch": Quantity(N_("epoch"), "", "d"),
     "printed_loss": Quantity(N_("loss as printed, CE / batch size"), N_("nats"), ".4f"),
@@ -190,13 +202,31 @@ def colour(name: str, opacity: float | None = None) -> str:
     return f"var(--{name})" if opacity is None else f"var(--{name}/{opacity:g})"
 
 
-def axis(quantity: str, **extra: object) -> dict:
+def stroke(
+    shade: str, dash: str | None = None, width: float = 2, opacity: float | None = None
+) -> dict[str, Any]:
+    """How plotly draws a line, in a colour of PALETTE; solid without a `dash`."""
+    looks = {"color": colour(shade, opacity), "width": width}
+    return looks if dash is None else {**looks, "dash": dash}
+
+
+def own_stroke(variant: str, width: float = 2) -> dict[str, Any]:
+    """The line of a variant, in its own colour and dash."""
+    return stroke(variant, DASH[variant], width)
+
+
+def axis(quantity: str, **extra: Any) -> dict[str, Any]:
     """A plotly axis for one of QUANTITIES."""
     return {"title": {"text": QUANTITIES[quantity].axis()}, **extra}
 
 
+def from_zero(quantity: str, **extra: Any) -> dict[str, Any]:
+    """The same with 0 in its range."""
+    return axis(quantity, rangemode="tozero", **extra)
+
+
 def hover(x: str, y: str) -> str:
     """A hover template that names both quantities with their units."""
-    qx, qy = QUANTITIES[x], QUANTITIES[y]
+    qx = QUANTITIES[x]
     x_value = f"%{{x:{qx.format}}}" if qx.format else "%{x}"  # a name has no format
-    return f"{_(qx.label)} {x_value}<br>{_(qy.label)} %{{y:{qy.format}}}{qy.after()}"
+    return f"{_(qx.label)} {x_value}<br>{QUANTITIES[y].hovered('y')}"

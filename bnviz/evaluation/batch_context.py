@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice
 from bnviz.evaluation.inference import logits_by_groups
 from bnviz.i18n import _
 
@@ -20,18 +20,11 @@ def context_order(labels: np.ndarray, neighbours: str, seed: int = 0) -> np.ndar
     ``shuffled`` is a fixed permutation, ``as they come`` leaves the order, ``same class`` puts each
     class together. Raises ConfigError for another word.
     """
+    check_choice("neighbours", neighbours, NEIGHBOURS)
     if neighbours == "as they come":
         return np.arange(len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
-    if neighbours == "shuffled":
-        return order
-    if neighbours == "same class":
-        return order[np.argsort(labels[order], kind="stable")]
-    raise ConfigError(
-        _("neighbours: got {value!r}; allowed: {allowed}.").format(
-            value=neighbours, allowed=", ".join(NEIGHBOURS)
-        )
-    )
+    return order if neighbours == "shuffled" else order[np.argsort(labels[order], kind="stable")]
 
 
 KINDS = ("random", "same class", "another class", "copies", "black")
@@ -47,12 +40,7 @@ def neighbours_of(
     -1 stands in their place. Where there are too few, some stand there more than once. Raises
     ConfigError for another kind, an image that does not exist and a class without a second image.
     """
-    if kind not in KINDS:
-        raise ConfigError(
-            _("neighbours: got {value!r}; allowed: {allowed}.").format(
-                value=kind, allowed=", ".join(KINDS)
-            )
-        )
+    check_choice("neighbours", kind, KINDS)
     if not 0 <= image < len(labels):
         raise ConfigError(
             _("image: got {value}; allowed: 0 to {last}.").format(value=image, last=len(labels) - 1)
@@ -60,19 +48,25 @@ def neighbours_of(
     if kind in ("copies", "black"):
         return np.full(count, image if kind == "copies" else -1)
     rng = np.random.default_rng([seed, image])
-    others = np.delete(np.arange(len(labels)), image)
-    if kind == "same class":
-        others = others[labels[others] == labels[image]]
-    elif kind == "another class":
-        classes = np.unique(labels[labels != labels[image]])
-        others = others[labels[others] == rng.choice(classes)] if len(classes) else others[:0]
+    others = _others(labels, image, kind, rng)
     if not len(others):
-        raise ConfigError(
-            _(
-                "neighbours: there is no {kind} image beside image {image}; take random ones."
-            ).format(kind=kind, image=image)
-        )
+        said = _("neighbours: there is no {kind} image beside image {image}; take random ones.")
+        raise ConfigError(said.format(kind=kind, image=image))
     return rng.choice(others, count, replace=len(others) < count)
+
+
+def _others(labels: np.ndarray, image: int, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """The images that may stand beside `image`; of another class, that of one drawn by `rng`."""
+    others = np.delete(np.arange(len(labels)), image)
+    if kind == "random":
+        return others
+    wanted = labels[image]
+    if kind == "another class":
+        classes = np.unique(labels[labels != wanted])
+        if not len(classes):
+            return others[:0]
+        wanted = rng.choice(classes)
+    return others[labels[others] == wanted]
 
 
 def _pictures(images: Tensor, batch: Tensor, kind: str) -> Tensor:
@@ -101,7 +95,9 @@ def random_contexts(
     Each context is the image and `batch_size` - 1 neighbours of that `kind` (`neighbours_of`, seeds
     from `seed` on). One row a context: prediction (0 to 9), right, and the logits ``logit_0`` to
     ``logit_9`` of the image; the neighbours' numbers as a tuple in ``neighbours``. All contexts go
-    through the network together (`logits_by_groups`). The model is put back as it was. Raises ConfigError as `neighbours_of`, and for a `batch_size` below 2.
+    through the network together (`logits_by_groups`). The model is put back as it was.
+
+    Raises ConfigError as `neighbours_of`, and for a `batch_size` below 2.
     """
     if batch_size < 2:
         raise ConfigError(
@@ -109,11 +105,9 @@ def random_contexts(
                 value=batch_size
             )
         )
+    seeds = range(seed, seed + count)
     others = np.array(
-        [
-            neighbours_of(labels, image, kind=kind, count=batch_size - 1, seed=seed + k)
-            for k in range(count)
-        ]
+        [neighbours_of(labels, image, kind=kind, count=batch_size - 1, seed=s) for s in seeds]
     )
     batches = np.column_stack([np.full(count, image), others])
     pictures = _pictures(images, torch.from_numpy(batches).flatten(), kind)

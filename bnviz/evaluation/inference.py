@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice
 from bnviz.i18n import _
 from bnviz.instrument.capture import ForwardHook, hooked
 from bnviz.nn.state import affine, restored, set_statistics
@@ -54,28 +54,22 @@ def to_input(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def forward(
-    model: nn.Module,
-    images: Tensor,
-    *,
-    mode: str,
-    batch_size: int,
-) -> Tensor:
+def forward(model: nn.Module, images: Tensor, *, mode: str, batch_size: int) -> Tensor:
     """Logits (N, 10) of uint8 `images` (N, 28, 28) in ``train`` or ``eval`` mode.
 
-    In train mode the images stand in batches of `batch_size` in the given order and a
-    last batch of one image joins the batch before it. This moves the running statistics: pass a
-    model that may be changed. The training flags are put back, also on failure.
+    In train mode the images stand in batches of `batch_size` in the given order and a last batch
+    of one image joins the batch before it. This moves the running statistics: pass a model that
+    may be changed. The training flags are put back, also on failure.
 
     Raises ConfigError for a train-mode batch of one image.
     """
     if mode == "train":
         check_batch(min(batch_size, len(images)))
-    dtype = next(model.parameters()).dtype
     parts = list(images.split(batch_size if mode == "train" else EVAL_CHUNK))
     if mode == "train" and len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     flags = {module: module.training for module in model.modules()}
+    dtype = next(model.parameters()).dtype
     model.train(mode == "train")
     try:
         return torch.cat([model(to_input(part, dtype)) for part in parts])
@@ -93,18 +87,9 @@ def layers_by_batch(model: Any, layer_modes: Mapping[str, str] | None) -> list[s
     It maps names of `LeNet.norm_layers` to ``batch`` or ``running``; layers without an entry use
     their running statistics. Raises ConfigError for another layer or mode.
     """
-    known = list(model.norm_layers())
     for name, mode in (layer_modes or {}).items():
-        for what, value, allowed in (
-            ("layer", name, known),
-            ("layer_modes", mode, list(LAYER_MODES)),
-        ):
-            if value not in allowed:
-                raise ConfigError(
-                    _("{what}: got {value!r}; allowed: {allowed}.").format(
-                        what=what, value=value, allowed=", ".join(allowed)
-                    )
-                )
+        check_choice("layer", name, model.norm_layers())
+        check_choice("layer_modes", mode, LAYER_MODES)
     return [name for name, mode in (layer_modes or {}).items() if mode == "batch"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.instrument.capture import capture
@@ -31,13 +31,8 @@ def layer_stages(model: LeNet, images: Tensor, layer: str, *, mode: str) -> Stag
     Raises ConfigError for an unknown layer or mode and for a single image in train mode.
     """
     layers = model.norm_layers()
-    for name, value, allowed in (("layer", layer, list(layers)), ("mode", mode, ["train", "eval"])):
-        if value not in allowed:
-            raise ConfigError(
-                _("{name}: got {value!r}; allowed: {allowed}.").format(
-                    name=name, value=value, allowed=", ".join(allowed)
-                )
-            )
+    check_choice("layer", layer, layers)
+    check_choice("mode", mode, ("train", "eval"))
     if mode == "train" and len(images) < 2:
         raise ConfigError(
             _("images: got {value} in train mode; allowed: 2 or more, which normalize each other.")
@@ -46,12 +41,12 @@ def layer_stages(model: LeNet, images: Tensor, layer: str, *, mode: str) -> Stag
     norm = layers[layer]
     chain: list[Any] = [*model.conv, *model.fc]
     activation = chain[next(k for k, module in enumerate(chain) if module is norm) + 1]
-    with restored(model):
+    own = get_statistics(norm)
+    before = None if own is None else tuple(value.clone() for value in own)
+    watched = {"norm": norm, "activation": activation}
+    with restored(model), capture(watched) as seen:
         model.train(mode == "train")
-        own = get_statistics(norm)
-        before = None if own is None else tuple(value.clone() for value in own)
-        with capture({"norm": norm, "activation": activation}) as seen:
-            model(to_input(images, next(model.parameters()).dtype))
+        model(to_input(images, next(model.parameters()).dtype))
     x = seen.inputs["norm"]
     stages = {"input": x}
     if before is not None:

@@ -48,11 +48,23 @@ def train_side(model: Any, images: Tensor, *, batch_size: int, order: np.ndarray
     The model is put back as it was: its running statistics are not written. Raises ConfigError for
     a batch of one.
     """
-    index = torch.from_numpy(order)
-    logits = logits_by_groups(model, images[index], batch_size=batch_size)
-    result = torch.empty_like(logits)
-    result[index] = logits
-    return result.float().cpu().numpy()
+    return _by_batch(model, images, batch_size=batch_size, order=order).float().cpu().numpy()
+
+
+def _by_batch(
+    model: Any,
+    images: Tensor,
+    *,
+    batch_size: int,
+    order: np.ndarray | None,
+    layers: list[str] | None = None,
+) -> Tensor:
+    """`logits_by_groups` of the images in the batches that `order` gives them, as they came."""
+    index = torch.arange(len(images)) if order is None else torch.from_numpy(order)
+    found = logits_by_groups(model, images[index], batch_size=batch_size, layers=layers)
+    logits = torch.empty_like(found)
+    logits[index] = found
+    return logits
 
 
 def eval_side(
@@ -72,13 +84,10 @@ def eval_side(
     `order` (theirs): it maps their names to ``batch`` or ``running``. The model is put back as it
     was. Raises ConfigError for a layer, a mode or statistics that do not fit.
     """
-    by_batch = layers_by_batch(model, layer_modes)
+    layers = layers_by_batch(model, layer_modes)
     with with_statistics(model, statistics, eps):
-        if by_batch:
-            index = torch.arange(len(images)) if order is None else torch.from_numpy(order)
-            found = logits_by_groups(model, images[index], batch_size=batch_size, layers=by_batch)
-            logits = torch.empty_like(found)
-            logits[index] = found
+        if layers:
+            logits = _by_batch(model, images, batch_size=batch_size, order=order, layers=layers)
         else:
             logits = forward(model, images, mode="eval", batch_size=EVAL_CHUNK)
     return logits.float().cpu().numpy()
@@ -90,28 +99,18 @@ def compare_modes(
     labels: np.ndarray,
     *,
     batch_size: int,
-    eps: float | None = None,
-    statistics: Statistics | None = None,
-    layer_modes: Mapping[str, str] | None = None,
     order: np.ndarray | None = None,
+    **eval_options: Any,
 ) -> pd.DataFrame:
     """The same uint8 `images` (N, 28, 28) through both modes: one row an image, as `paired` has it.
 
-    In train mode they stand in batches of `batch_size` in the given `order` (theirs). `eps`,
-    `statistics` and `layer_modes` act on the eval side, as in `eval_side`. The model is put back as
-    it was. Raises ConfigError as `eval_side`, and for a batch of one.
+    In train mode they stand in batches of `batch_size` in the given `order` (theirs).
+    `eval_options` are eps, statistics and layer_modes of `eval_side`. The model is put back as it
+    was. Raises ConfigError as `eval_side`, and for a batch of one.
     """
     order = np.arange(len(images)) if order is None else order
     train = train_side(model, images, batch_size=batch_size, order=order)
-    evaluation = eval_side(
-        model,
-        images,
-        statistics=statistics,
-        eps=eps,
-        layer_modes=layer_modes,
-        batch_size=batch_size,
-        order=order,
-    )
+    evaluation = eval_side(model, images, batch_size=batch_size, order=order, **eval_options)
     return paired(train, evaluation, labels)
 
 
@@ -171,13 +170,7 @@ def layer_drift(
     Raises ConfigError for a `batch_size` or a number of images below 2, for a network without BN,
     and as `eval_side`.
     """
-    layers: dict[str, nn.Module] = model.norm_layers()
-    if any(get_statistics(layer) is None for layer in layers.values()):
-        raise ConfigError(
-            _(
-                "model: got norm {norm!r}, which has no modes to compare; allowed: one with BN."
-            ).format(norm=model.norm)
-        )
+    layers = _layers_with_modes(model)
     check_batch(min(batch_size, len(images)))
     by_batch = layers_by_batch(model, layer_modes)
     ordered = images if order is None else images[torch.from_numpy(order)]
@@ -189,15 +182,29 @@ def layer_drift(
             part = to_input(ordered[where], dtype)
             with by_groups(model, size), capture(layers) as train:
                 model(part)
-            with with_statistics(model, statistics, eps):
-                with by_groups(model, size, by_batch), capture(layers) as evaluation:
-                    model(part)
+            with (
+                with_statistics(model, statistics, eps),
+                by_groups(model, size, by_batch),
+                capture(layers) as evaluation,
+            ):
+                model(part)
                 running = {name: get_statistics(layer) for name, layer in layers.items()}
             for name, total in sums.items():
                 total.add(train.inputs[name], train.outputs[name], evaluation.outputs[name], size)
-    return pd.concat(
-        [total.frame(name, running[name]) for name, total in sums.items()], ignore_index=True
-    )
+    frames = [total.frame(name, running[name]) for name, total in sums.items()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _layers_with_modes(model: Any) -> dict[str, nn.Module]:
+    """The norm layers of a model. Raises ConfigError for a network without BN."""
+    layers: dict[str, nn.Module] = model.norm_layers()
+    if any(get_statistics(layer) is None for layer in layers.values()):
+        raise ConfigError(
+            _(
+                "model: got norm {norm!r}, which has no modes to compare; allowed: one with BN."
+            ).format(norm=model.norm)
+        )
+    return layers
 
 
 class _Difference:

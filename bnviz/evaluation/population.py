@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice, check_least
 from bnviz.evaluation.inference import (
     Evaluation,
     Statistics,
@@ -61,10 +61,7 @@ def population_statistics(
     Raises ConfigError for another `how`, a model without statistics, fewer than two images and a
     `batch_size` below 1 (below 2 for ``one_pass``).
     """
-    if how not in HOW:
-        raise ConfigError(
-            _("how: got {value!r}; allowed: {allowed}.").format(value=how, allowed=", ".join(HOW))
-        )
+    check_choice("how", how, HOW)
     if any(get_statistics(layer) is None for layer in model.norm_layers().values()):
         raise ConfigError(
             _(
@@ -72,13 +69,8 @@ def population_statistics(
                 "that normalizes."
             ).format(norm=model.norm)
         )
-    for name, value, least in (("images", len(images), 2), ("batch_size", batch_size, 1)):
-        if value < least:
-            raise ConfigError(
-                _("{name}: got {value}; allowed: {least} or more.").format(
-                    name=name, value=value, least=least
-                )
-            )
+    check_least("images", len(images), 2)
+    check_least("batch_size", batch_size, 1)
     with restored(model):
         if how == "one_pass":
             return _in_one_pass(model, images, batch_size, on_progress)
@@ -95,25 +87,19 @@ def recalibrate(
     it was. Raises ConfigError for fewer than one batch, for more images than there are and as
     `population_statistics`.
     """
+    check_least("batches", batches, 1)
+    check_least("batch_size", batch_size, 1)
     wanted = batches * batch_size
-    for name, value in (("batches", batches), ("batch_size", batch_size)):
-        if value < 1:
-            raise ConfigError(
-                _("{name}: got {value}; allowed: 1 or more.").format(name=name, value=value)
-            )
     if wanted > len(images):
         raise ConfigError(
             _(
                 "batches: got {batches} of {batch_size}, which is {wanted:,} images; allowed: at "
                 "most {most} batches of the {count:,} there are."
             ).format(
-                batches=batches,
-                batch_size=batch_size,
-                wanted=wanted,
-                most=len(images) // batch_size,
-                count=len(images),
+                batches=batches, batch_size=batch_size, wanted=wanted,
+                most=len(images) // batch_size, count=len(images),
             )
-        )
+        )  # fmt: skip
     return population_statistics(model, images[:wanted], batch_size=batch_size, how=how)
 
 

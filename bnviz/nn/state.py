@@ -6,6 +6,7 @@ buffers; a snapshot has them under the names they would have as buffers.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +89,21 @@ def restored(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, attributes, buffers, values in before:
-            for name in vars(module).keys() - attributes.keys():
-                del vars(module)[name]
-            vars(module).update(attributes)
-            module._buffers.update(buffers)
-            for buffer, value in zip(buffers.values(), values, strict=True):
-                if buffer is not None and value is not None and not torch.equal(buffer, value):
-                    with torch.no_grad():
-                        buffer.copy_(value)
+            _put_back(module, attributes, buffers, values)
+
+
+@torch.no_grad()
+def _put_back(
+    module: nn.Module,
+    attributes: dict[str, Any],
+    buffers: dict[str, Tensor | None],
+    values: list[Tensor | None],
+) -> None:
+    """Give a module the attributes and buffers that it had, and the buffers their values."""
+    for name in vars(module).keys() - attributes.keys():
+        del vars(module)[name]
+    vars(module).update(attributes)
+    module._buffers.update(buffers)
+    for buffer, value in zip(buffers.values(), values, strict=True):
+        if buffer is not None and value is not None and not torch.equal(buffer, value):
+            buffer.copy_(value)

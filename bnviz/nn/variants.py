@@ -10,13 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bnviz.i18n import N_
+
 if TYPE_CHECKING:
     from torch import nn
-
-
-def N_(text: str) -> str:
-    """Mark `text` for translation; the page translates it when it shows it."""
-    return text
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Variant:
     label: str
     sentence: str
     factory: Callable[..., nn.Module]
-    hand_written: bool
+    hand_written: bool = True
     """Whether the layer is this project's code rather than torch's."""
     normalizes: bool = True
     """Whether it has batch statistics and running statistics."""
@@ -97,7 +94,6 @@ _ENTRIES = (
         label=N_("Note's BN"),
         sentence=N_("The learner's layer with its oddities, each of which can be switched off."),
         factory=_note,
-        hand_written=True,
         agrees=False,
     ),
     Variant(
@@ -105,14 +101,12 @@ _ENTRIES = (
         label=N_("Hand-written BN"),
         sentence=N_("Written out in separate torch operations; autograd derives the gradient."),
         factory=_composite,
-        hand_written=True,
     ),
     Variant(
         key="fused",
         label=N_("Fused BN"),
         sentence=N_("Hand-written with its gradient in closed form: it keeps less for backward."),
         factory=_fused,
-        hand_written=True,
     ),
     Variant(
         key="builtin",

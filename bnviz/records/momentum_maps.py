@@ -10,7 +10,7 @@ import pandas as pd
 from bnviz.errors import RunError
 from bnviz.i18n import _
 from bnviz.records.run_files import read_file, write_file
-from bnviz.records.store import RECORDED_FOLDER
+from bnviz.records.run_names import RECORDED_FOLDER
 
 COMPARED_MOMENTA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.9, 1.0)
 """The momenta that are compared: weights of the new batch."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice, check_share
 from bnviz.i18n import _
 
 CONVENTIONS = ("new", "old")
@@ -47,13 +47,21 @@ def replay(
     Raises ConfigError for another convention, a momentum outside 0 to 1, arrays of other shapes
     and a NaN or inf in them.
     """
-    if convention not in CONVENTIONS:
-        raise ConfigError(
-            _("convention: got {value!r}; allowed: {allowed}.").format(
-                value=convention, allowed=", ".join(CONVENTIONS)
-            )
-        )
+    check_choice("convention", convention, CONVENTIONS)
     means, variances = _array("batch_means", batch_means), _array("batch_vars", batch_vars)
+    _check_batches(means, variances)
+    weight = _weight_of_new(momentum, convention, len(means))
+    factor = 1.0 if count is None or count < 2 else count / (count - 1)
+    start_mean = _start("initial_mean", initial_mean, means.shape[1])
+    start_var = _start("initial_var", initial_var, means.shape[1])
+    return (
+        _average(means, weight, start_mean, seen),
+        _average(variances * factor, weight, start_var, seen),
+    )
+
+
+def _check_batches(means: np.ndarray, variances: np.ndarray) -> None:
+    """Refuse statistics of batches that are not two tables of finite numbers of one shape."""
     if means.shape != variances.shape or means.ndim != 2:
         raise ConfigError(
             _(
@@ -63,14 +71,6 @@ def replay(
         )
     for name, values in (("batch_means", means), ("batch_vars", variances)):
         _check_finite(name, values)
-    weight = _weight_of_new(momentum, convention, len(means))
-    factor = 1.0 if count is None or count < 2 else count / (count - 1)
-    start_mean = _start("initial_mean", initial_mean, means.shape[1])
-    start_var = _start("initial_var", initial_var, means.shape[1])
-    return (
-        _average(means, weight, start_mean, seen),
-        _average(variances * factor, weight, start_var, seen),
-    )
 
 
 def _array(name: str, values: ArrayLike) -> np.ndarray:
@@ -176,8 +176,7 @@ def pooled(
 
 
 def _check_momentum(momentum: float) -> float:
-    if not 0 <= momentum <= 1:
-        raise ConfigError(_("momentum: got {value}; allowed: 0 to 1.").format(value=momentum))
+    check_share("momentum", momentum)
     return float(momentum)
 
 
@@ -237,8 +236,7 @@ def settled(momentum: float, share: float = 0.99) -> float:
     The least t with 1 - (1 - m)^t >= share, so ln(1 - share) / ln(1 - m) rounded up; infinite
     where that never comes. Raises ConfigError for a momentum or a share outside 0 to 1.
     """
-    if not 0 <= share <= 1:
-        raise ConfigError(_("share: got {value}; allowed: 0 to 1.").format(value=share))
+    check_share("share", share)
     m = _check_momentum(momentum)
     if share == 0:
         return 0.0
@@ -264,7 +262,7 @@ def corrected(
     initial: float | np.ndarray = 0.0,
     steps: np.ndarray | None = None,
 ) -> np.ndarray:
-    """An EMA freed from its start value, of the shape of `running`, (steps,) or (steps, channels).
+    """An EMA with its bias corrected, that is without its start value, of the shape of `running`, (steps,) or (steps, channels).
 
     ``(running_t - (1 - m)^t initial) / (1 - (1 - m)^t)`` for the rows t = 1, 2, … of `replay`, or
     for those of which `steps` gives the t: the weighted mean of the batches seen so far. With an

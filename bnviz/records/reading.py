@@ -130,9 +130,14 @@ def stage_history(
     table = history[stages_table(variant)]
     rows = len(table)
     steps = sampled(table, "step", points, rows)
-    chosen = _stage(config, variant, layer, stage, sampled(table, "quantiles", points, rows))
-    there = np.isfinite(chosen).all(axis=1)
-    return steps[there], chosen[there]
+    recorded = sampled(table, "quantiles", points, rows)
+    return _finite(steps, _stage(config, variant, layer, stage, recorded))
+
+
+def _finite(steps: np.ndarray, quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both without the rows in which a quantile is no number."""
+    there = np.isfinite(quantiles).all(axis=1)
+    return steps[there], quantiles[there]
 
 
 def stage_moves(
@@ -151,9 +156,7 @@ def stage_moves(
     rows = len(table)
     steps = sampled(table, "step", points, rows)[1:]
     earlier = sampled(table, "quantiles", points, rows, back=1)
-    chosen = _stage(config, variant, layer, stage, earlier)
-    there = np.isfinite(chosen).all(axis=1)
-    return steps[there], chosen[there]
+    return _finite(steps, _stage(config, variant, layer, stage, earlier))
 
 
 def _stage(config: RunConfig, variant: str, layer: str, stage: str, rows: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ load torch.
 import io
 import itertools
 import json
-import os
 import shutil
 import time
 import zipfile
@@ -32,12 +31,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
-from bnviz.config import EARLY_EVALUATIONS, RunConfig
+from bnviz.config import RunConfig
 from bnviz.errors import BnvizError, ConfigError, RunError
 from bnviz.i18n import _
-from bnviz.nn.variants import VARIANTS
+from bnviz.records.checkpoint_files import checkpoint_file, checkpoint_steps, read_checkpoint
+from bnviz.records.checkpoint_files import nearest_checkpoint as nearest_checkpoint
 from bnviz.records.history import History, Table, read_table
 from bnviz.records.run_files import (
     CHECKSUMS,
@@ -49,18 +48,16 @@ from bnviz.records.run_files import (
     stored_files,
     write_file,
 )
+from bnviz.records.run_names import (
+    ID_TIME,
+    NAME_FILE,
+    NAME_LENGTH,
+    RECORDED_FOLDER,
+    RECORDED_ID,
+    run_name,
+    runs_folder,
+)
 from bnviz.records.schema import schemas
-
-RECORDED_FOLDER = Path(__file__).parents[1] / "assets" / "recorded"
-RECORDED_ID = "recorded"
-NAME_FILE, NAME_LENGTH = "name.txt", 80
-ID_TIME = "%Y%m%d-%H%M%S"
-
-
-def runs_folder() -> Path:
-    """Where the app keeps its runs: ``BNVIZ_RUNS`` or the user's data folder."""
-    own = os.environ.get("BNVIZ_RUNS")
-    return Path(own).expanduser() if own else platformdirs.user_data_path("bnviz") / "runs"
 
 
 def _json(value: Any) -> bytes:
@@ -147,47 +144,6 @@ class StoredRun:
     def checkpoint(self, step: int, variant: str) -> dict[str, np.ndarray]:
         """The tensors of a checkpoint as arrays. Raises RunError when it is gone."""
         return read_checkpoint(self.folder, step, variant)
-
-
-def checkpoint_steps(folder: Path, variant: str) -> list[int]:
-    """Steps at which `folder` has weights of `variant`, ascending."""
-    names = (folder / "checkpoints").glob(f"*-{variant}.safetensors")
-    return sorted(int(path.name.split("-")[0]) for path in names)
-
-
-def nearest_checkpoint(stored: list[int], step: int | None) -> int:
-    """The one of the `stored` steps that is nearest to `step`, the newest for None.
-
-    Raises RunError when none is stored.
-    """
-    if not stored:
-        raise RunError(
-            _("No weights are stored yet; the first come after {first} steps of a run.").format(
-                first=EARLY_EVALUATIONS[0]
-            )
-        )
-    return stored[-1] if step is None else min(stored, key=lambda at: abs(at - step))
-
-
-def checkpoint_file(step: int, variant: str) -> str:
-    """The name of a checkpoint's file in the folder of its run."""
-    return f"checkpoints/{step}-{variant}.safetensors"
-
-
-def read_checkpoint(folder: Path, step: int, variant: str) -> dict[str, np.ndarray]:
-    """The tensors of a checkpoint as arrays. Raises RunError when it is gone or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    name = checkpoint_file(step, variant)
-    try:
-        return load(read_file(folder, name))
-    except (OSError, DamagedFile, SafetensorError) as error:
-        raise RunError(
-            _("The checkpoint {path} cannot be read ({error}). Choose another step.").format(
-                path=folder / name, error=error
-            )
-        ) from error
 
 
 def open_run(folder: Path) -> StoredRun:
@@ -309,38 +265,6 @@ def find_run(name: str) -> StoredRun:
     """
     folder = run_folder(name)
     return recorded_run() if folder == RECORDED_FOLDER else open_run(folder)
-
-
-def run_name(config: RunConfig, run_id: str, folder: Path | None = None) -> str:
-    """The name that was chosen for a run (`rename_run`), else one made from its settings.
-
-    For example ``Hand-written BN + nn.BatchNorm, batch 16, 12:31``, with the time at which the run
-    began, as its id says it or else the date of its settings on the disk.
-    """
-    if folder is not None and (chosen := _chosen_name(folder)):
-        return chosen
-    if folder == RECORDED_FOLDER:
-        return _("Recorded run")
-    return _("{variants}, batch {batch}, {time:%H:%M}").format(
-        variants=" + ".join(_(VARIANTS[variant].label) for variant in config.variants),
-        batch=config.batch_size,
-        time=_begun(run_id, folder),
-    )
-
-
-def _chosen_name(folder: Path) -> str:
-    try:
-        return read_file(folder, NAME_FILE).decode()
-    except (OSError, ValueError):  # a damaged name is no reason to refuse a run; `damage` says so
-        return ""
-
-
-def _begun(run_id: str, folder: Path | None) -> datetime:
-    try:
-        return datetime.strptime(run_id[: len("20260101-120000")], ID_TIME)
-    except ValueError:
-        file = folder and folder / "config.json"
-        return datetime.fromtimestamp(file.stat().st_mtime) if file else datetime.now()
 
 
 def rename_run(folder: Path, name: str) -> None:

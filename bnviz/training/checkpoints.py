@@ -13,7 +13,7 @@ import torch
 from bnviz import data
 from bnviz.config import EARLY_EVALUATIONS, RunConfig
 from bnviz.data import Dataset
-from bnviz.errors import ConfigError, RunError
+from bnviz.errors import ConfigError, RunError, check_least
 from bnviz.evaluation.inference import Statistics
 from bnviz.evaluation.population import evaluate_with_statistics, population_statistics
 from bnviz.i18n import _
@@ -161,12 +161,8 @@ def compare_estimators(
     (`population_statistics`). Each is put into the weights of the checkpoint at `step` (`replayable_step`)
     and evaluated on the first `images` test images (all) of `dataset` (the run's), on the CPU.
 
-    One dict each: `momentum` as given, with ``"none"`` for None; `accuracy` from 0 to 1;
-    `mean_error` and `var_error`, the root mean square over all channels of all layers of the
-    difference to the population value, for the mean in units of the channel's population standard
-    deviation, for the variance relative to the population variance; and `layers` with both errors
-    for each layer. A channel that never varies has no such units and is left out; without any
-    other the error is None.
+    One dict each: `momentum` as given, with ``"none"`` for None; `accuracy` from 0 to 1; and what
+    `errors_against` says of the statistics and the population.
 
     The test passes of the variant `note` move its own statistics too, but they are not in the
     record, so a replay is what its statistics would have been without them. Its variance is
@@ -175,8 +171,7 @@ def compare_estimators(
     Raises ConfigError for a momentum outside 0 to 1, a variant without statistics or a step
     without a checkpoint, RunError for a run without one or with a damaged or shorter record.
     """
-    if images is not None and images < 1:
-        raise ConfigError(_("images: got {value}; allowed: 1 or more.").format(value=images))
+    check_least("images", 1 if images is None else images, 1)
     for momentum in momenta:
         _check(momentum)
     variant = replayable_variant(run.config, variant)
@@ -224,7 +219,13 @@ def model_at(run: Run, variant: str, step: int) -> LeNet:
 
 
 def errors_against(statistics: Statistics, population: Statistics) -> dict[str, Any]:
-    """`mean_error` and `var_error` over all layers as in `compare_estimators`, `layers` with each."""
+    """How far statistics are from the population's: `mean_error`, `var_error`, and `layers` with both.
+
+    Root mean squares over all channels of all layers of the difference to the population value, for
+    the mean in units of the channel's population standard deviation, for the variance relative to
+    the population variance. A channel that never varies has no such units and is left out; without
+    any other the error is None.
+    """
     differences = {}
     for name, (true_mean, true_var) in population.items():
         varies = true_var > 0

@@ -199,7 +199,7 @@ class Evaluator(Observer):
     def __init__(self, trainer: "Trainer", run: "VariantRun"):
         super().__init__(trainer, run)
         config = trainer.config
-        self._twin = build_model(config, run.variant, trainer.device)
+        self._copy = build_model(config, run.variant, trainer.device)
         self._variant, self._batch_size = config.variants.index(run.variant), config.batch_size
 
     def after_step(self, step: int) -> None:
@@ -219,8 +219,8 @@ class Evaluator(Observer):
         for mode in ("train", "eval"):
             if mode == "train" and self._batch_size < 2:
                 continue
-            restore(self._twin, state)
-            found = evaluate(self._twin, images, labels, mode=mode, batch_size=self._batch_size)
+            restore(self._copy, state)
+            found = evaluate(self._copy, images, labels, mode=mode, batch_size=self._batch_size)
             self._write(mode, len(images), found.accuracy, found.loss)
 
     def after_test(self, step: int, tested: NoteTested) -> None:

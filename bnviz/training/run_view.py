@@ -9,8 +9,9 @@ from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.history import History
 from bnviz.records.reading import latest_step
+from bnviz.records.run_names import RECORDED_ID, run_name
 from bnviz.records.running_view import RunningView
-from bnviz.records.store import RECORDED_ID, StoredRun, run_name
+from bnviz.records.store import StoredRun
 from bnviz.selection import Selection
 from bnviz.training.jobs import Job
 
@@ -58,7 +59,7 @@ class RunView:
 
     @property
     def name(self) -> str:
-        """What a person calls it, see `bnviz.records.store.run_name`."""
+        """What a person calls it, see `bnviz.records.run_names.run_name`."""
         return run_name(self.config, self.id, self.source.folder)
 
     @property

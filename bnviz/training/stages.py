@@ -12,8 +12,6 @@ from bnviz.training.observer import Observer
 if TYPE_CHECKING:
     from bnviz.training.trainer import Trainer, VariantRun
 
-"""So many values of each tensor are looked at, at fixed places."""
-
 
 def sampled_places(total: int) -> Tensor:
     """The SAMPLED_VALUES places (int64, ascending) at which a tensor of `total` values is sampled.

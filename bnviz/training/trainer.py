@@ -103,12 +103,7 @@ class Trainer:
         self.cadences = cadences(config)
         self.on_checkpoint: Callable[[int, str, dict[str, torch.Tensor]], None] | None = None
         self._batches = batches(self.images, config)
-        self._dataset = {
-            "name": dataset.name,
-            "origin": dataset.origin,
-            "train": len(dataset.train_labels),
-            "test": len(dataset.test_labels),
-        }
+        self._dataset = dataset.source
         self.runs = {v: VariantRun(config, v, self.device) for v in config.variants}
         self.observers: list[Observer] = []
         for kind in observers:

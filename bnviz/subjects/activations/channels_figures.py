@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, drawing, grid, scatter, stacked
-from bnviz.charts.theme import axis, colour, hover
+from bnviz.charts.histogram import ends, outline
+from bnviz.charts.marks import Figure, dots, drawing, grid, one_entry, stacked
+from bnviz.charts.theme import axis, colour, hover, stroke
 from bnviz.i18n import _, lines
 
 COLUMNS = 4
@@ -32,56 +33,47 @@ def small_multiples(
     `before` and `after` are shares (0 to 1) of shape (channels, bins), `edges` (bins + 1,). A point
     of a panel carries its channel, so that a click says which. `followed` is the chosen channel.
     """
-    middle = (edges[1:] + edges[:-1]) / 2
-    data = _shares(before, middle, _("before BN"), "batch", "dot")
+    data = _shares(before, edges, _("before BN"), "batch", "dot")
     if after is not None:
-        data += _shares(after, middle, _("after BN"), variant, "solid")
-    first_of_last_row = (len(before) - 1) // COLUMNS * COLUMNS
+        data += _shares(after, edges, _("after BN"), variant, "solid")
+    channels, first_of_last_row = range(len(before)), (len(before) - 1) // COLUMNS * COLUMNS
     xs = [
         {
             **(axis("value") if channel >= first_of_last_row else {"showticklabels": False}),
-            "range": [float(edges[0]), float(edges[-1])],
+            "range": ends(edges),
             "zeroline": True,
         }
-        for channel in range(len(before))
+        for channel in channels
     ]
     ys = [
         {
-            **(axis("density") if channel == 0 else {}),
+            **(axis("density") if channel == 0 else {"matches": "y"}),
             "rangemode": "tozero",
             "showticklabels": channel % COLUMNS == 0,
-            **({} if channel == 0 else {"matches": "y"}),
         }
-        for channel in range(len(before))
+        for channel in channels
     ]
-    titles = [
-        f"<b>{channel} ◂</b>" if channel == followed else str(channel)
-        for channel in range(len(before))
-    ]
+    titles = [f"<b>{c} ◂</b>" if c == followed else str(c) for c in channels]
     rows = -(-len(before) // COLUMNS)
     panels = grid(xs, ys, titles, COLUMNS, (0.04, 0.28 / rows))
     return drawing(data, {**panels, "hovermode": "x"}, legend_y=1.06)
 
 
 def _shares(
-    shares: np.ndarray, middle: np.ndarray, name: str, shade: str, dash: str
+    shares: np.ndarray, edges: np.ndarray, name: str, shade: str, dash: str
 ) -> list[dict[str, Any]]:
+    said = _("channel {channel}")
     return [
-        scatter(
+        outline(
             channel,
-            middle,
-            100 * of_channel,
-            mode="lines",
-            line={"color": colour(shade), "dash": dash, "width": 1.8, "shape": "hvh"},
+            edges,
+            of_channel,
+            line=stroke(shade, dash, 1.8),
             fill="tozeroy" if dash == "solid" else "none",
             fillcolor=colour(shade, 0.15),
-            name=name,
-            legendgroup=dash,
-            showlegend=channel == 0,
             meta=channel,
-            hovertemplate=lines(
-                _("channel {channel}").format(channel=channel), hover("value", "density")
-            ),
+            hovertemplate=lines(said.format(channel=channel), hover("value", "density")),
+            **one_entry(name, dash, shown=channel == 0),
         )
         for channel, of_channel in enumerate(shares)
     ]
@@ -96,25 +88,17 @@ def weight_and_bias(
 
     `affine`: per variant weight and bias (channels,).
     """
-    data = [
-        scatter(
-            panel,
-            np.arange(len(both[panel])),
-            both[panel],
-            mode="markers",
-            marker={
+    data = []
+    for panel, quantity in enumerate(("bn_weight", "bn_bias")):
+        for variant, both in affine.items():
+            channels = np.arange(len(both[panel]))
+            marker = {
                 "color": colour(variant, 0.85),
                 "symbol": SYMBOLS[variant],
-                "size": [14 if c == followed else 7 for c in range(len(both[panel]))],
-            },
-            name=labels[variant],
-            legendgroup=variant,
-            showlegend=panel == 0,
-            customdata=list(range(len(both[panel]))),
-            hovertemplate=hover("channel", quantity),
-        )
-        for panel, quantity in enumerate(("bn_weight", "bn_bias"))
-        for variant, both in affine.items()
-    ]
+                "size": [14 if c == followed else 7 for c in channels],
+            }
+            entry = one_entry(labels[variant], variant, shown=panel == 0)
+            told = {"customdata": channels.tolist(), **entry}
+            data.append(dots(panel, channels, both[panel], ("channel", quantity), marker, **told))
     layout = stacked([axis("bn_weight"), axis("bn_bias", zeroline=True)], axis("channel"))
     return drawing(data, layout)

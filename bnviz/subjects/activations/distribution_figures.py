@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from bnviz.charts.card import Card
 from bnviz.charts.encoding import Figure
-from bnviz.charts.histogram import bin_edges
+from bnviz.charts.formatting import no_probe_yet
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import STAGE_LABELS
 from bnviz.i18n import N_, _, listed, sentences
 from bnviz.nn.variants import VARIANTS
-from bnviz.records.reading import density, layer_range, stage_history, stage_moves, stage_range
+from bnviz.records.reading import density, stage_history, stage_moves
 from bnviz.records.schema import LEVELS
 from bnviz.selection import Selection
 from bnviz.subjects.activations.distribution_shift import drift
@@ -24,6 +25,7 @@ from bnviz.subjects.activations.over_time_figures import (
     heatmaps_over_steps,
     ridges_over_steps,
 )
+from bnviz.subjects.activations.stages_figures import stage_edges
 from bnviz.training.run_view import RunView
 
 HEIGHT = 300
@@ -39,45 +41,39 @@ SAME = 0.1
 def over_time(run: RunView, chosen: Selection) -> Card:
     """One stage of a layer over the whole run, on bins that all variants share."""
     stage = chosen.stage
-    one_axis = chosen.one_axis and stage != "activation"
-    low_high = (
-        layer_range(run.config, run.history, chosen.layer)
-        if one_axis
-        else stage_range(run.config, run.history, chosen.layer, stage)
-    )
-    edges = bin_edges(*low_high)
-    found, words = {}, []
+    edges = stage_edges(run, chosen, stage)
     places = [int(np.abs(LEVELS - level).argmin()) for level in BANDS]
+    found = {}
     for variant in run.config.variants:
         steps, rows = stage_history(run.config, run.history, variant, chosen.layer, stage)
-        if not len(steps):
-            continue
-        shares = np.array([density(row, edges) for row in rows])
-        found[variant] = (steps, shares, rows[:, places])
-        words.append(
-            _("{label}: from {a0:.2f} … {b0:.2f} to {a1:.2f} … {b1:.2f}").format(
-                label=run.labels[variant],
-                a0=rows[0, places[1]],
-                b0=rows[0, places[-2]],
-                a1=rows[-1, places[1]],
-                b1=rows[-1, places[-2]],
-            )
-        )
-    sentence = _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
-    if words:
-        sentence = _(
-            "Where {share:.0%} of the values lie, first and last probe. {variants}."
-        ).format(share=list(BANDS)[-2] - list(BANDS)[1], variants=listed(words))
+        if len(steps):
+            shares = np.array([density(row, edges) for row in rows])
+            found[variant] = (steps, shares, rows[:, places])
     return Card(
         key=f"heat_{stage}",
         title=_("{layer} over the steps, {stage}").format(
             stage=_(STAGE_LABELS[stage]), layer=chosen.layer
         ),
         figure=_over_time_figure(run, chosen, found, edges),
-        sentence=sentence,
+        sentence=_over_time_sentence(run, found),
         alt=_("Distribution of a stage of the layer over the steps for each variant"),
         height=HEIGHT,
         asked=f"{chosen}",
+    )
+
+
+def _over_time_sentence(run: RunView, stages: Mapping[str, Side]) -> str:
+    """Where most values lie at the first and the last probe of each variant."""
+    if not stages:
+        return no_probe_yet(run.config.stages_every)
+    low, high = list(BANDS)[1], list(BANDS)[-2]
+    said = _("{label}: from {a0:.2f} … {b0:.2f} to {a1:.2f} … {b1:.2f}")
+    variants = listed(
+        said.format(label=run.labels[v], a0=q[0, 1], b0=q[0, -2], a1=q[-1, 1], b1=q[-1, -2])
+        for v, (_steps, _shares, q) in stages.items()
+    )
+    return _("Where {share:.0%} of the values lie, first and last probe. {variants}.").format(
+        share=high - low, variants=variants
     )
 
 
@@ -100,35 +96,32 @@ def shift(run: RunView, chosen: Selection) -> Card:
         for variant in run.config.variants
         for where in [(run.config, run.history, variant, chosen.layer, "input")]
     }
-    relative = {
-        variant: frame["moved"].median() / max(frame["spread"].median(), 1e-12)
-        for variant, frame in drifts.items()
-        if frame["moved"].notna().any()
-    }
-    sentence = _("Two probes are needed to measure a movement.")
-    if relative:
-        moves = listed(
-            _("{label} {moved:.3g}, which is {relative:.1%} of their spread").format(
-                label=run.labels[variant],
-                moved=drifts[variant]["moved"].median(),
-                relative=share,
-            )
-            for variant, share in relative.items()
-        )
-        sentence = _(
-            "Wasserstein distance, measured on this run. From one probe to the next the inputs "
-            "moved by (median) {moves}."
-        ).format(moves=moves)
-        sentence = sentences(sentence, _shift_verdict(run, relative))
     return Card(
         key="shift",
         title=_("How far the inputs of {layer} move").format(layer=chosen.layer),
         figure=drift_over_steps(drifts, run.labels, run.history.events),
-        sentence=sentence,
+        sentence=_shift_sentence(run, drifts),
         alt=_("Wasserstein distance of a layer's inputs to the probe before and to the last one"),
         height=430,
         asked=f"{chosen}",
     )
+
+
+def _shift_sentence(run: RunView, drifts: Mapping[str, pd.DataFrame]) -> str:
+    """How far the inputs move from probe to probe, and what that says of BN."""
+    moved = {v: of["moved"].median() for v, of in drifts.items() if of["moved"].notna().any()}
+    if not moved:
+        return _("Two probes are needed to measure a movement.")
+    relative = {v: m / max(drifts[v]["spread"].median(), 1e-12) for v, m in moved.items()}
+    said = _("{label} {moved:.3g}, which is {relative:.1%} of their spread")
+    moves = listed(
+        said.format(label=run.labels[v], moved=moved[v], relative=relative[v]) for v in moved
+    )
+    sentence = _(
+        "Wasserstein distance, measured on this run. From one probe to the next the inputs "
+        "moved by (median) {moves}."
+    ).format(moves=moves)
+    return sentences(sentence, _shift_verdict(run, relative))
 
 
 def _shift_verdict(run: RunView, relative: Mapping[str, float]) -> str:

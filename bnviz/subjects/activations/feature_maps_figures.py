@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, domains, drawing, heading, suffix
-from bnviz.charts.theme import STAGE_LABELS, axis, colour
+from bnviz.charts.marks import Figure, domains, drawing, heading, in_panel, suffix
+from bnviz.charts.theme import STAGE_LABELS, axis, colour, stroke
 from bnviz.i18n import _
 
 GAP = 1  # empty pixels between two maps
+_MARGIN = {"l": 10, "t": 24, "b": 10}
+_BARE = {"showticklabels": False, "showgrid": False, "ticks": ""}
 # Colour grows as the square root of the value, so that small ones are seen beside large ones.
 _SIGNED = [
     [0.5 + sign * 0.5 * t * t, colour(shade, 0.04 + 0.96 * t)]
@@ -54,47 +56,46 @@ def feature_maps(stages: Mapping[str, np.ndarray], limit: float, followed: int |
 
     A pixel carries its channel, so that a click says which. `followed` is framed.
     """
-    layout: dict[str, Any] = {
-        "annotations": [],
-        "shapes": [],
-        "margin": {"l": 10, "t": 24, "b": 10},
-    }
+    layout: dict[str, Any] = {"annotations": [], "shapes": [], "margin": _MARGIN}
     data = []
     down = list(reversed(domains(len(stages), 0.1)))
     for k, ((stage, maps), domain) in enumerate(zip(stages.items(), down, strict=True)):
         gap = GAP if maps.shape[1] > 1 else 0
-        values, owner = mosaic(maps, gap)
-        data.append(
-            {
-                "type": "heatmap",
-                "z": values,
-                "customdata": owner,
-                "zmin": -limit,
-                "zmax": limit,
-                "colorscale": _SIGNED,
-                "showscale": k == 0,
-                "colorbar": {"title": axis("value")["title"], "len": 1, "thickness": 10},
-                "xaxis": f"x{suffix(k)}",
-                "yaxis": f"y{suffix(k)}",
-                "name": _(STAGE_LABELS[stage]),
-                "hoverongaps": False,
-                "hovertemplate": _("channel %{customdata}: %{z:.3g}"),
-            }
-        )
-        bare = {"showticklabels": False, "showgrid": False, "ticks": ""}
-        layout[f"xaxis{suffix(k)}"] = {**bare, "anchor": f"y{suffix(k)}"}
+        name = _(STAGE_LABELS[stage])
+        data.append(_heatmap(k, *mosaic(maps, gap), limit, name))
+        layout[f"xaxis{suffix(k)}"] = {**_BARE, "anchor": f"y{suffix(k)}"}
         layout[f"yaxis{suffix(k)}"] = {
-            **bare,
+            **_BARE,
             "anchor": f"x{suffix(k)}",
             "domain": domain,
             "autorange": "reversed",
             "scaleanchor": f"x{suffix(k)}",
             "constrain": "domain",
         }
-        layout["annotations"].append(heading(_(STAGE_LABELS[stage]), 0, domain[1]))
+        layout["annotations"].append(heading(name, 0, domain[1]))
         if followed is not None and followed < len(maps):
             layout["shapes"].append(_frame(k, followed, maps.shape, gap))
     return drawing(data, layout)
+
+
+def _heatmap(
+    panel: int, values: np.ndarray, owner: np.ndarray, limit: float, name: str
+) -> dict[str, Any]:
+    """A mosaic, with the scale of colours beside the first panel."""
+    return {
+        "type": "heatmap",
+        "z": values,
+        "customdata": owner,
+        "zmin": -limit,
+        "zmax": limit,
+        "colorscale": _SIGNED,
+        "showscale": panel == 0,
+        "colorbar": {**axis("value"), "len": 1, "thickness": 10},
+        **in_panel(panel),
+        "name": name,
+        "hoverongaps": False,
+        "hovertemplate": _("channel %{customdata}: %{z:.3g}"),
+    }
 
 
 def _frame(panel: int, channel: int, shape: tuple[int, ...], gap: int) -> dict[str, Any]:
@@ -108,5 +109,5 @@ def _frame(panel: int, channel: int, shape: tuple[int, ...], gap: int) -> dict[s
         "y1": rows.stop - 0.5,
         "xref": f"x{suffix(panel)}",
         "yref": f"y{suffix(panel)}",
-        "line": {"color": colour("event"), "width": 2.5},
+        "line": stroke("event", width=2.5),
     }

@@ -1,21 +1,36 @@
 """Gradients: what enters and leaves a BN layer, how fast weights move, what reaches which depth."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.charts.marks import Figure, drawing, event_marks, grid, scatter, stacked, step_mark
+from bnviz.charts.formatting import no_probe_yet
+from bnviz.charts.histogram import ends
+from bnviz.charts.marks import (
+    Figure,
+    curve,
+    curves_over_steps,
+    drawing,
+    event_marks,
+    grid,
+    one_entry,
+    stacked,
+    step_mark,
+)
 from bnviz.charts.registry import figure
-from bnviz.charts.theme import DASH, SIDE_LABELS, axis, colour, hover
+from bnviz.charts.theme import SIDE_LABELS, axis, colour, from_zero, hover, own_stroke
 from bnviz.i18n import N_, _, listed, sentences
 from bnviz.nn.layers import WEIGHT_LAYERS
 from bnviz.records.schema import QUANTILES, SIDES
 from bnviz.selection import Selection
 from bnviz.subjects.activations import recorded_gradients as recorded
 from bnviz.training.run_view import RunView
+
+_Values = TypeVar("_Values", pd.Series, pd.DataFrame)
 
 BINS_A_DECADE = 6
 # Sizes are read as powers of ten: plotly would write n and µ.
@@ -39,27 +54,23 @@ def gradient_histograms(
     """
     middle = np.sqrt(edges[1:] * edges[:-1])
     data = [
-        scatter(
+        curve(
             k,
             middle,
             100 * share,
-            mode="lines",
-            line={**_line(variant), "shape": "hvh"},
+            ("gradient", "density"),
+            {**own_stroke(variant), "shape": "hvh"},
             fill="tozeroy",
             fillcolor=colour(variant, 0.12),
-            name=labels[variant],
-            legendgroup=variant,
-            showlegend=k == 0,
-            hovertemplate=hover("gradient", "density"),
+            **one_entry(labels[variant], variant, shown=k == 0),
         )
         for k, of_variant in enumerate(shares.values())
         for variant, share in of_variant.items()
     ]
-    ends = [float(np.log10(edges[0])), float(np.log10(edges[-1]))]
     # The standoff keeps the first power of ten off the 0 of the other axis.
-    x = {**LOG, "range": ends, "ticklabelstandoff": 6}
+    x = {**LOG, "range": ends(np.log10(edges)), "ticklabelstandoff": 6}
     xs = [x, axis("gradient", **x)]
-    ys = [axis("density", rangemode="tozero") for _side in shares]
+    ys = [from_zero("density") for _side in shares]
     titles = [_(SIDE_LABELS[side]) for side in shares]
     return drawing(data, grid(xs, ys, titles, 1), legend_y=1.1)
 
@@ -74,33 +85,13 @@ def gradient_norms(
 
     `curves`: per variant the columns step, grad_norm, update_ratio. `chosen` is a step to mark.
     """
-    data = [
-        scatter(
-            panel,
-            frame["step"],
-            _positive(frame[quantity]),
-            mode="lines",
-            line=_line(variant),
-            name=labels[variant],
-            legendgroup=variant,
-            showlegend=panel == 0,
-            hovertemplate=hover("step", quantity),
-        )
-        for panel, quantity in enumerate(("grad_norm", "update_ratio"))
-        for variant, frame in curves.items()
-    ]
-    layout = {
-        **stacked(
-            [
-                axis(q, **_log(frame[q] for frame in curves.values()))
-                for q in ("grad_norm", "update_ratio")
-            ],
-            axis("step", rangemode="tozero"),
-        ),
-        **event_marks(events),
-    }
-    layout["shapes"] += step_mark(0, chosen)
-    return drawing(data, layout)
+    quantities = ["grad_norm", "update_ratio"]
+    drawn = {v: frame.assign(**_positive(frame[quantities])) for v, frame in curves.items()}
+    data = curves_over_steps(drawn, quantities, labels)
+    rows = [axis(q, **_log(frame[q] for frame in curves.values())) for q in quantities]
+    marks = event_marks(events)
+    marks["shapes"] += step_mark(0, chosen)
+    return drawing(data, {**stacked(rows, from_zero("step")), **marks})
 
 
 def norms_by_layer(norms: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -> Figure:
@@ -114,21 +105,15 @@ def norms_by_layer(norms: Mapping[str, pd.DataFrame], labels: Mapping[str, str])
             "x": frame["layer"].tolist(),
             "y": _positive(frame["grad_norm"]).to_numpy(np.float32),
             "mode": "lines+markers",
-            "line": _line(variant),
+            "line": own_stroke(variant),
             "marker": {"size": 8, "color": colour(variant)},
             "name": labels[variant],
             "hovertemplate": hover("weight_layer", "grad_norm"),
         }
         for variant, frame in norms.items()
     ]
-    xaxis = axis("weight_layer", type="category")
-    return drawing(
-        data,
-        {
-            "xaxis": xaxis,
-            "yaxis": axis("grad_norm", **_log(frame["grad_norm"] for frame in norms.values())),
-        },
-    )
+    y = axis("grad_norm", **_log(frame["grad_norm"] for frame in norms.values()))
+    return drawing(data, {"xaxis": axis("weight_layer", type="category"), "yaxis": y})
 
 
 def _log(series: Iterable[pd.Series]) -> dict[str, Any]:
@@ -138,11 +123,7 @@ def _log(series: Iterable[pd.Series]) -> dict[str, Any]:
     return {**LOG, "dtick": 1 if wide else "D2"}
 
 
-def _line(variant: str) -> dict[str, Any]:
-    return {"color": colour(variant), "dash": DASH[variant], "width": 2}
-
-
-def _positive(values: pd.Series) -> pd.Series:
+def _positive(values: _Values) -> _Values:
     """What a log axis can show; the rest is a gap."""
     return values.where(values > 0)
 
@@ -150,20 +131,18 @@ def _positive(values: pd.Series) -> pd.Series:
 MANY_ZEROS = 0.01
 
 
-def _not_yet(run: RunView) -> str:
-    return _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
-
-
 def needs_gradients(run: RunView) -> str:
     """Why a run shows no gradients."""
     return "" if run.config.gradients else _("This run did not record its gradients.")
 
 
-@figure(
+gradient_figure = partial(figure, applies=needs_gradients)
+
+
+@gradient_figure(
     "activations/gradient_values",
     N_("What BN does to the gradient in the backward pass"),
     needs=("layer", "step"),
-    applies=needs_gradients,
 )
 def gradient_values(run: RunView, chosen: Selection) -> Card:
     """What BN makes of the gradient on its way back."""
@@ -182,7 +161,7 @@ def gradient_values(run: RunView, chosen: Selection) -> Card:
         key="gradient_values",
         title=_("What BN does to the gradient in the backward pass: {layer}").format(layer=layer),
         figure=gradient_histograms(shares, edges, run.labels),
-        sentence=_values_sentence(run, probes) if probes else _not_yet(run),
+        sentence=_values_sentence(run, probes) if probes else no_probe_yet(run.config.stages_every),
         alt=_(
             "Histograms of the sizes of a BN layer's incoming and propagated gradients on "
             "shared bins"
@@ -221,40 +200,35 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.square(values.astype(float)).mean()))
 
 
-@figure(
-    "activations/gradient_depth",
-    N_("Norm of each layer's weight gradient"),
-    needs=("step",),
-    applies=needs_gradients,
+@gradient_figure(
+    "activations/gradient_depth", N_("Norm of each layer's weight gradient"), needs=("step",)
 )
 def gradient_depth(run: RunView, chosen: Selection) -> Card:
     """Norm of each layer's weight gradient."""
-    step = chosen.step
-    norms = {v: recorded.gradient_norms(run.history, v, step) for v in run.config.variants}
+    norms = {v: recorded.gradient_norms(run.history, v, chosen.step) for v in run.config.variants}
     norms = {v: frame for v, frame in norms.items() if len(frame)}
-    sentence = _not_yet(run)
-    if norms:
-        first, last = WEIGHT_LAYERS[0], WEIGHT_LAYERS[-1]
-        ratios = listed(
-            f"{run.labels[v]} {_times(frame['grad_norm'])}" for v, frame in norms.items()
-        )
-        sentence = _(
-            "At step {step:,} the weight gradient of {first} is, as a multiple of that of {last}: "
-            "{ratios}."
-        ).format(
-            step=int(next(iter(norms.values()))["step"].iloc[0]),
-            first=first,
-            last=last,
-            ratios=ratios,
-        )
     return Card(
         key="gradient_depth",
         title=_("How much of the gradient reaches the first layer"),
         figure=norms_by_layer(norms, run.labels),
-        sentence=sentence,
+        sentence=_depth_sentence(run, norms),
         alt=_("Norm of each layer's weight gradient at one step, a line a variant, log scale"),
         height=HEIGHT,
         asked=f"{chosen}",
+    )
+
+
+def _depth_sentence(run: RunView, norms: dict[str, pd.DataFrame]) -> str:
+    if not norms:
+        return no_probe_yet(run.config.stages_every)
+    return _(
+        "At step {step:,} the weight gradient of {first} is, as a multiple of that of {last}: "
+        "{ratios}."
+    ).format(
+        step=int(next(iter(norms.values()))["step"].iloc[0]),
+        first=WEIGHT_LAYERS[0],
+        last=WEIGHT_LAYERS[-1],
+        ratios=listed(f"{run.labels[v]} {_times(of['grad_norm'])}" for v, of in norms.items()),
     )
 
 
@@ -263,41 +237,42 @@ def _times(norms: pd.Series) -> str:
     return f"{norms.iloc[0] / norms.iloc[-1]:.2g}" if norms.iloc[-1] > 0 else _("unknown")
 
 
-@figure(
+@gradient_figure(
     "activations/gradient_curves",
     N_("Gradient norm and update size over the steps"),
     needs=("layer", "step"),
-    applies=needs_gradients,
 )
 def gradient_curves(run: RunView, chosen: Selection) -> Card:
     """Gradient norm and update size over the steps."""
-    layer, step = chosen.layer, chosen.step
+    layer = chosen.layer
     curves = {v: recorded.gradient_curves(run.history, v, layer) for v in run.config.variants}
     curves = {v: frame for v, frame in curves.items() if len(frame)}
-    sentence = _not_yet(run)
-    if curves:
-        moves = listed(
-            f"{run.labels[v]} {100 * frame['update_ratio'].median():.2g}%"
-            for v, frame in curves.items()
-        )
-        sentence = _(
-            "How far one step moved the weight of {layer}, as a share of its length, median over "
-            "the run: {moves}."
-        ).format(layer=layer, moves=moves)
-        if run.config.optimizer == "adam":
-            sentence = sentences(
-                sentence,
-                _(
-                    "Adam divides each gradient by its own recent size, so a small gradient alone "
-                    "does not make a small update."
-                ),
-            )
     return Card(
         key="gradient_curves",
         title=_("Gradient norm and update size of {layer}").format(layer=layer),
-        figure=gradient_norms(curves, run.labels, run.history.events, step),
-        sentence=sentence,
+        figure=gradient_norms(curves, run.labels, run.history.events, chosen.step),
+        sentence=_curves_sentence(run, layer, curves),
         alt=_("Norm of a weight's gradient and its update over the weight, over the steps"),
         height=HEIGHT,
         asked=f"{chosen}",
+    )
+
+
+def _curves_sentence(run: RunView, layer: str, curves: dict[str, pd.DataFrame]) -> str:
+    """How far a step moved the weight, and what Adam does to small gradients."""
+    if not curves:
+        return no_probe_yet(run.config.stages_every)
+    medians = {v: 100 * frame["update_ratio"].median() for v, frame in curves.items()}
+    moved = _(
+        "How far one step moved the weight of {layer}, as a share of its length, median over "
+        "the run: {moves}."
+    ).format(layer=layer, moves=listed(f"{run.labels[v]} {m:.2g}%" for v, m in medians.items()))
+    if run.config.optimizer != "adam":
+        return moved
+    return sentences(
+        moved,
+        _(
+            "Adam divides each gradient by its own recent size, so a small gradient alone "
+            "does not make a small update."
+        ),
     )

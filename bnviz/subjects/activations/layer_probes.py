@@ -10,8 +10,8 @@ from bnviz import data
 from bnviz.errors import BnvizError
 from bnviz.i18n import _
 from bnviz.nn.variants import VARIANTS
+from bnviz.records.checkpoint_files import nearest_checkpoint
 from bnviz.records.reading import channel_history
-from bnviz.records.store import nearest_checkpoint
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
 

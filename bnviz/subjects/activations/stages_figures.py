@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bnviz.charts.card import HEIGHT, Card
+from bnviz.charts.formatting import no_probe_yet
 from bnviz.charts.histogram import bin_edges, four_stages
 from bnviz.charts.registry import figure
 from bnviz.i18n import N_, _
@@ -31,13 +32,7 @@ def stages(run: RunView, chosen: Selection) -> Card:
     }
     densities, channel = {}, {}
     for stage in STAGES:
-        edges = bin_edges(
-            *(
-                layer_range(run.config, run.history, layer)
-                if chosen.one_axis and stage != "activation"
-                else stage_range(run.config, run.history, layer, stage)
-            )
-        )
+        edges = stage_edges(run, chosen, stage)
         densities[stage] = {
             v: (edges, density(found[stage], edges))
             for v, (_at, found) in probes.items()
@@ -45,6 +40,7 @@ def stages(run: RunView, chosen: Selection) -> Card:
         }
         if followed is not None and stage in followed[1]:
             channel[stage] = (edges, density(followed[1][stage], edges))
+    with_channel = None if followed is None else (followed[0], channel)
     return Card(
         key="stages",
         title=(
@@ -52,9 +48,7 @@ def stages(run: RunView, chosen: Selection) -> Card:
             if any(VARIANTS[v].normalizes for v in run.config.variants)
             else _("Without BN the distributions drift: {layer}")
         ).format(layer=layer),
-        figure=four_stages(
-            densities, run.labels, (followed[0], channel) if followed is not None else None
-        ),
+        figure=four_stages(densities, run.labels, with_channel),
         sentence=_stages_sentence(run, layer, probes),
         alt=_("Histograms of the four stages of a BN layer on shared bins"),
         height=HEIGHT,
@@ -62,12 +56,20 @@ def stages(run: RunView, chosen: Selection) -> Card:
     )
 
 
+def stage_edges(run: RunView, chosen: Selection, stage: str) -> np.ndarray:
+    """The bins of a stage of the chosen layer; with `one_axis` all but the last stage share them."""
+    where = (run.config, run.history, chosen.layer)
+    if chosen.one_axis and stage != "activation":
+        return bin_edges(*layer_range(*where))
+    return bin_edges(*stage_range(*where, stage))
+
+
 def _stages_sentence(
     run: RunView, layer: str, probes: Mapping[str, tuple[int, Mapping[str, np.ndarray]]]
 ) -> str:
     """Mean and deviation before and after BN, of the first variant that normalizes."""
     if not probes:
-        return _("The first probe comes after {every} steps.").format(every=run.config.stages_every)
+        return no_probe_yet(run.config.stages_every)
     variant = next((v for v, (_at, s) in probes.items() if "normalized" in s), next(iter(probes)))
     at, stages = probes[variant]
     found = {name: values.astype(float) for name, values in stages.items()}
@@ -81,11 +83,6 @@ def _stages_sentence(
         "deviation {std:.2f} over all channels; normalized, {mean_n:.2f} and {std_n:.2f} "
         "({label})."
     ).format(
-        step=at,
-        layer=layer,
-        mean=before.mean(),
-        std=before.std(),
-        mean_n=after.mean(),
-        std_n=after.std(),
-        label=run.labels[variant],
-    )
+        step=at, layer=layer, mean=before.mean(), std=before.std(),
+        mean_n=after.mean(), std_n=after.std(), label=run.labels[variant],
+    )  # fmt: skip

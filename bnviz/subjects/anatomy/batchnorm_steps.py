@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice
 from bnviz.i18n import _
 
 
@@ -169,6 +169,7 @@ def groups(shape: Sequence[int], scheme: str, group_count: int = 2) -> np.ndarra
 
     Raises ConfigError for another scheme or shape and for groups that do not divide the channels.
     """
+    check_choice("scheme", scheme, SCHEMES)
     if len(shape) not in (2, 4):
         raise ConfigError(
             _("shape: got {shape}; allowed: (N, C) or (N, C, H, W).").format(shape=tuple(shape))
@@ -189,12 +190,6 @@ def groups(shape: Sequence[int], scheme: str, group_count: int = 2) -> np.ndarra
         "instance": n * channels + c,
         "group": n * group_count + c * group_count // channels,
     }
-    if scheme not in numbers:
-        raise ConfigError(
-            _("scheme: got {got!r}; allowed: {allowed}.").format(
-                got=scheme, allowed=", ".join(SCHEMES)
-            )
-        )
     return numbers[scheme].reshape(shape)
 
 

@@ -10,8 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, domains, drawing, heading, suffix
-from bnviz.charts.theme import GROUP_COLOURS, axis, colour, hover
+from bnviz.charts.marks import (
+    HEADED_MARGIN,
+    Figure,
+    domains,
+    drawing,
+    heading,
+    in_panel,
+    step_mark,
+    suffix,
+)
+from bnviz.charts.theme import GROUP_COLOURS, axis, colour, hover, stroke
 from bnviz.i18n import _
 
 MOST_COLUMNS = 8
@@ -21,6 +30,7 @@ AROUND_PX = 62  # axes and their titles, once a panel
 HEADING_PX = 22
 STRENGTHS = (0.32, 0.14, 0.44, 0.22)
 TEXT_PX = 11
+POWERS = {"type": "log", "exponentformat": "power"}
 _SIGNED = [
     [0, colour("composite", 0.7)],
     [0.5, colour("batch", 0.04)],
@@ -85,20 +95,19 @@ def shared_means(values: np.ndarray, shared: np.ndarray, name: str) -> Figure:
     `shared` holds the number of its group for each cell, in the shape of the cells.
     """
     numbers, owners = table(values), table(shared)
+    hues = owners % (GROUP_COLOURS * len(STRENGTHS))
     data, shapes = [], []
-    parts = bands(values.shape)
-    for panel, part in enumerate(parts):
-        for hue in np.unique(owners % (GROUP_COLOURS * len(STRENGTHS))):
-            own = owners[:, part] % (GROUP_COLOURS * len(STRENGTHS)) == hue
-            if own.any():
-                data.append(
-                    {
-                        **_heat(panel, numbers[:, part], own, values.shape, part, name),
-                        "customdata": owners[:, part].tolist(),
-                        "colorscale": _plain(int(hue)),
-                        "hovertemplate": _("%{y}, %{x}: %{z:.6g}<br>shares mean %{customdata}"),
-                    }
-                )
+    for panel, part in enumerate(bands(values.shape)):
+        for hue in np.unique(hues[:, part]):
+            own = hues[:, part] == hue
+            data.append(
+                {
+                    **_heat(panel, numbers[:, part], own, values.shape, part, name),
+                    "customdata": owners[:, part].tolist(),
+                    "colorscale": _plain(int(hue)),
+                    "hovertemplate": _("%{y}, %{x}: %{z:.6g}<br>shares mean %{customdata}"),
+                }
+            )
         shapes.append(_borders(panel, owners[:, part]))
     return drawing(data, {**_layout(values.shape, [""]), "shapes": shapes})
 
@@ -106,29 +115,21 @@ def shared_means(values: np.ndarray, shared: np.ndarray, name: str) -> Figure:
 def channel_numbers(rows: Mapping[str, np.ndarray], ndim: int) -> Figure:
     """One number a channel, one row for each of `rows` (name to values (C,)), in the channels' colours."""
     values = np.array(list(rows.values()))
-    names = list(rows)
-    columns = [
-        (_("feature {c}") if ndim == 2 else _("channel {c}")).format(c=c)
-        for c in range(values.shape[1])
-    ]
+    what, name = ("feature", _("feature {c}")) if ndim == 2 else ("channel", _("channel {c}"))
+    columns = [name.format(c=c) for c in range(values.shape[1])]
     data = [
         {
-            **_numbers(values, np.arange(values.shape[1]) == c),
+            **_numbers(values, np.arange(len(columns)) == c),
             "x": columns,
-            "y": names,
+            "y": list(rows),
             "colorscale": _plain(c),
-            "name": columns[c],
+            "name": column,
             "hovertemplate": "%{y}, %{x}: %{z:.6g}<extra></extra>",
         }
-        for c in range(values.shape[1])
+        for c, column in enumerate(columns)
     ]
-    return drawing(
-        data,
-        {
-            "xaxis": _categories("feature" if ndim == 2 else "channel"),
-            "yaxis": {**_categories("parameter"), "autorange": "reversed"},
-        },
-    )
+    y = {**_categories("parameter"), "autorange": "reversed"}
+    return drawing(data, {"xaxis": _categories(what), "yaxis": y})
 
 
 def signed(parts: Mapping[str, np.ndarray]) -> Figure:
@@ -162,68 +163,43 @@ def change_over_scale(
 
     All of shape (scales,); `chosen` is the chosen scale.
     """
-
-    def lines(name: str, values: np.ndarray, **style: Any) -> dict[str, Any]:
-        return {
-            "type": "scatter",
-            "x": scales.tolist(),
-            "y": [float(v) if v > 0 else None for v in values],  # none at all has no logarithm
-            "name": name,
-            "hovertemplate": hover("weight_scale", "output_change"),
-            **style,
-        }
-
+    x, shown = scales.tolist(), ("weight_scale", "output_change")
+    line = {"mode": "lines", "line": stroke("event", "dash")}
+    marks = {"mode": "markers", "marker": {"color": colour("truth"), "size": 8}}
     data = [
-        lines(
-            _("predicted from eps"), predicted,
-            mode="lines", line={"color": colour("event"), "width": 2, "dash": "dash"},
-        ),
-        lines(
-            _("measured in train mode"), measured,
-            mode="markers", marker={"color": colour("truth"), "size": 8},
-        ),
-    ]  # fmt: skip
-    power = {"exponentformat": "power", "dtick": 1}
-    mark = {
-        "type": "line", "x0": chosen, "x1": chosen, "y0": 0, "y1": 1, "yref": "paper",
-        "line": {"color": colour("event"), "width": 1.5},
-    }  # fmt: skip
-    return drawing(
-        data,
-        {
-            "xaxis": axis("weight_scale", type="log", **power),
-            "yaxis": axis("output_change", type="log", exponentformat="power"),
-            "shapes": [mark],
-        },
-    )
+        _above_zero(x, predicted, shown, name=_("predicted from eps"), **line),
+        _above_zero(x, measured, shown, name=_("measured in train mode"), **marks),
+    ]
+    scales_of = {
+        "xaxis": axis("weight_scale", **POWERS, dtick=1),
+        "yaxis": axis("output_change", **POWERS),
+    }
+    return drawing(data, {**scales_of, "shapes": step_mark(0, chosen)})
+
+
+def _above_zero(
+    x: list[Any], values: np.ndarray, quantities: tuple[str, str], **style: Any
+) -> dict[str, Any]:
+    """A trace on a logarithmic axis, which has no place for 0."""
+    y = [float(v) if v > 0 else None for v in values]
+    return {"type": "scatter", "x": x, "y": y, "hovertemplate": hover(*quantities), **style}
 
 
 def weight_and_bias_gradients(
     layers: Sequence[str], weights: np.ndarray, biases: np.ndarray
 ) -> Figure:
     """Sizes of the gradients of weights and bias, layer by layer, on a logarithmic scale."""
-
-    def marks(name: str, values: np.ndarray, shade: str, symbol: str) -> dict[str, Any]:
-        return {
-            "type": "scatter",
-            "mode": "markers",
-            "x": list(layers),
-            "y": [float(v) if v > 0 else None for v in values],
-            "marker": {"color": colour(shade), "size": 12, "symbol": symbol},
-            "name": name,
-            "hovertemplate": hover("weight_layer", "gradient_rms"),
-        }
-
-    return drawing(
-        [
-            marks(_("of the weights"), weights, "builtin", "circle"),
-            marks(_("of the bias"), biases, "wrong", "diamond"),
-        ],
-        {
-            "xaxis": axis("weight_layer", type="category"),
-            "yaxis": axis("gradient_rms", type="log", exponentformat="power", dtick=2),
-        },
+    parts = (
+        (_("of the weights"), weights, "builtin", "circle"),
+        (_("of the bias"), biases, "wrong", "diamond"),
     )
+    data = []
+    for name, values, shade, symbol in parts:
+        marker = {"color": colour(shade), "size": 12, "symbol": symbol}
+        looks = {"mode": "markers", "marker": marker, "name": name}
+        data.append(_above_zero(list(layers), values, ("weight_layer", "gradient_rms"), **looks))
+    x = axis("weight_layer", type="category")
+    return drawing(data, {"xaxis": x, "yaxis": axis("gradient_rms", **POWERS, dtick=2)})
 
 
 def _plain(group: int) -> list[list[Any]]:
@@ -263,8 +239,7 @@ def _heat(
         **_numbers(values, own),
         "x": column_names(shape)[part],
         "y": row_names(shape),
-        "xaxis": f"x{suffix(panel)}",
-        "yaxis": f"y{suffix(panel)}",
+        **in_panel(panel),
         "name": name,
     }
 
@@ -282,7 +257,7 @@ def _layout(shape: Sequence[int], titles: Sequence[str]) -> dict[str, Any]:
     count = len(titles) * parts
     layout: dict[str, Any] = {"annotations": []}
     if titles[0]:
-        layout["margin"] = {"l": 48, "r": 10, "t": HEADING_PX, "b": 40}
+        layout["margin"] = {**HEADED_MARGIN, "t": HEADING_PX}
     gap = 0.8 * AROUND_PX / height_of(shape, len(titles)) if count > 1 else 0.0
     for k, domain in enumerate(reversed(domains(count, gap))):
         last = k == count - 1
@@ -307,5 +282,5 @@ def _borders(panel: int, owners: np.ndarray) -> dict[str, Any]:
         "path": path or "M0,0",
         "xref": f"x{suffix(panel)}",
         "yref": f"y{suffix(panel)}",
-        "line": {"color": colour("truth", 0.75), "width": 1.5},
+        "line": stroke("truth", width=1.5, opacity=0.75),
     }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from bnviz.errors import ConfigError
+from bnviz.errors import ConfigError, check_choice
 from bnviz.evaluation.inference import to_input
 from bnviz.i18n import _
 from bnviz.instrument.capture import capture
@@ -30,12 +30,7 @@ def layer_before(model: Any, layer: str) -> nn.Module:
     Raises ConfigError for a name that `model.norm_layers` has not.
     """
     norms = model.norm_layers()
-    if layer not in norms:
-        raise ConfigError(
-            _("layer: got {layer!r}; allowed: {allowed}.").format(
-                layer=layer, allowed=", ".join(norms)
-            )
-        )
+    check_choice("layer", layer, norms)
     for parent in model.modules():
         for before, after in itertools.pairwise(parent.children()):
             if after is norms[layer]:
@@ -61,28 +56,19 @@ def rescaled(
     The model is as before afterwards. Raises ConfigError for another layer, a scale that is not
     above 0 and a shift that is not finite.
     """
-    for name, value in (*(("scale", scale) for scale in scales), ("shift", shift)):
-        if not np.isfinite(value) or (name == "scale" and value <= 0):
-            raise ConfigError(
-                _("{name}: got {value:g}; allowed: finite numbers, for the scale above 0.").format(
-                    name=name, value=value
-                )
-            )
-    before = layer_before(model, layer)
-    norm = model.norm_layers()[layer]
+    _check_affine(scales, shift)
+    before, norm = layer_before(model, layer), model.norm_layers()[layer]
     taken = _input_of(model, before, images)
     rows = []
     with restored(model):
         model.train()
         x = before(taken)
         y = norm(x)
-        over = [dim for dim in range(x.dim()) if dim != 1]
-        var = x.double().var(over, correction=0, keepdim=True)
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        found = affine(norm)
-        beta = torch.zeros(x.shape[1]) if found is None else found[1]
-        turned = (y - beta.view(shape)).double()  # what is multiplied by the factor
         unit = float(y.std(correction=0)) or 1.0
+        var = x.double().var(
+            [dim for dim in range(x.dim()) if dim != 1], correction=0, keepdim=True
+        )
+        turned = _without_bias(norm, y)
         for scale in scales:
             changed = {name: scale * p for name, p in before.named_parameters()}
             changed["bias"] = changed["bias"] + shift
@@ -103,6 +89,24 @@ def rescaled(
     return pd.DataFrame(rows)
 
 
+def _check_affine(scales: Sequence[float], shift: float) -> None:
+    """Refuse a scale that is not above 0, and what is not finite."""
+    for name, value in (*(("scale", scale) for scale in scales), ("shift", shift)):
+        if not np.isfinite(value) or (name == "scale" and value <= 0):
+            raise ConfigError(
+                _("{name}: got {value:g}; allowed: finite numbers, for the scale above 0.").format(
+                    name=name, value=value
+                )
+            )
+
+
+def _without_bias(norm: nn.Module, y: Tensor) -> Tensor:
+    """What leaves a norm layer less its bias, in float64: the part that eps multiplies."""
+    found = affine(norm)
+    bias = torch.zeros(y.shape[1]) if found is None else found[1]
+    return (y - bias.view(1, -1, *[1] * (y.dim() - 2))).double()
+
+
 def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
     """Gradients of weights and bias of every convolution and linear layer, in train mode.
 
@@ -118,9 +122,7 @@ def bias_gradients(model: Any, images: Tensor, labels: Tensor) -> pd.DataFrame:
         model.train()
         dtype = next(model.parameters()).dtype
         loss = F.cross_entropy(model(to_input(images, dtype)), labels)
-        asked = [
-            p for layer in layers.values() for p in layer.parameters()
-        ]  # weight, bias, weight, …
+        asked = [p for layer in layers.values() for p in layer.parameters()]  # weight, bias, …
         found = [g.double().square().mean().sqrt().item() for g in torch.autograd.grad(loss, asked)]
     return pd.DataFrame({"layer": list(layers), "weights": found[::2], "bias": found[1::2]})
 

@@ -1,13 +1,11 @@
 """``python -m bnviz memory``: what a loop keeps alive, predicted from shapes and then measured."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from bnviz.command_line import progress_bar, refuse, settings_options
-from bnviz.errors import BnvizError
-from bnviz.i18n import _
+from bnviz.command_line import AsJson, print_result, progress_bar, refusing, settings_options
+from bnviz.i18n import _, listed
 from bnviz.nn.variants import VARIANTS
 from bnviz.subjects.memory.experiment_config import LeakConfig
 
@@ -37,24 +35,25 @@ def memory(
     steps: Annotated[
         str, typer.Option(metavar="NUMBER", help=_("How many steps to measure."))
     ] = str(STEPS),
-    as_json: Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))] = False,
+    as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Print what each step keeps alive, predicted from shapes and measured, by layer and operation."""
-    try:
-        config = LeakConfig.parse(variants=(variant,), steps=steps, **settings)
-        from bnviz.subjects.memory.expectation import check
-        from bnviz.subjects.memory.memory_experiment import Experiment
-        from bnviz.training.steps import leave_one_core_free
+    with refusing():
+        experiment = _measured(LeakConfig.parse(variants=(variant,), steps=steps, **settings))
+    print_result(document(experiment), as_json, _table)
 
-        leave_one_core_free()
-        check(config)
-        with progress_bar(_("steps")) as report_progress:
-            experiment = Experiment(config).run(report_progress)
-    except BnvizError as error:
-        refuse(error)
-    found = document(experiment)
-    typer.echo(json.dumps(found, indent=1) if as_json else _table(found))
+
+def _measured(config: LeakConfig) -> Any:
+    """Run an experiment to its end. Raises ConfigError for a config that cannot end well here."""
+    from bnviz.subjects.memory.expectation import check
+    from bnviz.subjects.memory.memory_experiment import Experiment
+    from bnviz.training.steps import leave_one_core_free
+
+    leave_one_core_free()
+    check(config)
+    with progress_bar(_("steps")) as report_progress:
+        return Experiment(config).run(report_progress)
 
 
 def document(experiment: Any) -> dict[str, Any]:
@@ -90,27 +89,22 @@ def document(experiment: Any) -> dict[str, Any]:
 
 def _table(found: dict[str, Any]) -> str:
     """The document for people."""
-    test, image = (
-        found["predicted_bytes"]["test"],
-        found["predicted_bytes"]["test"] / found["batch_size"],
+    test = found["predicted_bytes"]["test"]
+    kept = _(
+        "kept a step: {measured_bytes_per_step:,.0f} bytes measured, "
+        "{predicted_bytes_per_step:,.0f} predicted; {nodes_per_step:.1f} graph nodes"
     )
+    of_a_test = _("kept a test batch: {test:,} bytes predicted, {image:,.0f} an image")
     lines = [
         _("{variant}, batch size {batch_size}, {steps_done} steps. {ended}").format(**found),
-        _("kept a step: {measured:,.0f} bytes measured, {predicted:,.0f} predicted; {nodes:.1f} graph nodes").format(
-            measured=found["measured_bytes_per_step"],
-            predicted=found["predicted_bytes_per_step"],
-            nodes=found["nodes_per_step"],
-        ),
-        _("kept a test batch: {test:,} bytes predicted, {image:,.0f} an image").format(test=test, image=image),
-        _("process memory: {process:,.0f} bytes a step").format(process=found["process_bytes_per_step"]),
-    ]  # fmt: skip
+        kept.format(**found),
+        of_a_test.format(test=test, image=test / found["batch_size"]),
+        _("process memory: {process_bytes_per_step:,.0f} bytes a step").format(**found),
+    ]
     full = {memory: step for memory, step in found["full_at_step"].items() if step is not None}
     if full:
-        lines.append(
-            _("full of these tensors alone at step: {steps}").format(
-                steps=", ".join(f"{memory} {step:,}" for memory, step in full.items())
-            )
-        )
+        steps = listed(f"{memory} {step:,}" for memory, step in full.items())
+        lines.append(_("full of these tensors alone at step: {steps}").format(steps=steps))
     rows = [row for row in found["layers"] if row["bytes"]]
     if rows:
         lines += ["", f"{_('layer'):<8} {_('operation'):<30} {_('nodes'):>9} {_('bytes'):>15}"]

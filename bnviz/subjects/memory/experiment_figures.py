@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bnviz.subjects.memory.experiment_config import LeakConfig
     from bnviz.subjects.memory.memory_experiment import Experiment
 
+POINTS = 400
+HEIGHT = 560
+
 
 def cut_name(name: str) -> str:
     """What a cut is called on the page."""
@@ -105,15 +108,7 @@ def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Ca
     shown = config if experiment is None else experiment.config
     labels = {variant: _(VARIANTS[variant].label) for variant in shown.variants}
     measured = _nothing(shown) if experiment is None else measured_frame(experiment)
-    cuts = [] if experiment is None else [
-        {
-            "step": e["step"],
-            "text": cut_name(e["name"]) if e["name"] == "undo" else _("{name} −{freed}").format(
-                name=cut_name(e["name"]), freed=size_words(e["freed"])
-            ),
-        }
-        for e in experiment.events
-    ]  # fmt: skip
+    cuts = [] if experiment is None else [_cut_mark(event) for event in experiment.events]
     return Card(
         key="experiment",
         title=_("What each layer keeps alive, step by step"),
@@ -124,6 +119,14 @@ def experiment_card(config: "LeakConfig", experiment: "Experiment | None") -> Ca
         asked=f"{shown} {len(cuts)}",
         wide=True,
     )
+
+
+def _cut_mark(event: dict[str, Any]) -> dict[str, Any]:
+    """The step of a cut, with its name and what it freed."""
+    name = cut_name(event["name"])
+    if event["name"] != "undo":
+        name = _("{name} −{freed}").format(name=name, freed=size_words(event["freed"]))
+    return {"step": event["step"], "text": name}
 
 
 def _nothing(config: "LeakConfig") -> pd.DataFrame:
@@ -148,25 +151,29 @@ def _prediction_words(config: "LeakConfig") -> str:
 
 
 def _measured_words(experiment: "Experiment") -> str:
-    """Measured beside predicted, at the last step before anything was cut."""
-    from bnviz.subjects.memory.expectation import expected
-
+    """Measured beside predicted, at the last step before anything was cut, and what is left now."""
     until = min((e["step"] for e in experiment.events), default=len(experiment.table))
     if not until:
         return _(
             "Nothing was measured before the first fix was tried, or the networks are still "
             "being built."
         )
+    said = _beside_prediction(experiment, until)
+    if until < len(experiment.table) or _newest_cut(experiment) is not None:
+        return sentences(said, _left_now(experiment))
+    return said
+
+
+def _beside_prediction(experiment: "Experiment", until: int) -> str:
+    """What each layer keeps after `until` steps, the note's beside what shapes predict."""
+    from bnviz.subjects.memory.expectation import expected
+
     config = experiment.config
-    kept = experiment.table.column("kept_bytes")[until - 1]
+    kept = experiment.table.column("kept_bytes")[until - 1].tolist()
+    by_variant = dict(zip(config.variants, kept, strict=True))
+    measured = by_variant.pop("note")
     predicted = int(expected(config).curve(until, config.test_share)[-1])
-    place = config.variants.index("note")
-    measured = int(kept[place])
     off = measured - predicted
-    others = max(
-        (int(k) for k, v in zip(kept, config.variants, strict=True) if v != "note"), default=0
-    )
-    process = experiment.table.column("process")
     said = (
         _(
             "At step {step:,}, before the first fix, the note's layer keeps {measured}, predicted "
@@ -181,24 +188,29 @@ def _measured_words(experiment: "Experiment") -> str:
             "The process has grown by {process} since its first step, including everything else "
             "that it does."
         )
-    ).format(
+    )
+    return said.format(
         step=until, measured=size_words(measured), predicted=size_words(predicted), off=off,
         percent=100 * abs(off) / max(predicted, 1),
-        others=size_words(others), process=size_words(max(int(process[until - 1] - process[0]), 0)),
+        others=size_words(max(by_variant.values(), default=0)),
+        process=_grown(experiment, experiment.table.column("process")[until - 1]),
     )  # fmt: skip
-    now, cut = len(experiment.table), _newest_cut(experiment)
-    if until < now or cut is not None:
-        keeps = cut["kept"] if cut else experiment.table.column("kept_bytes")[now - 1][place]
-        newest = cut["process"] if cut else process[now - 1]
-        moment = _(
-            "Now, at step {step:,}, it keeps {kept}, and the process has grown by {process}."
-        ).format(
-            step=now,
-            kept=size_words(int(keeps)),
-            process=size_words(max(int(newest - process[0]), 0)),
-        )
-        return sentences(said, moment)
-    return said
+
+
+def _left_now(experiment: "Experiment") -> str:
+    """What the note's layer keeps now, after the newest cut."""
+    table, cut = experiment.table, _newest_cut(experiment)
+    place = experiment.config.variants.index("note")
+    kept = cut["kept"] if cut else table.column("kept_bytes")[-1][place]
+    process = cut["process"] if cut else table.column("process")[-1]
+    return _(
+        "Now, at step {step:,}, it keeps {kept}, and the process has grown by {process}."
+    ).format(step=len(table), kept=size_words(int(kept)), process=_grown(experiment, process))
+
+
+def _grown(experiment: "Experiment", process: float) -> str:
+    """By how much the process has grown since the first step, to so many bytes."""
+    return size_words(max(int(process - experiment.table.column("process")[0]), 0))
 
 
 def config_words(config: "LeakConfig") -> str:
@@ -254,9 +266,3 @@ def _alive(experiment: "Experiment") -> str:
     if experiment.note_keeps:
         return _("The chain is alive until you end it or leave the page.")
     return _("No chain is kept.")
-
-
-POINTS = 400
-
-
-HEIGHT = 560

@@ -6,8 +6,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing, scatter, stacked
-from bnviz.charts.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import (
+    Figure,
+    bars,
+    curve,
+    curves_over_steps,
+    drawing,
+    one_entry,
+    scatter,
+    stacked,
+    upright,
+    words_at,
+)
+from bnviz.charts.theme import axis, colour, from_zero, hover, stroke
 from bnviz.i18n import _
 from bnviz.units import MIB
 
@@ -27,7 +38,7 @@ def kept_over_steps(
     budget_mib: float,
     cuts: Sequence[Mapping[str, Any]] = (),
 ) -> Figure:
-    """Tensors kept and graph nodes of each layer, what the process gained, and the memory of the device if any.
+    """Tensors and graph nodes of each layer, what the process gained, the memory of a device if any.
 
     `measured`: columns step, process_gained, device_allocated, device_reserved and for each variant
     ``kept_bytes <variant>`` and ``graph_nodes <variant>``. `predicted`: step, kept_bytes and
@@ -35,27 +46,14 @@ def kept_over_steps(
     """
     on_device = bool(len(measured)) and bool((measured["device_reserved"] > 0).any())
     panels = PANELS if on_device else PANELS[:3] if len(measured) else PANELS[:2]
-    data = [*_predicted(predicted)]
-    for panel, (quantity, unit) in enumerate(panels[:2]):
-        data += [
-            scatter(
-                panel, measured["step"], measured[f"{quantity} {variant}"] / unit,
-                mode="lines",
-                line={"color": colour(variant), "dash": DASH[variant], "width": 2},
-                name=label, legendgroup=variant, showlegend=panel == 0,
-                hovertemplate=hover("step", quantity),
-            )
-            for variant, label in labels.items()
-        ]  # fmt: skip
+    data = _predicted(predicted) + _of_layers(measured, labels)
     data += _process(measured, on_device) if len(measured) else []
-    rows = [axis(quantity, rangemode="tozero") for quantity, _unit in panels]
+    rows = [from_zero(quantity) for quantity, _unit in panels]
     rows[0]["range"] = [0, _top(measured, predicted, labels)]
-    layout = stacked(rows, axis("step", rangemode="tozero"), gap=0.07)
     if rows[0]["range"][1] > 0.6 * budget_mib:
-        data.append(
-            _budget(budget_mib, max(f["step"].max() for f in (measured, predicted) if len(f)))
-        )
-    return drawing(data, {**layout, **_marks(cuts)})
+        last = max(f["step"].max() for f in (measured, predicted) if len(f))
+        data.append(_budget(budget_mib, last))
+    return drawing(data, {**stacked(rows, from_zero("step"), gap=0.07), **_marks(cuts)})
 
 
 def _top(measured: pd.DataFrame, predicted: pd.DataFrame, labels: Mapping[str, str]) -> float:
@@ -67,15 +65,22 @@ def _top(measured: pd.DataFrame, predicted: pd.DataFrame, labels: Mapping[str, s
 def _predicted(predicted: pd.DataFrame) -> list[dict[str, Any]]:
     """What shapes alone say of the note's layer, as a wide pale line under the measured one."""
     return [
-        scatter(
-            panel, predicted["step"], predicted[quantity] / unit,
-            mode="lines",
-            line={"color": colour("note", 0.3), "width": 7},
-            name=_("predicted from shapes"), legendgroup="predicted", showlegend=panel == 0,
-            hovertemplate=hover("step", quantity),
+        curve(
+            panel, predicted["step"], predicted[quantity] / unit, ("step", quantity),
+            stroke("note", width=7, opacity=0.3),
+            **one_entry(_("predicted from shapes"), "predicted", shown=panel == 0),
         )
         for panel, (quantity, unit) in enumerate(PANELS[:2])
     ]  # fmt: skip
+
+
+def _of_layers(measured: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Tensors and graph nodes that each layer keeps."""
+    frames = {
+        v: measured[["step"]].assign(**{q: measured[f"{q} {v}"] / unit for q, unit in PANELS[:2]})
+        for v in labels
+    }
+    return curves_over_steps(frames, [quantity for quantity, _unit in PANELS[:2]], labels)
 
 
 def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
@@ -87,11 +92,9 @@ def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
             ("device_reserved", 3, "dot", _("device memory reserved")),
         ]
     return [
-        scatter(
-            panel, measured["step"], measured[quantity] / MIB,
-            mode="lines",
-            line={"color": colour("truth"), "dash": dash, "width": 1.6},
-            name=name, hovertemplate=hover("step", quantity),
+        curve(
+            panel, measured["step"], measured[quantity] / MIB, ("step", quantity),
+            stroke("truth", dash, 1.6), name=name,
         )
         for quantity, panel, dash, name in wanted
     ]  # fmt: skip
@@ -99,32 +102,21 @@ def _process(measured: pd.DataFrame, on_device: bool) -> list[dict[str, Any]]:
 
 def _marks(cuts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A line through all panels at each cut; the newest WORDED have their words in the first."""
-    shapes = [
-        {
-            "type": "line", "xref": "x", "yref": "paper", "x0": cut["step"], "x1": cut["step"],
-            "y0": 0, "y1": 1, "line": {"color": colour("event"), "width": 1, "dash": "dot"},
-        }
-        for cut in cuts
-    ]  # fmt: skip
+    shapes = [upright(0, cut["step"], stroke("event", "dot", 1)) for cut in cuts]
+    looks = {"font": {"color": colour("event")}, "bgcolor": colour("paper", 0.85)}
+    refs, anchors = ("x", "y domain"), ("right", "top")
     notes = [
-        {
-            "text": cut["text"], "x": cut["step"], "y": 1 - 0.2 * k, "xref": "x",
-            "yref": "y domain", "xanchor": "right", "yanchor": "top", "showarrow": False,
-            "font": {"color": colour("event")}, "bgcolor": colour("paper", 0.85),
-        }
+        words_at(cut["text"], cut["step"], 1 - 0.2 * k, refs, anchors, **looks)
         for k, cut in enumerate(cuts[-WORDED:])
-    ]  # fmt: skip
+    ]
     return {"shapes": shapes, "annotations": notes}
 
 
 def _budget(budget_mib: float, last: float) -> dict[str, Any]:
     """A line at the budget, up to the last step that is drawn."""
-    return scatter(
-        0, np.array([0, last]), np.array([budget_mib] * 2),
-        mode="lines",
-        line={"color": colour("batch"), "width": 1.5, "dash": "longdash"},
-        name=_("budget, {mib:,.0f} MiB").format(mib=budget_mib), uid="budget", hoverinfo="skip",
-    )  # fmt: skip
+    looks = {"mode": "lines", "line": stroke("batch", "longdash", 1.5), "hoverinfo": "skip"}
+    name = _("budget, {mib:,.0f} MiB").format(mib=budget_mib)
+    return scatter(0, [0, last], [budget_mib] * 2, name=name, uid="budget", **looks)
 
 
 def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) -> Figure:
@@ -133,17 +125,18 @@ def freed_by_cut(names: Sequence[str], before: np.ndarray, freed: np.ndarray) ->
         (_("freed"), freed, "right"),
         (_("still kept"), before - freed, "wrong"),
     )
+    looks = {"width": min(0.6, 0.15 * len(names)), "hovertemplate": hover("cut", "kept_bytes")}
     data = [
-        {
-            "type": "bar", "x": list(names), "y": np.asarray(values / MIB, np.float32),
-            "name": name, "marker": {"color": colour(shade)}, "width": min(0.6, 0.15 * len(names)),
-            "hovertemplate": hover("cut", "kept_bytes"),
-        }
+        bars(list(names), _mib(values), colour(shade), name=name, showlegend=True, **looks)
         for name, values, shade in parts
-    ]  # fmt: skip
-    layout = {"barmode": "stack", "xaxis": axis("cut", type="category"),
-              "yaxis": axis("kept_bytes", rangemode="tozero")}  # fmt: skip
-    return drawing(data, layout)
+    ]
+    scales = {"xaxis": axis("cut", type="category"), "yaxis": from_zero("kept_bytes")}
+    return drawing(data, {"barmode": "stack", **scales})
+
+
+def _mib(size: Any) -> np.ndarray:
+    """Bytes as MiB, for a figure."""
+    return np.asarray(size / MIB, np.float32)
 
 
 def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
@@ -152,16 +145,13 @@ def bytes_by_batch(batches: pd.DataFrame, chosen: int) -> Figure:
     A click on a bar tells its `start`.
     """
     shades = [colour("event") if k == chosen else colour("note") for k in batches["batch"]]
-    bar = {
-        "type": "bar",
-        "x": batches["batch"].to_numpy(),
-        "y": np.asarray(batches["bytes"] / MIB, np.float32),
-        "marker": {"color": shades},
-        "customdata": batches["start"].to_numpy(),
-        "hovertemplate": hover("chain_batch", "kept_batch"),
-        "showlegend": False,
-    }
-    top = max(0.01, 1.1 * float(batches["bytes"].max()) / MIB)
-    return drawing(
-        [bar], {"xaxis": axis("chain_batch"), "yaxis": axis("kept_batch", range=[0, top])}
+    bar = bars(
+        batches["batch"].to_numpy(),
+        _mib(batches["bytes"]),
+        shades,
+        customdata=batches["start"].to_numpy(),
+        hovertemplate=hover("chain_batch", "kept_batch"),
     )
+    top = max(0.01, 1.1 * float(batches["bytes"].max()) / MIB)
+    scales = {"xaxis": axis("chain_batch"), "yaxis": axis("kept_batch", range=[0, top])}
+    return drawing([bar], scales)

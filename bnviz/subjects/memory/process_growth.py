@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,9 @@ def process_growth(
     parts = [(k, n, t) for n in batch_sizes for k in kinds for t in (False, True)]
     rows = []
     for done, (kind, batch_size, threshold) in enumerate(parts):
-        said = json_of(
-            [sys.executable, "-m", COMMAND, *arguments(kind, batch_size)],
-            {VARIABLE: str(THRESHOLD)} if threshold else {},
-            lambda done=done: progress(done, len(parts)),  # type: ignore[misc]
-        )
+        command = [sys.executable, "-m", COMMAND, *arguments(kind, batch_size)]
+        variables = {VARIABLE: str(THRESHOLD)} if threshold else {}
+        said = json_of(command, variables, partial(progress, done, len(parts)))
         rows.append((
             kind, batch_size, threshold, steps_of(kind, batch_size), said["measured_bytes"][kind],
             said["process_bytes_per_step"], said["nodes_per_step"],
@@ -142,38 +141,42 @@ def json_of(
     """
     environment = {k: v for k, v in os.environ.items() if k != VARIABLE}
     shown = " ".join(["python", *command[1:]])
-    until = time.monotonic() + ends_within_s
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdout=out, stderr=errors, stdin=subprocess.DEVNULL,
             cwd=Path(__file__).parents[3], env={**environment, **variables},
         )  # fmt: skip
-        try:
-            while process.poll() is None:
-                on_progress()
-                if time.monotonic() > until:
-                    raise BnvizError(
-                        _("{command} took longer than {seconds:.0f} s and was ended.").format(
-                            command=shown, seconds=ends_within_s
-                        )
-                    )
-                time.sleep(POLL_S)
-        finally:
-            process.kill()  # of one that has ended: nothing happens
-            process.wait()
+        _wait_for(process, shown, on_progress, ends_within_s)
         if process.returncode != 0:
-            raise BnvizError(
-                _("{command} ended with status {status}: {line}").format(
-                    command=shown, status=process.returncode, line=_last_line(errors)
-                )
-            )
+            said = _("{command} ended with status {status}: {line}")
+            status, line = process.returncode, _last_line(errors)
+            raise BnvizError(said.format(command=shown, status=status, line=line))
         out.seek(0)
         try:
             return json.loads(out.read())
         except json.JSONDecodeError as error:
-            raise BnvizError(
-                _("{command} printed no JSON: {error}").format(command=shown, error=error)
-            ) from None
+            said = _("{command} printed no JSON: {error}")
+            raise BnvizError(said.format(command=shown, error=error)) from None
+
+
+def _wait_for(
+    process: subprocess.Popen[bytes],
+    shown: str,
+    on_progress: Callable[[], None],
+    ends_within_s: float,
+) -> None:
+    """Wait until a process ends; where it takes too long or `on_progress` raises, end it."""
+    until = time.monotonic() + ends_within_s
+    try:
+        while process.poll() is None:
+            on_progress()
+            if time.monotonic() > until:
+                said = _("{command} took longer than {seconds:.0f} s and was ended.")
+                raise BnvizError(said.format(command=shown, seconds=ends_within_s))
+            time.sleep(POLL_S)
+    finally:
+        process.kill()  # of one that has ended: nothing happens
+        process.wait()
 
 
 def _last_line(file: Any) -> str:

@@ -1,8 +1,19 @@
 """What each tensor that a LeNet saves for its backward pass is for, in one sentence a tensor."""
 
+from collections.abc import Mapping
+
 from bnviz.i18n import N_
 
-_WRITTEN_OUT = {
+Purposes = dict[tuple[str, str], str]
+"""By operation and name of the saved tensor."""
+
+
+def _of(operation: str, purposes: Mapping[str, str]) -> Purposes:
+    """The purposes of the tensors that one operation saves."""
+    return {(operation, saved): purpose for saved, purpose in purposes.items()}
+
+
+_WRITTEN_OUT: Purposes = {
     ("PowBackward0", "self"): N_(
         "x − mean, squared for the variance: the slope of a square is twice its input."
     ),
@@ -18,55 +29,34 @@ _WRITTEN_OUT = {
 }
 _X_HAT = N_("x̂, the normalized values: multiplied with the gradient and summed, they give γ's.")
 _GAMMA = N_("γ, the layer's own weight: the gradient of x̂ is multiplied by it.")
-PURPOSES: dict[str, dict[tuple[str, str], str]] = {
-    "composite": {
-        **_WRITTEN_OUT,
-        ("MulBackward0", "self"): _X_HAT,
-        ("MulBackward0", "other"): _GAMMA,
-    },
-    "note": {
-        **_WRITTEN_OUT,
-        ("MulBackward0", "self"): _GAMMA,
-        ("MulBackward0", "other"): _X_HAT,
-    },
-    "fused": {
-        ("_NormalizeBackward", "saved_tensors[0]"): N_(
-            "x, the layer's input: x̂ is worked out from it again, so it need not be kept."
-        ),
-        ("_NormalizeBackward", "saved_tensors[1]"): N_(
-            "The batch's mean, one number a channel: taken off x to get x̂ again."
-        ),
-        ("_NormalizeBackward", "saved_tensors[2]"): N_(
-            "1/√(var + eps), one number a channel: scales x − mean to x̂, and the gradient of x."
-        ),
-        ("_NormalizeBackward", "saved_tensors[3]"): N_(
-            "γ, the layer's own weight: the gradient of x is scaled by it."
-        ),
-    },
-    "builtin": {
-        ("NativeBatchNormBackward0", "input"): N_(
-            "x, the layer's input: torch works x̂ out from it again, so it need not be kept."
-        ),
-        ("NativeBatchNormBackward0", "weight"): N_(
-            "γ, the layer's own weight: the gradient of x is scaled by it."
-        ),
-        ("NativeBatchNormBackward0", "running_mean"): N_(
-            "The layer's running mean: used in eval mode only, kept without a copy."
-        ),
-        ("NativeBatchNormBackward0", "running_var"): N_(
-            "The layer's running variance: used in eval mode only, kept without a copy."
-        ),
-        ("NativeBatchNormBackward0", "result1"): N_(
-            "The batch's mean, one number a channel: taken off x to get x̂ again."
-        ),
-        ("NativeBatchNormBackward0", "result2"): N_(
-            "1/√(var + eps), one number a channel: scales x − mean to x̂, and the gradient of x."
-        ),
-    },
+_SCALES = N_("γ, the layer's own weight: the gradient of x is scaled by it.")
+_MEAN = N_("The batch's mean, one number a channel: taken off x to get x̂ again.")
+_RSTD = N_("1/√(var + eps), one number a channel: scales x − mean to x̂, and the gradient of x.")
+_FUSED = {
+    "saved_tensors[0]": N_(
+        "x, the layer's input: x̂ is worked out from it again, so it need not be kept."
+    ),
+    "saved_tensors[1]": _MEAN,
+    "saved_tensors[2]": _RSTD,
+    "saved_tensors[3]": _SCALES,
+}
+_BUILTIN = {
+    "input": N_("x, the layer's input: torch works x̂ out from it again, so it need not be kept."),
+    "weight": _SCALES,
+    "running_mean": N_("The layer's running mean: used in eval mode only, kept without a copy."),
+    "running_var": N_("The layer's running variance: used in eval mode only, kept without a copy."),
+    "result1": _MEAN,
+    "result2": _RSTD,
+}
+PURPOSES: dict[str, Purposes] = {
+    "composite": {**_WRITTEN_OUT, **_of("MulBackward0", {"self": _X_HAT, "other": _GAMMA})},
+    "note": {**_WRITTEN_OUT, **_of("MulBackward0", {"self": _GAMMA, "other": _X_HAT})},
+    "fused": _of("_NormalizeBackward", _FUSED),
+    "builtin": _of("NativeBatchNormBackward0", _BUILTIN),
     "none": {},
 }
 """By variant, then by operation and name of the tensor that its BN layers save (CPU, train mode)."""
-COMMON_PURPOSES: dict[tuple[str, str], str] = {
+COMMON_PURPOSES: Purposes = {
     ("ConvolutionBackward0", "input"): N_(
         "The layer's input: correlated with the gradient, it gives the filters'."
     ),

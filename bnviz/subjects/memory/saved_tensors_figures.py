@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing, scatter
-from bnviz.charts.theme import DASH, QUANTITIES, axis, colour
-from bnviz.i18n import N_, _
+from bnviz.charts.marks import Figure, bars, drawing, one_entry, scatter, upright
+from bnviz.charts.theme import QUANTITIES, axis, colour, from_zero, own_stroke, stroke
+from bnviz.i18n import N_, _, lines
 from bnviz.units import MIB
 
 # Bottom to top: what all variants keep alike, then what their BN layers keep.
@@ -29,56 +29,51 @@ def bytes_by_layer(frame: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
 
     `frame` has columns variant, layer (of a LeNet) and bytes.
     """
-    table = (
-        (frame["bytes"] / MIB)
-        .groupby([frame["layer"].map(block_of), frame["variant"]])
-        .sum()
-        .unstack(fill_value=0)
-        .reindex(index=list(BLOCKS), columns=list(labels), fill_value=0.0)
-    )
-    names = list(labels.values())
-    unit, shown = QUANTITIES["saved_bytes"].unit, QUANTITIES["saved_bytes"].format
-    bars = [
-        {
-            "type": "bar",
-            "uid": f"saved {block}",
-            "name": block,
-            "x": names,
-            "y": table.loc[block].to_numpy(np.float32),
-            "marker": {"color": [_shade(block, variant) for variant in labels]},
-            "text": [block] * len(names),
-            "textposition": "inside",
-            "insidetextanchor": "middle",
-            "insidetextfont": {"color": colour("truth")},
-            "textangle": 0,
-            "showlegend": False,
-            "hovertemplate": f"%{{x}}<br>{block}: %{{y:{shown}}} {_(unit)}<extra></extra>",
-        }
-        for block in BLOCKS
-    ]
-    totals = table.sum()
-    bars.append(
-        {
-            "type": "scatter",
-            "mode": "text",
-            "x": names,
-            "y": totals.to_numpy(np.float32),
-            "text": [f"{total:,.3g}" for total in totals],
-            "textposition": "top center",
-            "name": _("total"),
-            "showlegend": False,
-            "hoverinfo": "skip",
-            "cliponaxis": False,
-        }
-    )
+    names, table = list(labels.values()), _mib_by_block(frame, list(labels))
+    data = [_segment(block, names, table.T[block]) for block in BLOCKS]
+    totals = {
+        "type": "scatter",
+        "mode": "text",
+        "x": names,
+        "y": table.sum().to_numpy(np.float32),
+        "text": [f"{total:,.3g}" for total in table.sum()],
+        "textposition": "top center",
+        "cliponaxis": False,
+    }
+    data.append({**totals, "name": _("total"), "showlegend": False, "hoverinfo": "skip"})
     layout = {
         "barmode": "stack",
         "bargap": 0.25,
         "uniformtext": {"mode": "hide", "minsize": 10},
         "xaxis": axis("bn_kind", type="category", showgrid=False),
-        "yaxis": axis("saved_bytes", rangemode="tozero"),
+        "yaxis": from_zero("saved_bytes"),
     }
-    return drawing(bars, layout)
+    return drawing(data, layout)
+
+
+def _mib_by_block(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    """MiB, a row for each of BLOCKS and a column a variant."""
+    sums = (frame["bytes"] / MIB).groupby([frame["layer"].map(block_of), frame["variant"]]).sum()
+    table = sums.unstack(fill_value=0)
+    return table.reindex(index=list(BLOCKS), columns=variants, fill_value=0.0)
+
+
+def _segment(block: str, names: list[str], mib: pd.Series) -> dict[str, Any]:
+    """What one of BLOCKS takes in the bar of each variant."""
+    what = QUANTITIES["saved_bytes"]
+    return bars(
+        names,
+        mib.to_numpy(np.float32),
+        [_shade(block, str(variant)) for variant in mib.index],
+        uid=f"saved {block}",
+        name=block,
+        text=[block] * len(names),
+        textposition="inside",
+        insidetextanchor="middle",
+        insidetextfont={"color": colour("truth")},
+        textangle=0,
+        hovertemplate=f"%{{x}}<br>{block}: %{{y:{what.format}}}{what.after()}<extra></extra>",
+    )
 
 
 def _shade(block: str, variant: str) -> str:
@@ -90,49 +85,40 @@ def memory_over_a_step(curves: Mapping[str, pd.DataFrame], labels: Mapping[str, 
 
     `curves`: per variant the columns at (below 1 forward, below 2 backward, below 3 update), bytes.
     """
-    data = [_line(curve, variant, labels[variant]) for variant, curve in curves.items()]
-    data += [_peak(curve, variant, labels[variant]) for variant, curve in curves.items()]
+    data = [_line(of_step, variant, labels[variant]) for variant, of_step in curves.items()]
+    data += [_peak(of_step, variant, labels[variant]) for variant, of_step in curves.items()]
+    border = stroke("batch", "dot", 1)
     layout = {
         "xaxis": _phases(),
-        "yaxis": axis("taken_bytes", rangemode="tozero"),
-        "shapes": [_border(at) for at in (1, 2)],
+        "yaxis": from_zero("taken_bytes"),
+        "shapes": [upright(0, at, border) for at in range(1, len(PHASE_NAMES))],
     }
     return drawing(data, layout)
 
 
-def _line(curve: pd.DataFrame, variant: str, label: str) -> dict[str, Any]:
-    return scatter(
-        0,
-        curve["at"],
-        curve["bytes"] / MIB,
-        mode="lines",
-        name=label,
-        legendgroup=variant,
-        hovertemplate=_hover(label),
-        line={"color": colour(variant), "dash": DASH[variant], "width": 2, "shape": "hv"},
-    )
+def _line(of_step: pd.DataFrame, variant: str, label: str) -> dict[str, Any]:
+    line = {**own_stroke(variant), "shape": "hv"}
+    looks = {"mode": "lines", "line": line, "legendgroup": variant, "hovertemplate": _hover(label)}
+    return scatter(0, of_step["at"], of_step["bytes"] / MIB, name=label, **looks)
 
 
-def _peak(curve: pd.DataFrame, variant: str, label: str) -> dict[str, Any]:
-    top = curve.iloc[[int(curve["bytes"].to_numpy().argmax())]]
+def _peak(of_step: pd.DataFrame, variant: str, label: str) -> dict[str, Any]:
+    top = of_step.iloc[[int(of_step["bytes"].to_numpy().argmax())]]
     name = _("peak, {label}").format(label=label)
     return scatter(
         0,
         top["at"],
         top["bytes"] / MIB,
         mode="markers",
-        name=name,
-        uid=f"peak {variant}",
-        legendgroup=variant,
-        showlegend=False,
-        hovertemplate=_hover(name),
         marker={"color": colour(variant), "size": 9, "symbol": "diamond"},
+        uid=f"peak {variant}",
+        hovertemplate=_hover(name),
+        **one_entry(name, variant, shown=False),
     )
 
 
 def _hover(label: str) -> str:
-    what = QUANTITIES["taken_bytes"]
-    return f"{label}<br>{_(what.label)} %{{y:{what.format}}}{what.after()}<extra></extra>"
+    return lines(label, f"{QUANTITIES['taken_bytes'].hovered('y')}<extra></extra>")
 
 
 def _phases() -> dict[str, Any]:
@@ -144,11 +130,3 @@ def _phases() -> dict[str, Any]:
         ticktext=[_(name) for name in PHASE_NAMES.values()],
         showgrid=False,
     )
-
-
-def _border(at: int) -> dict[str, Any]:
-    """Where one phase ends and the next begins."""
-    return {
-        "type": "line", "x0": at, "x1": at, "xref": "x", "y0": 0, "y1": 1, "yref": "paper",
-        "line": {"color": colour("batch"), "width": 1, "dash": "dot"},
-    }  # fmt: skip

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing, scatter, step_mark
-from bnviz.charts.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import Figure, dots, drawing, named_curve, step_mark
+from bnviz.charts.theme import axis, colour, from_zero, own_stroke, stroke
 from bnviz.i18n import _
 
 
@@ -18,67 +18,34 @@ def modes_over_checkpoints(
     `tests` are steps at which test passes in train mode moved the statistics, `chosen` the step
     whose weights the other views show.
     """
+    modes = (
+        ("train", _("train mode"), stroke(variant, "dot", opacity=0.8)),
+        ("eval", _("eval mode"), own_stroke(variant)),
+    )
+    shown, marker = ("step", "accuracy"), {"size": 6}
     data = [
-        scatter(
-            0,
-            frame["step"],
-            100 * frame[side],
-            mode="lines+markers",
-            name=name,
-            line={"color": colour(variant, opacity), "dash": dash, "width": 2},
-            marker={"size": 6},
-            hovertemplate=name + "<br>" + hover("step", "accuracy"),
-        )
-        for side, name, dash, opacity in (
-            ("train", _("train mode"), "dot", 0.8),
-            ("eval", _("eval mode"), DASH[variant], None),
-        )
+        named_curve(frame["step"], 100 * frame[mode], shown, line, name, marker=marker)
+        for mode, name, line in modes
     ]
     if tests:
         low = 100 * float(frame[["train", "eval"]].min().min())
-        data.append(
-            scatter(
-                0,
-                tests,
-                np.full(len(tests), low),
-                mode="markers",
-                name=_("test pass in train mode"),
-                marker={"symbol": "triangle-up", "size": 10, "color": colour("event")},
-                hovertemplate=_("step %{x}: test() moved the running statistics"),
-            )
-        )
-    return drawing(
-        data,
-        {
-            "xaxis": axis("step", rangemode="tozero"),
-            "yaxis": axis("accuracy"),
-            "shapes": step_mark(0, chosen),
-        },
-    )
+        triangle = {"symbol": "triangle-up", "size": 10, "color": colour("event")}
+        said = _("step %{x}: test() moved the running statistics")
+        marks = {"name": _("test pass in train mode"), "hovertemplate": said}
+        data.append(dots(0, tests, np.full(len(tests), low), shown, triangle, **marks))
+    scales = {"xaxis": from_zero("step"), "yaxis": axis("accuracy")}
+    return drawing(data, {**scales, "shapes": step_mark(0, chosen)})
 
 
 def pairs_over_checkpoints(frame: pd.DataFrame, total: int) -> Figure:
     """Shares of images right in one mode only or in none; `frame` has the counts of each."""
     looks = {
-        "only_eval": (_("only eval mode right"), "right", "solid"),
-        "only_train": (_("only train mode right"), "wrong", "dash"),
-        "none": (_("neither right"), "batch", "dot"),
+        "only_eval": (_("only eval mode right"), stroke("right", "solid")),
+        "only_train": (_("only train mode right"), stroke("wrong", "dash")),
+        "none": (_("neither right"), stroke("batch", "dot")),
     }
-    return drawing(
-        [
-            scatter(
-                0,
-                frame["step"],
-                100 * frame[name] / total,
-                mode="lines+markers",
-                name=label,
-                line={"color": colour(shade), "dash": dash, "width": 2},
-                hovertemplate=label + "<br>" + hover("step", "share_images"),
-            )
-            for name, (label, shade, dash) in looks.items()
-        ],
-        {
-            "xaxis": axis("step", rangemode="tozero"),
-            "yaxis": axis("share_images", rangemode="tozero"),
-        },
-    )
+    data = [
+        named_curve(frame["step"], 100 * frame[of] / total, ("step", "share_images"), line, name)
+        for of, (name, line) in looks.items()
+    ]
+    return drawing(data, {"xaxis": from_zero("step"), "yaxis": from_zero("share_images")})

@@ -1,36 +1,34 @@
 """Commands on a stored run: ``python -m bnviz modes`` and ``recalibrate``."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from bnviz.command_line import refuse
-from bnviz.errors import BnvizError
+from bnviz.command_line import AsJson, print_result, refusing
 from bnviz.i18n import _
 from bnviz.settings import whole
-from bnviz.stored_run_cli import CheckpointOption, RunArgument, weights_of_run
+from bnviz.stored_run_cli import CheckpointOption, RunArgument, VariantOption, weights_of_run
 
 
 def modes(
     run: RunArgument,
-    variant: Annotated[str | None, typer.Option(help="Whose weights; the last with BN.")] = None,
+    variant: VariantOption = None,
     checkpoint: CheckpointOption = None,
-    batch_size: Annotated[str | None, typer.Option(help="Of train mode; the run's own.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    batch_size: Annotated[
+        str | None, typer.Option(help=_("Of train mode, 2 or more; the run's own."))
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print train mode beside eval mode of the same weights on all test images."""
     from bnviz.subjects.modes.mode_report import compare_at
 
-    try:
+    with refusing():
         stored, dataset, document = weights_of_run(run, variant, checkpoint, any_variant=True)
         size = stored.config.batch_size if batch_size is None else whole("batch_size", batch_size)
         document |= compare_at(
             stored, document["variant"], document["step"], batch_size=size, dataset=dataset
         )
-    except BnvizError as error:
-        refuse(error)
-    typer.echo(json.dumps(document, indent=1) if as_json else _modes_table(document))
+    print_result(document, as_json, _modes_table)
 
 
 def _modes_table(document: dict[str, Any]) -> str:
@@ -52,16 +50,18 @@ def _modes_table(document: dict[str, Any]) -> str:
 
 def recalibrate(
     run: RunArgument,
-    batches: Annotated[str, typer.Option(help="How many batches of training images.")] = "100",
-    batch_size: Annotated[str, typer.Option(help="Images in a batch.")] = "100",
-    variant: Annotated[str | None, typer.Option(help="Whose weights; the last with BN.")] = None,
+    batches: Annotated[
+        str, typer.Option(help=_("How many batches of training images, 1 or more."))
+    ] = "100",
+    batch_size: Annotated[str, typer.Option(help=_("Images in a batch, 1 or more."))] = "100",
+    variant: VariantOption = None,
     checkpoint: CheckpointOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print eval mode before and after its statistics are measured again at frozen weights."""
     from bnviz.subjects.modes.mode_report import recalibrate_at
 
-    try:
+    with refusing():
         stored, dataset, document = weights_of_run(run, variant, checkpoint)
         document |= recalibrate_at(
             stored,
@@ -71,14 +71,12 @@ def recalibrate(
             batch_size=whole("batch_size", batch_size),
             dataset=dataset,
         )
-    except BnvizError as error:
-        refuse(error)
-    if as_json:
-        typer.echo(json.dumps(document, indent=1))
-        return
-    accuracy = document["accuracy"]
-    typer.echo("{run}, {variant}, step {step}".format(**document))
-    typer.echo(
-        _("eval mode {before:.4f}, after {images:,} images at frozen weights {after:.4f}, in {s:.1f} s")
-        .format(**accuracy, images=document["images"], s=document["seconds"])
-    )  # fmt: skip
+    print_result(document, as_json, _recalibrated)
+
+
+def _recalibrated(document: dict[str, Any]) -> str:
+    said = _(
+        "eval mode {before:.4f}, after {images:,} images at frozen weights {after:.4f}, in {s:.1f} s"
+    )
+    numbers = {**document["accuracy"], "images": document["images"], "s": document["seconds"]}
+    return "{run}, {variant}, step {step}".format(**document) + "\n" + said.format(**numbers)

@@ -13,10 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bnviz.errors import ConfigError
+from bnviz.errors import check_choice, check_share
 from bnviz.evaluation.chance import paired_difference
-from bnviz.evaluation.modes import eval_side, paired, paired_counts, train_side
-from bnviz.i18n import _
+from bnviz.evaluation.modes import compare_modes, paired_counts
 
 SHIFTS = ("brightness", "contrast", "noise", "inverted", "rotated")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -31,32 +30,26 @@ def shifted(images: Tensor, kind: str, strength: float, *, seed: int = 0) -> Ten
 
     Raises ConfigError for another kind and a strength outside 0 to 1.
     """
-    if kind not in SHIFTS:
-        raise ConfigError(
-            _("shift: got {value!r}; allowed: {allowed}.").format(
-                value=kind, allowed=", ".join(SHIFTS)
-            )
-        )
-    if not 0 <= strength <= 1:
-        raise ConfigError(_("strength: got {value}; allowed: 0 to 1.").format(value=strength))
+    check_choice("shift", kind, SHIFTS)
+    check_share("strength", strength)
     if kind == "noise":
         generator = torch.Generator().manual_seed(seed)
         added = torch.randn(images.shape, generator=generator) * (127.5 * strength)
         return (images.float() + added).round().clamp(0, 255).to(torch.uint8)
     if kind == "inverted":
         return ((1 - strength) * images.float() + strength * (255 - images.float())).round().byte()
+    return _with_torchvision(images[:, None], kind, strength)[:, 0]
+
+
+def _with_torchvision(pictures: Tensor, kind: str, strength: float) -> Tensor:
+    """The changes of `shifted` that torchvision knows, of `pictures` (N, 1, 28, 28)."""
     from torchvision.transforms.v2 import InterpolationMode, functional
 
-    pictures = images[:, None]
     if kind == "brightness":
-        changed = functional.adjust_brightness(pictures, 1 - 0.8 * strength)
-    elif kind == "contrast":
-        changed = functional.adjust_contrast(pictures, 1 - 0.9 * strength)
-    else:
-        changed = functional.rotate(
-            pictures, 90 * strength, interpolation=InterpolationMode.BILINEAR
-        )
-    return changed[:, 0]
+        return functional.adjust_brightness(pictures, 1 - 0.8 * strength)
+    if kind == "contrast":
+        return functional.adjust_contrast(pictures, 1 - 0.9 * strength)
+    return functional.rotate(pictures, 90 * strength, interpolation=InterpolationMode.BILINEAR)
 
 
 def modes_under_shift(
@@ -72,20 +65,18 @@ def modes_under_shift(
     """Accuracy of both modes of one kind of change, over STRENGTHS.
 
     Columns kind, strength, train, eval (accuracies, 0 to 1), ahead (train less eval, -1 to 1), and
-    clear, whether that is more than chance (`bnviz.evaluation.chance`). `images` are uint8 (N, 28, 28); train
-    mode takes them in batches of `batch_size` in that `order`; `eval_options` are those of
-    `bnviz.evaluation.modes.eval_side`. The model is put back as it was. Raises ConfigError as
-    `shifted` and `eval_side`, and for a batch of one.
+    clear, whether that is more than chance (`bnviz.evaluation.chance`). `images`, `batch_size`,
+    `order` and `eval_options` as in `bnviz.evaluation.modes.compare_modes`. The model is put back
+    as it was. Raises ConfigError as `shifted` and `compare_modes`.
     """
     rows = []
     for strength in STRENGTHS:
         changed = shifted(images, kind, strength)
-        train = train_side(model, changed, batch_size=batch_size, order=order)
-        evaluation = eval_side(model, changed, batch_size=batch_size, order=order, **eval_options)
-        pairs = paired_counts(paired(train, evaluation, labels))
+        frame = compare_modes(
+            model, changed, labels, batch_size=batch_size, order=order, **eval_options
+        )
+        pairs = paired_counts(frame)
         ahead = paired_difference(pairs["only_eval"], pairs["only_train"], len(labels))
-        right = [
-            (pairs["both"] + pairs[only]) / len(labels) for only in ("only_train", "only_eval")
-        ]
+        right = [(pairs["both"] + pairs[o]) / len(labels) for o in ("only_train", "only_eval")]
         rows.append((kind, strength, *right, float(ahead.value), bool(ahead.clear)))
     return pd.DataFrame(rows, columns=["kind", "strength", "train", "eval", "ahead", "clear"])

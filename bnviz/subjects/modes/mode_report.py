@@ -10,6 +10,7 @@ from bnviz.data import Dataset
 from bnviz.evaluation.inference import standard_error
 from bnviz.evaluation.modes import compare_modes, layer_drift, paired_counts
 from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
+from bnviz.nn import LeNet
 from bnviz.nn.variants import VARIANTS
 from bnviz.training.checkpoints import Run, model_at
 
@@ -31,22 +32,24 @@ def compare_at(
     frame = compare_modes(model, images, dataset.test_labels, batch_size=batch_size)
     train, evaluation = frame["train_right"], frame["eval_right"]
     accuracy = {"train": float(train.mean()), "eval": float(evaluation.mean())}
-    document = {
+    return {
         "batch_size": batch_size,
         "images": len(frame),
         "accuracy": accuracy,
         "standard_error": {m: standard_error(a, len(frame)) for m, a in accuracy.items()},
         "pairs": paired_counts(frame),
         "differ": int(frame["differ"].sum()),
-        "drift": {},
+        "drift": _drift(model, images, batch_size) if VARIANTS[variant].normalizes else {},
     }
-    if VARIANTS[variant].normalizes:
-        drift = layer_drift(model, images, batch_size=batch_size)
-        document["drift"] = {
-            str(layer): float(np.sqrt((rows["drift"] ** 2).mean()))
-            for layer, rows in drift.groupby("layer", sort=False)
-        }
-    return document
+
+
+def _drift(model: LeNet, images: torch.Tensor, batch_size: int) -> dict[str, float]:
+    """By layer the root mean square of `layer_drift` over its channels."""
+    drift = layer_drift(model, images, batch_size=batch_size)
+    return {
+        str(layer): float(np.sqrt((rows["drift"] ** 2).mean()))
+        for layer, rows in drift.groupby("layer", sort=False)
+    }
 
 
 def recalibrate_at(

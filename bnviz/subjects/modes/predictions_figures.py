@@ -1,10 +1,12 @@
 """Train mode against eval mode on the same images."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing
-from bnviz.charts.theme import axis, colour
+from bnviz.charts.marks import Figure, bars_down, drawing, names_down
+from bnviz.charts.theme import axis, colour, stroke
 from bnviz.i18n import _, lines
 
 MOST_DOTS = 300
@@ -16,72 +18,53 @@ def probability_of_truth(frame: pd.DataFrame, class_names: tuple[str, ...]) -> F
 
     `frame` is what `bnviz.evaluation.modes.paired` returns.
     """
-    data = [
-        {
-            "type": "scatter",
-            "x": [0, 100],
-            "y": [0, 100],
-            "mode": "lines",
-            "line": {"color": colour("batch", 0.6), "dash": "dot", "width": 1},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    ]
-    for name, mask, shade, symbol, size in _groups(frame):
-        count = int(mask.sum())
-        rows = frame[mask].iloc[:: -(-count // MOST_DOTS) or 1]
-        drawn = _("{n:,} drawn of {count:,}").format(n=len(rows), count=count)
-        data.append(
-            {
-                "type": "scatter",
-                "x": (100 * rows["train_true"]).to_numpy(np.float32),
-                "y": (100 * rows["eval_true"]).to_numpy(np.float32),
-                "mode": "markers",
-                "marker": {"color": colour(shade, 0.8), "symbol": symbol, "size": size},
-                "name": f"{name} ({count if len(rows) == count else drawn})",
-                "uid": f"{shade}-{symbol}",  # a name with a count in it is another one each time
-                "customdata": rows.index.to_numpy(np.int32),
-                "text": [class_names[label] for label in rows["label"]],
-                "hovertemplate": lines(
-                    _("image %{customdata}: %{text}"), _("train %{x:.1f}%, eval %{y:.1f}%")
-                ),
-            }
-        )
-    label = axis("probability_of_truth")["title"]["text"]
+    same = {"mode": "lines", "line": stroke("batch", "dot", 1, 0.6)}
+    silent = {"hoverinfo": "skip", "showlegend": False}
+    data = [{"type": "scatter", "x": [0, 100], "y": [0, 100], **same, **silent}]
+    data += [_group(frame, class_names, *group) for group in _groups(frame)]
+    label, ends = axis("probability_of_truth")["title"]["text"], [-3, 103]
+    train, evaluation = _("train mode: {axis}"), _("eval mode: {axis}")
     return drawing(
         data,
         {
-            "xaxis": {
-                "title": {"text": _("train mode: {axis}").format(axis=label)},
-                "range": [-3, 103],
-            },
-            "yaxis": {
-                "title": {"text": _("eval mode: {axis}").format(axis=label)},
-                "range": [-3, 103],
-            },
+            "xaxis": {"title": {"text": train.format(axis=label)}, "range": ends},
+            "yaxis": {"title": {"text": evaluation.format(axis=label)}, "range": ends},
         },
     )
 
 
+def _group(
+    frame: pd.DataFrame, class_names: tuple[str, ...], name: str, mask: pd.Series, *look: Any
+) -> dict[str, Any]:
+    """The dots of one of `_groups`, at most MOST_DOTS of them."""
+    (shade, symbol, size), count = look, int(mask.sum())
+    rows = frame[mask].iloc[:: -(-count // MOST_DOTS) or 1]
+    drawn = _("{n:,} drawn of {count:,}").format(n=len(rows), count=count)
+    return {
+        "type": "scatter",
+        "x": (100 * rows["train_true"]).to_numpy(np.float32),
+        "y": (100 * rows["eval_true"]).to_numpy(np.float32),
+        "mode": "markers",
+        "marker": {"color": colour(shade, 0.8), "symbol": symbol, "size": size},
+        "name": f"{name} ({count if len(rows) == count else drawn})",
+        "uid": f"{shade}-{symbol}",  # a name with a count in it is another one each time
+        "customdata": rows.index.to_numpy(np.int32),
+        "text": [class_names[label] for label in rows["label"]],
+        "hovertemplate": lines(
+            _("image %{customdata}: %{text}"), _("train %{x:.1f}%, eval %{y:.1f}%")
+        ),
+    }
+
+
 def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], ...]:
     """Name, mask, colour, symbol and size of the images that share a fate."""
+    differ, train, evaluation = (frame[name] for name in ("differ", "train_right", "eval_right"))
+    neither = differ & ~evaluation & ~train
     return (
-        (_("same prediction"), ~frame["differ"], "batch", "circle", 5),
-        (
-            _("only eval mode right"),
-            frame["differ"] & frame["eval_right"],
-            "right",
-            "triangle-up",
-            9,
-        ),
-        (_("only train mode right"), frame["differ"] & frame["train_right"], "wrong", "square", 8),
-        (
-            _("both wrong, different predictions"),
-            frame["differ"] & ~frame["eval_right"] & ~frame["train_right"],
-            "note",
-            "x",
-            8,
-        ),
+        (_("same prediction"), ~differ, "batch", "circle", 5),
+        (_("only eval mode right"), differ & evaluation, "right", "triangle-up", 9),
+        (_("only train mode right"), differ & train, "wrong", "square", 8),
+        (_("both wrong, different predictions"), neither, "note", "x", 8),
     )
 
 
@@ -89,30 +72,11 @@ def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figu
     """Accuracy of both modes for each class; `frame` as in `probability_of_truth`."""
     by_class = 100 * frame.groupby("label")[["train_right", "eval_right"]].mean()
     names = [class_names[label] for label in by_class.index]
-    data = [
-        {
-            "type": "bar",
-            "y": names,
-            "x": by_class[f"{side}_right"].to_numpy(np.float32),
-            "orientation": "h",
-            "name": name,
-            "marker": {
-                "color": colour(shade, 0.9 if side == "eval" else 0.35),
-                "line": {"color": colour(shade), "width": 1.5},
-            },
-            "hovertemplate": "%{y}: %{x:.1f}%",
-        }
-        for side, name, shade in (
-            ("train", _("train mode"), "builtin"),
-            ("eval", _("eval mode"), "builtin"),
-        )
-    ]
-    return drawing(
-        data,
-        {
-            "barmode": "group",
-            "bargap": 0.3,
-            "xaxis": axis("accuracy", range=[0, 100]),
-            "yaxis": {"autorange": "reversed", "automargin": True},
-        },
-    )
+    data = []
+    for mode, name, opacity in (("train", _("train mode"), 0.35), ("eval", _("eval mode"), 0.9)):
+        percent = by_class[f"{mode}_right"].to_numpy(np.float32)
+        looks = {"name": name, "showlegend": True, "hovertemplate": "%{y}: %{x:.1f}%"}
+        data.append(bars_down(percent, names, colour("builtin", opacity), **looks))
+        data[-1]["marker"]["line"] = stroke("builtin", width=1.5)
+    scales = {"xaxis": axis("accuracy", range=[0, 100]), "yaxis": names_down()}
+    return drawing(data, {"barmode": "group", "bargap": 0.3, **scales})

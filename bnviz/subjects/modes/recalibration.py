@@ -6,7 +6,7 @@ with what was done to it in its metadata. It has all tensors, so that it loads l
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from bnviz import data
 from bnviz.data import Dataset
-from bnviz.errors import ConfigError, RunError
+from bnviz.errors import RunError, check_choice, check_share
 from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import evaluate_with_statistics, recalibrate
 from bnviz.i18n import _
@@ -22,7 +22,7 @@ from bnviz.nn.state import restore, set_statistics, snapshot
 from bnviz.records.momentum_maps import COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import precise_batch, replayed_statistics
 from bnviz.records.run_files import DamagedFile, read_file, write_file
-from bnviz.records.store import RECORDED_FOLDER
+from bnviz.records.run_names import RECORDED_FOLDER
 from bnviz.training.checkpoints import Run, model_at
 from bnviz.training.tasks import Progress, no_progress
 
@@ -32,8 +32,8 @@ CHOOSING_IMAGES = 2000
 
 
 @dataclass(frozen=True)
-class Recalibration:
-    """Statistics that replace those of a checkpoint, and what they are worth."""
+class _Worth:
+    """What other statistics of a checkpoint are worth."""
 
     variant: str
     step: int
@@ -45,6 +45,12 @@ class Recalibration:
     """Accuracy in eval mode on all test images, 0 to 1, with the checkpoint's own statistics."""
     after: float
     """The same with these."""
+
+
+@dataclass(frozen=True)
+class Recalibration(_Worth):
+    """Statistics that replace those of a checkpoint, and what they are worth."""
+
     seconds: float
     """How long it took to find them, without the evaluation."""
     statistics: Statistics = field(repr=False)
@@ -71,32 +77,22 @@ def recalibrate_checkpoint(
     Raises ConfigError for another method, a weight outside 0 to 1 and more batches than there are,
     RunError for a checkpoint that is gone.
     """
-    if method not in METHODS:
-        raise ConfigError(
-            _("method: got {value!r}; allowed: {allowed}.").format(
-                value=method, allowed=", ".join(METHODS)
-            )
-        )
-    if not 0 <= weight <= 1:
-        raise ConfigError(_("weight: got {value}; allowed: 0 to 1.").format(value=weight))
+    check_choice("method", method, METHODS)
+    check_share("weight", weight)
     images = dataset or data.load(run.config.dataset)
     model = model_at(run, variant, step)
     progress(0, 3)
     began = time.perf_counter()
-    details: dict[str, float]
     if method == "replayed":
-        momentum, found = _best_replay(run, variant, step, images)
-        details = {"momentum": momentum}
+        details, found = _best_replay(run, variant, step, images)
     else:
         batch_size = precise_batch(run.config.batch_size)
-        fresh = recalibrate(
-            model, torch.tensor(images.train_images), batches=batches, batch_size=batch_size
-        )
+        training = torch.tensor(images.train_images)
+        found = recalibrate(model, training, batches=batches, batch_size=batch_size)
         details = {"batches": batches, "batch_size": batch_size}
-        found = fresh
-        if method == "blended":
-            details["weight"] = weight
-            found = _blended(model, fresh, weight)
+    if method == "blended":
+        details["weight"] = weight
+        found = _blended(model, found, weight)
     seconds = time.perf_counter() - began
     test, labels = torch.tensor(images.test_images), torch.tensor(images.test_labels)
     progress(1, 3)
@@ -106,7 +102,9 @@ def recalibrate_checkpoint(
     return Recalibration(variant, step, method, details, before, after, seconds, found)
 
 
-def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[float, Statistics]:
+def _best_replay(
+    run: Run, variant: str, step: int, images: Dataset
+) -> tuple[dict[str, float], Statistics]:
     """The momentum of COMPARED_MOMENTA whose statistics are best on some training images, and they."""
     model = model_at(run, variant, step)
     some = torch.tensor(images.train_images[:CHOOSING_IMAGES])
@@ -114,11 +112,12 @@ def _best_replay(run: Run, variant: str, step: int, images: Dataset) -> tuple[fl
     found = {
         m: replayed_statistics(run.config, run.history, variant, m, step) for m in COMPARED_MOMENTA
     }
-    best = max(
-        COMPARED_MOMENTA,
-        key=lambda m: evaluate_with_statistics(model, found[m], some, labels).accuracy,
-    )
-    return best, found[best]
+
+    def accuracy(momentum: float) -> float:
+        return evaluate_with_statistics(model, found[momentum], some, labels).accuracy
+
+    best = max(COMPARED_MOMENTA, key=accuracy)
+    return {"momentum": best}, found[best]
 
 
 def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
@@ -134,17 +133,11 @@ def _blended(model: Any, fresh: Statistics, weight: float) -> Statistics:
 
 
 @dataclass(frozen=True)
-class StoredRecalibration:
+class StoredRecalibration(_Worth):
     """A checkpoint that was stored with recalibrated statistics."""
 
     name: str
     """Of its file, without the ending."""
-    variant: str
-    step: int
-    method: str
-    details: dict[str, float]
-    before: float
-    after: float
 
 
 def as_checkpoint(run: Run, recalibrated: Recalibration) -> bytes:
@@ -168,23 +161,10 @@ def keep(run: Run, folder: Path | None, recalibrated: Recalibration) -> StoredRe
     Raises RunError where there is no folder, in the recorded run, which belongs to the package,
     and when it cannot be written.
     """
-    if folder is None or folder == RECORDED_FOLDER:
-        raise RunError(
-            _(
-                "The checkpoint cannot be kept: this run is not stored. Download it, or start a "
-                "run of your own."
-            )
-            if folder is None
-            else _(
-                "The checkpoint cannot be kept: the recorded run belongs to the package. Download "
-                "it, or start a run of your own."
-            )
-        )
+    folder = _folder_to_keep_in(folder)
     stem = f"{recalibrated.step}-{recalibrated.variant}.{recalibrated.method}"
-    number = 1 + max(
-        (int(k.name.split("-")[-1]) for k in kept(folder, recalibrated.variant)), default=0
-    )
-    name = f"{stem}-{number}"
+    numbers = (_number(stored.name) for stored in kept(folder, recalibrated.variant))
+    name = f"{stem}-{1 + max(numbers, default=0)}"
     try:
         write_file(folder, _file(name), as_checkpoint(run, recalibrated))
     except OSError as error:
@@ -193,10 +173,31 @@ def keep(run: Run, folder: Path | None, recalibrated: Recalibration) -> StoredRe
                 folder=folder, error=error.strerror or error
             )
         ) from error
-    return StoredRecalibration(
-        name, recalibrated.variant, recalibrated.step, recalibrated.method, recalibrated.details, recalibrated.before,
-        recalibrated.after,
-    )  # fmt: skip
+    return StoredRecalibration(name=name, **{k: getattr(recalibrated, k) for k in _KEPT_WORDS})
+
+
+def _folder_to_keep_in(folder: Path | None) -> Path:
+    """`folder`, if a run of the reader's own lies there. Raises RunError."""
+    if folder is None:
+        raise RunError(
+            _(
+                "The checkpoint cannot be kept: this run is not stored. Download it, or start a "
+                "run of your own."
+            )
+        )
+    if folder == RECORDED_FOLDER:
+        raise RunError(
+            _(
+                "The checkpoint cannot be kept: the recorded run belongs to the package. Download "
+                "it, or start a run of your own."
+            )
+        )
+    return folder
+
+
+def _number(name: str) -> int:
+    """The last part of the name of a kept checkpoint."""
+    return int(name.split("-")[-1])
 
 
 def kept(folder: Path | None, variant: str) -> list[StoredRecalibration]:
@@ -214,13 +215,13 @@ def kept(folder: Path | None, variant: str) -> list[StoredRecalibration]:
             read_file(folder, _file(path.stem))
             with safe_open(path, "np") as file:
                 words = json.loads((file.metadata() or {})["bnviz_mended"])
-            found.append(StoredRecalibration(path.stem, **{k: words[k] for k in _KEPT_WORDS}))
+            found.append(StoredRecalibration(name=path.stem, **{k: words[k] for k in _KEPT_WORDS}))
         except (OSError, SafetensorError, KeyError, ValueError):
             continue
-    return sorted(found, key=lambda each: int(each.name.split("-")[-1]))
+    return sorted(found, key=lambda stored: _number(stored.name))
 
 
-_KEPT_WORDS = ("variant", "step", "method", "details", "before", "after")
+_KEPT_WORDS = tuple(each.name for each in fields(_Worth))
 
 
 def kept_statistics(run: Run, folder: Path, kept_one: StoredRecalibration) -> Statistics:

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from bnviz.census.graph_census import detach_statistics
-from bnviz.errors import ConfigError
+from bnviz.errors import check_choice, check_share
 from bnviz.evaluation.inference import Statistics, check_batch, running_statistics, to_input
-from bnviz.i18n import _
 from bnviz.nn.state import restored, set_statistics
 from bnviz.nn.state import statistics as get_statistics
 
@@ -45,8 +44,7 @@ def equivalent_momentum(momentum: float, updates: float) -> float:
     With a fraction it says what makes up for them: of 1 / k, the momentum that k updates in a step
     must have to move as one of `momentum`. Raises ConfigError for a momentum outside 0 to 1.
     """
-    if not 0 <= momentum <= 1:
-        raise ConfigError(_("momentum: got {value}; allowed: 0 to 1.").format(value=momentum))
+    check_share("momentum", momentum)
     return 1 - (1 - momentum) ** updates
 
 
@@ -71,20 +69,14 @@ def run_in_train_mode(
     `way` is ``plain``; ``accumulated``, each batch in PARTS parts, as gradient accumulation does;
     or ``checkpointed``, where `torch.utils.checkpoint` runs the forward pass again in backward
     (https://docs.pytorch.org/docs/stable/checkpoint.html). All layers have that `momentum`
-    meanwhile. The model is put back as it was, gradients included.
-
-    Raises ConfigError for another way, a momentum outside 0 to 1, fewer images than a batch and
+    meanwhile. The model is put back as it was, gradients included. Raises ConfigError for another way, a momentum outside 0 to 1, fewer images than a batch and
     parts of one image.
     """
-    if way not in WAYS:
-        raise ConfigError(
-            _("way: got {value!r}; allowed: {allowed}.").format(value=way, allowed=", ".join(WAYS))
-        )
+    check_choice("way", way, WAYS)
     updates = {"plain": 1, "accumulated": PARTS, "checkpointed": 2}[way]
     expected = equivalent_momentum(momentum, updates)
     part = batch_size // PARTS if way == "accumulated" else batch_size
     check_batch(min(part, len(images)))
-    dtype = next(model.parameters()).dtype
     run = _checkpointed if way == "checkpointed" else _plain
     with restored(model), _gradients_restored(model):
         model.train()
@@ -92,11 +84,17 @@ def run_in_train_mode(
             layer.momentum = momentum
         left = _left_of_the_old(model, images[:batch_size], part, run)
         for batch in images.split(batch_size):
-            for piece in batch.split(part):
-                if len(piece) > 1:
-                    run(model, to_input(piece, dtype))
-                    detach_statistics(model)
+            _in_parts(model, batch, part, run)
         return Moved(running_statistics(model), 1 - left, expected)
+
+
+def _in_parts(model: Any, batch: Tensor, part: int, run: Callable[[Any, Tensor], None]) -> None:
+    """Run a batch in parts; a rest of one image, which cannot be normalized, is left out."""
+    dtype = next(model.parameters()).dtype
+    for piece in batch.split(part):
+        if len(piece) > 1:
+            run(model, to_input(piece, dtype))
+            detach_statistics(model)
 
 
 def _plain(model: Any, x: Tensor) -> None:
@@ -111,17 +109,13 @@ def _left_of_the_old(
     model: Any, batch: Tensor, part: int, run: Callable[[Any, Tensor], None]
 ) -> float:
     """What one step leaves of the running mean: the difference between two that began apart."""
-    dtype = next(model.parameters()).dtype
     ends = []
     for start in (0.0, 1.0):
         with restored(model):
             for layer in model.norm_layers().values():
                 mean, var = _known(layer)
                 set_statistics(layer, torch.full_like(mean, start), var)
-            for piece in batch.split(part):
-                if len(piece) > 1:
-                    run(model, to_input(piece, dtype))
-                    detach_statistics(model)
+            _in_parts(model, batch, part, run)
             ends.append(np.concatenate([mean for mean, _var in running_statistics(model).values()]))
     return float(np.mean(ends[1] - ends[0]))
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -26,6 +27,7 @@ from bnviz.evaluation.population import population_statistics
 from bnviz.i18n import _
 from bnviz.nn import LeNet
 from bnviz.records.schema import steps_table
+from bnviz.subjects.note.limits import LOSS_STEPS, MOST_STEPS, SEEDS, STEPS
 from bnviz.subjects.note.quirk_settings import ALL, NONE, QUIRKS, TOGETHER, config_of, on_in
 from bnviz.training.checkpoints import errors_against
 from bnviz.training.observers import MemoryObserver, StepRecorder
@@ -34,12 +36,9 @@ from bnviz.training.tasks import Progress, no_progress
 from bnviz.training.trainer import Trainer, VariantRun
 
 SETTINGS = (NONE, *QUIRKS, *TOGETHER, ALL)
-SEEDS = (0, 1, 2)
-STEPS, MOST_STEPS = 600, 20_000
 BATCH, TEST_EVERY = 16, 200
 TEST_IMAGES = 500
 """No multiple of the batch size, so that the last batch of a test pass is smaller."""
-LOSS_STEPS = 100
 POPULATION_IMAGES = 10_000
 LOOK_EVERY = 50
 LIMIT_MIB = 1024
@@ -146,25 +145,24 @@ def run_bench(
         "steps": steps, "batch_size": batch_size, "device": "cpu", "eval_every": TEST_EVERY,
         "eval_images": TEST_IMAGES, "memory_every": LOOK_EVERY, "memory_limit_mib": limit_mib,
     }  # fmt: skip
-    runs = [
-        (setting, config_of(setting, seed=seed, **fields)) for seed in seeds for setting in settings
-    ]
+    runs = [(s, config_of(s, seed=seed, **fields)) for seed in seeds for s in settings]
     for _setting, config in runs:
         config.total_steps(len(dataset.train_labels))
     began, rows = time.monotonic(), []
     for number, (setting, config) in enumerate(runs):
-
-        def on_progress(share: float, number: int = number) -> None:
-            progress(number, len(runs), (number + share) / len(runs))
-
+        on_progress = partial(_part_of, progress, number, len(runs))
         with Trainer(config, dataset, observers=(StepRecorder, MemoryObserver)) as trainer:
-            rows.append(
-                {"setting": setting, "seed": config.seed, **_measured(trainer, on_progress)}
-            )
+            row = {"setting": setting, "seed": config.seed, **_measured(trainer, on_progress)}
+        rows.append(row)
     return Bench(
         pd.DataFrame(rows), steps, tuple(seeds), batch_size, dataset.whose,
         len(dataset.test_labels), time.monotonic() - began,
     )  # fmt: skip
+
+
+def _part_of(progress: Progress, number: int, runs: int, share: float) -> None:
+    """Tell what share of all runs is done, when that `share` of one of them is."""
+    progress(number, runs, (number + share) / runs)
 
 
 def _measured(trainer: Trainer, on_progress: Callable[[float], None]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The ablation: what each quirk changes, with its spread over the seeds."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing
+from bnviz.charts.marks import Figure, drawing, names_down
 from bnviz.charts.theme import QUANTITIES, axis, colour
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, lines
 from bnviz.units import MIB
 
 # Measure of the bench: its quantity on the axis, and what one unit of the measure is in it.
@@ -36,31 +37,31 @@ def effect_by_quirk(effects: pd.DataFrame, measure: str, labels: Mapping[str, st
     """
     quantity, scale = SCALES[measure]
     rows = effects[effects["measure"] == measure].set_index("setting").loc[list(labels)]
+    values = scale * rows[["difference", "interval"]].fillna({"interval": 0})
     data = []
     for clear, name, shade, symbol in GROUPS:
-        shown = rows[rows["clear"] == clear]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": (scale * shown["difference"]).to_numpy(np.float32),
-                "y": [labels[str(setting)] for setting in shown.index],
-                "error_x": {
-                    "type": "data",
-                    "array": (scale * shown["interval"].fillna(0)).to_numpy(np.float32),
-                    "color": colour(shade),
-                    "thickness": 1.6,
-                },
-                "marker": {"size": 10, "color": colour(shade), "symbol": symbol},
-                "name": _(name),
-                "hovertemplate": f"%{{y}}<br>%{{x:{QUANTITIES[quantity].format}}} ± %{{error_x.array:.2g}}{QUANTITIES[quantity].after()}",
-            }
-        )  # fmt: skip
-    layout = {
-        "xaxis": axis(quantity, zeroline=True),
-        "yaxis": axis(
-            "quirk", autorange="reversed", automargin=True, type="category",
-            categoryorder="array", categoryarray=list(labels.values()),
-        ),
-    }  # fmt: skip
-    return drawing(data, layout)
+        marker = {"size": 10, "color": colour(shade), "symbol": symbol}
+        shown = values[rows["clear"] == clear]
+        names = [labels[str(setting)] for setting in shown.index]
+        data.append({**_dots(shown, names, quantity, marker), "name": _(name)})
+    order = {"categoryorder": "array", "categoryarray": list(labels.values())}
+    scales = {"xaxis": axis(quantity, zeroline=True), "yaxis": {**names_down("quirk"), **order}}
+    return drawing(data, scales)
+
+
+def _dots(
+    shown: pd.DataFrame, names: list[str], quantity: str, marker: dict[str, Any]
+) -> dict[str, Any]:
+    """A dot a name at its difference, with a bar as long as its interval to both sides."""
+    what, intervals = QUANTITIES[quantity], shown["interval"].to_numpy(np.float32)
+    number = f"%{{x:{what.format}}} ± %{{error_x.array:.2g}}{what.after()}"
+    bar = {"type": "data", "array": intervals, "color": marker["color"], "thickness": 1.6}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": shown["difference"].to_numpy(np.float32),
+        "y": names,
+        "error_x": bar,
+        "marker": marker,
+        "hovertemplate": lines("%{y}", number),
+    }

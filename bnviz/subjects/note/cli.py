@@ -5,40 +5,50 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.command_line import progress_bar, refuse
-from bnviz.errors import BnvizError
+from bnviz.command_line import AsJson, progress_bar, refusing
 from bnviz.i18n import _
 from bnviz.settings import whole, whole_numbers
+from bnviz.subjects.note.limits import LOSS_STEPS, MOST_STEPS, SEEDS, STEPS
+from bnviz.subjects.note.quirk_settings import NONE
+from bnviz.units import MIB
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bnviz.subjects.note.ablation import Bench
 
 
 def quirks(
-    seeds: Annotated[str, typer.Option(help="Seeds of weights and batches.")] = "0,1,2",
-    steps: Annotated[str, typer.Option(help="Optimizer steps of each run.")] = "600",
+    seeds: Annotated[
+        str, typer.Option(help=_("Seeds of weights and batches, separated by commas."))
+    ] = ",".join(map(str, SEEDS)),
+    steps: Annotated[
+        str,
+        typer.Option(
+            help=_("Optimizer steps of each run, {least} to {most:,}.").format(
+                least=LOSS_STEPS, most=MOST_STEPS
+            )
+        ),
+    ] = str(STEPS),
     settings: Annotated[
         str | None,
         typer.Option(
-            help="Settings besides none, separated by spaces; by default all of the ablation."
+            help=_("Settings besides none, separated by spaces; by default all of the ablation.")
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train with each of the note's quirks alone, some together, all and none; print what it costs."""
     from bnviz.subjects.note.ablation import SETTINGS, check_bench, run_bench
-    from bnviz.subjects.note.quirk_settings import NONE
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
-    try:
+    with refusing():
         numbers, count = whole_numbers("seeds", seeds), whole("steps", steps)
         wanted = SETTINGS if settings is None else dict.fromkeys([NONE, *settings.split()])
         check_bench(numbers, count, wanted)
         with progress_bar(_("runs")) as report_progress:
             bench = run_bench(wanted, numbers, count, report_progress)
-    except BnvizError as error:
-        refuse(error)
     typer.echo(json.dumps(document_of(bench), indent=1) if as_json else table_of(bench))
 
 
@@ -61,9 +71,22 @@ def document_of(bench: "Bench") -> dict[str, Any]:
 def table_of(bench: "Bench") -> str:
     """Means over the seeds of each setting, and a sentence on it."""
     from bnviz.subjects.note.ablation_effects import effects, verdict
-    from bnviz.units import MIB
 
     frame, found = bench.frame, effects(bench.frame)
+    verdicts = {s: verdict(found, s, len(bench.seeds)) for s in dict.fromkeys(found["setting"])}
+    lines = [*_means(frame), "", *(f"{setting}: {said}" for setting, said in verdicts.items())]
+    stopped = _("{setting}, seed {seed}: {stopped}")
+    early = frame.loc[frame["stopped"] != "", ["setting", "seed", "stopped"]]
+    lines += [stopped.format(setting=s, seed=n, stopped=why) for s, n, why in early.to_numpy()]
+    done = _("{steps} steps at batch {batch}, seeds {seeds}, {dataset}, in {seconds:.0f} s").format(
+        steps=bench.steps, batch=bench.batch_size, seeds=",".join(map(str, bench.seeds)),
+        dataset=bench.dataset, seconds=bench.seconds,
+    )  # fmt: skip
+    return "\n".join([*lines, done])
+
+
+def _means(frame: "pd.DataFrame") -> list[str]:
+    """A line a setting: the means of its seeds."""
     means = frame.drop(columns="stopped").groupby("setting", sort=False).mean()
     width = max(map(len, means.index))
     heads = (_("loss"), _("eval"), _("train"), _("reloaded"), _("MiB"), _("mean drift"), _("ms"))
@@ -75,21 +98,4 @@ def table_of(bench: "Bench") -> str:
             f"{row['kept_bytes'] / MIB:.2f}", f"{row['mean_drift']:.3f}", f"{row['ms']:.2f}",
         )  # fmt: skip
         lines.append(f"{setting:<{width}} " + " ".join(f"{cell:>10}" for cell in cells))
-    lines.append("")
-    lines += [
-        f"{setting}: {verdict(found, setting, len(bench.seeds))}"
-        for setting in dict.fromkeys(found["setting"])
-    ]
-    lines += [
-        _("{quirk}, seed {seed}: {stopped}").format(
-            quirk=row["setting"], seed=row["seed"], stopped=row["stopped"]
-        )
-        for row in frame[frame["stopped"] != ""].to_dict("records")
-    ]
-    lines.append(
-        _("{steps} steps at batch {batch}, seeds {seeds}, {dataset}, in {seconds:.0f} s").format(
-            steps=bench.steps, batch=bench.batch_size, seeds=",".join(map(str, bench.seeds)),
-            dataset=bench.dataset, seconds=bench.seconds,
-        )
-    )  # fmt: skip
-    return "\n".join(lines)
+    return lines

@@ -122,13 +122,9 @@ def compare_sides(
             both = [_tensors(trainer).found for trainer in trainers]
             rows += [(step, *place, value) for place, value in _differences(*both)]
     names = ["step", "kind", "layer", "tensor", "difference"]
-    return Parting(
-        (first, second),
-        pd.DataFrame(rows, columns=names),
-        pd.DataFrame([(*place, value) for place, value in start], columns=names[1:]),
-        steps,
-        dtype,
-    )
+    frame = pd.DataFrame(rows, columns=names)
+    at_start = pd.DataFrame([(*place, value) for place, value in start], columns=names[1:])
+    return Parting((first, second), frame, at_start, steps, dtype)
 
 
 def _tensors(trainer: Trainer) -> "_Tensors":

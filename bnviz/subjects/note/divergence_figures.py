@@ -1,10 +1,9 @@
 """Two runs in lock-step: how far apart each kind of tensor is, step by step."""
 
-import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing, scatter, step_mark
-from bnviz.charts.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, curve, drawing, scatter, step_mark
+from bnviz.charts.theme import axis, hover, stroke
 from bnviz.i18n import N_, _, lines
 
 FLOOR, CEILING = 1e-17, 1e3
@@ -25,28 +24,16 @@ def difference_over_steps(frame: pd.DataFrame, tolerance: float, first: int | No
     data = []
     for kind, (name, shade, dash) in KINDS.items():
         rows = frame[frame["kind"] == kind]
-        if not len(rows):
-            continue
-        data.append(
-            scatter(
-                0, rows["step"], rows["difference"].clip(FLOOR, CEILING), mode="lines",
-                name=_(name), line={"color": colour(shade), "dash": dash, "width": 2},
-                text=[f"{layer}, {tensor}" for layer, tensor in zip(rows["layer"], rows["tensor"], strict=True)],
-                hovertemplate=lines(f"{_(name)}, %{{text}}", hover("step", "apart_relative")),
-            )
-        )  # fmt: skip
+        if len(rows):
+            drawn, shown = rows["difference"].clip(FLOOR, CEILING), ("step", "apart_relative")
+            said = {
+                "text": [f"{at}, {tensor}" for at, tensor in rows[["layer", "tensor"]].to_numpy()],
+                "hovertemplate": lines(f"{_(name)}, %{{text}}", hover(*shown)),
+            }
+            line = stroke(shade, dash)
+            data.append(curve(0, rows["step"], drawn, shown, line, name=_(name), **said))
     ends = [frame["step"].min(), frame["step"].max()] if len(frame) else [0, 1]
-    data.append(
-        scatter(
-            0, ends, np.full(2, tolerance), mode="lines", name=_("tolerance"), hoverinfo="skip",
-            line={"color": colour("truth"), "dash": "longdash", "width": 1.4},
-        )
-    )  # fmt: skip
-    return drawing(
-        data,
-        {
-            "xaxis": axis("step"),
-            "yaxis": axis("apart_relative", type="log", exponentformat="power"),
-            "shapes": step_mark(0, first),
-        },
-    )
+    limit = {"mode": "lines", "line": stroke("truth", "longdash", 1.4), "hoverinfo": "skip"}
+    data.append(scatter(0, ends, [tolerance] * 2, name=_("tolerance"), **limit))
+    y = axis("apart_relative", type="log", exponentformat="power")
+    return drawing(data, {"xaxis": axis("step"), "yaxis": y, "shapes": step_mark(0, first)})

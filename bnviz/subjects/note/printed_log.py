@@ -24,13 +24,13 @@ from bnviz.errors import ConfigError
 from bnviz.evaluation.inference import evaluate
 from bnviz.evaluation.modes import train_side
 from bnviz.i18n import _
+from bnviz.subjects.note.limits import MOST_EPOCHS
 from bnviz.subjects.note.original_loop import compare_loops
 from bnviz.training.observer import Observer
 from bnviz.training.tasks import Progress, no_progress
 from bnviz.training.trainer import Trainer, VariantRun
 
 BATCH = 4
-MOST_EPOCHS = 5
 LOOK_EVERY = 100
 TEST_IMAGES = 10_000
 """All of them."""

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing, scatter
-from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
-from bnviz.i18n import _
+from bnviz.charts.marks import Figure, bars_down, drawing, named_curve, names_down, scatter, upright
+from bnviz.charts.theme import QUANTITIES, axis, colour, from_zero, hover, own_stroke, stroke
+from bnviz.i18n import _, lines
 from bnviz.units import MIB
 
 
@@ -23,58 +23,37 @@ def way(row: Mapping[Any, Any], between: str = "<br>") -> str:
 def kept_by_way(frame: pd.DataFrame) -> Figure:
     """What a test batch keeps in each way; `frame` is what `bytes_kept` returns."""
     size = frame["kept_bytes"].to_numpy() / MIB
-    shades = [colour("note") if value else colour("batch") for value in size]
-    return drawing(
-        [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": size.astype(np.float32),
-                "y": [way(row) for row in frame.to_dict("records")],
-                "marker": {"color": shades},
-                "text": [f"{value:,.2f} MiB" if value else "0" for value in size],
-                "textposition": ["inside" if value else "outside" for value in size],
-                "name": _("kept by a test batch"),
-                "hovertemplate": f"%{{y}}<br>{_(QUANTITIES['kept_batch'].label)} %{{x:,.3f}}{QUANTITIES['kept_batch'].after()}<extra></extra>",
-                "showlegend": False,
-            }
-        ],
-        {
-            "xaxis": axis("kept_batch", rangemode="tozero"),
-            "yaxis": axis("way", autorange="reversed", automargin=True, type="category"),
-        },
-    )  # fmt: skip
+    bar = bars_down(
+        size.astype(np.float32),
+        [way(row) for row in frame.to_dict("records")],
+        [colour("note" if value else "batch") for value in size],
+        text=[f"{value:,.2f} MiB" if value else "0" for value in size],
+        textposition=["inside" if value else "outside" for value in size],
+        name=_("kept by a test batch"),
+        hovertemplate=lines(
+            "%{y}", f"{QUANTITIES['kept_batch'].hovered('x', ',.3f')}<extra></extra>"
+        ),
+    )
+    return drawing([bar], {"xaxis": from_zero("kept_batch"), "yaxis": names_down("way")})
 
 
 def accuracy_by_estimator(frame: pd.DataFrame, labels: Mapping[str, str], variant: str) -> Figure:
     """Accuracy in eval mode by the statistics used; `frame` is that of `estimator_accuracies`."""
     special = {"none": colour("average"), "population": colour("truth")}
-    return drawing(
-        [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": (100 * frame["accuracy"]).to_numpy(np.float32),
-                "y": [labels[name] for name in frame["estimator"]],
-                "error_x": {
-                    "type": "data",
-                    "array": (100 * frame["standard_error"]).to_numpy(np.float32),
-                    "color": colour("event"),
-                },
-                "marker": {"color": [special.get(e, colour(variant)) for e in frame["estimator"]]},
-                "text": [f"{100 * value:.1f}%" for value in frame["accuracy"]],
-                "textposition": "inside",
-                "insidetextanchor": "start",
-                "name": _("eval mode"),
-                "hovertemplate": "%{y}: %{x:.1f}% ± %{error_x.array:.1f}<extra></extra>",
-                "showlegend": False,
-            }
-        ],
-        {
-            "xaxis": axis("accuracy", range=[0, 100]),
-            "yaxis": axis("estimator", autorange="reversed", automargin=True, type="category"),
-        },
-    )  # fmt: skip
+    errors = (100 * frame["standard_error"]).to_numpy(np.float32)
+    bar = bars_down(
+        (100 * frame["accuracy"]).to_numpy(np.float32),
+        [labels[name] for name in frame["estimator"]],
+        [special.get(e, colour(variant)) for e in frame["estimator"]],
+        error_x={"type": "data", "array": errors, "color": colour("event")},
+        text=[f"{100 * value:.1f}%" for value in frame["accuracy"]],
+        textposition="inside",
+        insidetextanchor="start",
+        name=_("eval mode"),
+        hovertemplate="%{y}: %{x:.1f}% ± %{error_x.array:.1f}<extra></extra>",
+    )
+    x = axis("accuracy", range=[0, 100])
+    return drawing([bar], {"xaxis": x, "yaxis": names_down("estimator")})
 
 
 def channel_curve(series: Mapping[str, np.ndarray], label: str, variant: str) -> Figure:
@@ -82,52 +61,35 @@ def channel_curve(series: Mapping[str, np.ndarray], label: str, variant: str) ->
 
     `series` has arrays of the same length: step, batch, replay, average. `label` names the replay.
     """
-    lines = {
-        "batch": (_("mean of each batch"), {"mode": "markers", "marker": {"size": 4, "color": colour("batch")}}),
-        "average": (
-            _("mean of all batches so far"),
-            {"mode": "lines", "line": {"color": colour("average"), "dash": "dash", "width": 2.2}},
-        ),
-        "replay": (
-            label,
-            {"mode": "lines", "line": {"color": colour(variant), "dash": DASH[variant], "width": 2.2}},
-        ),
-    }  # fmt: skip
-    return drawing(
-        [
-            scatter(
-                0, series["step"], series[name], name=words, uid=name,
-                hovertemplate=words + "<br>" + hover("step", "mean"), **style,
-            )
-            for name, (words, style) in lines.items()
-        ],
-        {"xaxis": axis("step", rangemode="tozero"), "yaxis": axis("mean")},
-    )  # fmt: skip
+    marker = {"size": 4, "color": colour("batch")}
+    dashed, mean = stroke("average", "dash", 2.2), _("mean of all batches so far")
+    looks = {
+        "batch": (_("mean of each batch"), {"mode": "markers", "marker": marker}),
+        "average": (mean, {"mode": "lines", "line": dashed}),
+        "replay": (label, {"mode": "lines", "line": own_stroke(variant, 2.2)}),
+    }
+    data = []
+    for of, (name, look) in looks.items():
+        said = lines(name, hover("step", "mean"))
+        data.append(
+            scatter(0, series["step"], series[of], name=name, uid=of, hovertemplate=said, **look)
+        )
+    return drawing(data, {"xaxis": from_zero("step"), "yaxis": axis("mean")})
 
 
 def accuracy_by_test_batch(frame: pd.DataFrame, variant: str, chosen: int) -> Figure:
     """Both modes by the size of the test batch; `frame` is that of `accuracy_by_batch_size`."""
     sizes = frame["batch_size"].to_numpy()
-    sides = (
-        ("train", _("train mode"), {"mode": "lines+markers", "dash": "dot"}),
-        ("eval", _("eval mode"), {"mode": "lines", "dash": DASH[variant]}),
+    looks = (
+        ("train", _("train mode"), "lines+markers", stroke(variant, "dot", 2.2)),
+        ("eval", _("eval mode"), "lines", own_stroke(variant, 2.2)),
     )
-    data = [
-        scatter(
-            0, sizes, 100 * frame[side], mode=style["mode"], name=name,
-            line={"color": colour(variant), "dash": style["dash"], "width": 2.2},
-            marker={"size": 8}, hovertemplate=name + "<br>" + hover("test_batch", "accuracy"),
+    data = []
+    for of, name, mode, line in looks:
+        look = {"mode": mode, "marker": {"size": 8}}
+        data.append(
+            named_curve(sizes, 100 * frame[of], ("test_batch", "accuracy"), line, name, **look)
         )
-        for side, name, style in sides
-    ]  # fmt: skip
-    layout = {
-        "xaxis": axis("test_batch", type="log", tickvals=sizes.tolist(), ticktext=[*map(str, sizes)]),
-        "yaxis": axis("accuracy"),
-        "shapes": [
-            {
-                "type": "line", "x0": chosen, "x1": chosen, "xref": "x", "y0": 0, "y1": 1,
-                "yref": "paper", "line": {"color": colour("event"), "width": 1.5, "dash": "dot"},
-            }
-        ],
-    }  # fmt: skip
-    return drawing(data, layout)
+    x = axis("test_batch", type="log", tickvals=sizes.tolist(), ticktext=[*map(str, sizes)])
+    mark = upright(0, chosen, stroke("event", "dot", 1.5))
+    return drawing(data, {"xaxis": x, "yaxis": axis("accuracy"), "shapes": [mark]})

@@ -19,8 +19,8 @@ from bnviz.errors import RunError
 from bnviz.i18n import _, listed, sentences
 from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
 from bnviz.records.recorded_statistics import replay_layer
+from bnviz.records.run_names import RECORDED_ID
 from bnviz.records.schema import LAYERS, layer_slice, steps_table
-from bnviz.records.store import RECORDED_ID
 from bnviz.subjects.note.questions_figures import (
     accuracy_by_estimator,
     accuracy_by_test_batch,
@@ -33,13 +33,15 @@ from bnviz.training.process import find_run_view, jobs, kept_maps
 from bnviz.training.run_view import RunView
 
 if TYPE_CHECKING:
-    from bnviz.subjects.note.recorded import RecordedRiddles
+    from bnviz.subjects.note.recorded import RecordedAnswers
 
 MEMORY_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 PRINTED_BATCH = 4
 """The test batch of the printed log."""
 TEST_SET = TEST_IMAGES
 POINTS = 500
+RECENT = 50
+"""Batches whose mean stands beside the averages."""
 HEIGHT = 330
 
 
@@ -183,11 +185,11 @@ def accuracies(run_id: str, variant: str, step: int) -> pd.DataFrame:
     return estimator_accuracies(find_run_view(run_id).source, variant, step)
 
 
-def _recorded(run_id: str, variant: str, step: int) -> "RecordedRiddles | None":
+def _recorded(run_id: str, variant: str, step: int) -> "RecordedAnswers | None":
     """What is shipped, if it is of these weights."""
-    from bnviz.subjects.note.recorded import STEP, VARIANT, recorded_riddles
+    from bnviz.subjects.note.recorded import STEP, VARIANT, recorded_answers
 
-    return recorded_riddles() if (run_id, variant, step) == (RECORDED_ID, VARIANT, STEP) else None
+    return recorded_answers() if (run_id, variant, step) == (RECORDED_ID, VARIANT, STEP) else None
 
 
 def estimator_words(frame: pd.DataFrame) -> dict[str, str]:
@@ -259,7 +261,7 @@ def channel_card(
         "replay": replayed[shown, 0],
         "average": averaged[shown, 0],
     }
-    recent = float(batch[-50:].mean())
+    recent = float(batch[-RECENT:].mean())
     return Card(
         key="riddle_channel",
         title=_("What an average remembers: {layer}, channel {channel}").format(
@@ -271,7 +273,7 @@ def channel_card(
             "mean of all batches; the last {count} batches have {recent:.3f}."
         ).format(
             step=int(steps[-1]), replay=float(replayed[-1, 0]), m=momentum,
-            average=float(averaged[-1, 0]), count=min(50, len(batch)), recent=recent,
+            average=float(averaged[-1, 0]), count=min(RECENT, len(batch)), recent=recent,
         ),
         alt=_("Batch means of a channel, its running mean, and the mean of all batches"),
         height=HEIGHT,
@@ -283,9 +285,9 @@ def _modes(run: RunView, variant: str, step: int) -> None:
     st.markdown(
         _(
             "**3. Why is the printed accuracy too low?** The note's `test()` never calls `eval()`, so "
-            "each image is normalized by its neighbours in the test batch, three of them in the "
+            "each image is normalized by its neighbours in the test batch, {count} of them in the "
             "printed log."
-        )
+        ).format(count=PRINTED_BATCH - 1)
     )
     frame = by_size(run.id, variant, step)
     size = st.select_slider(

@@ -10,7 +10,7 @@ from typing import Any
 
 from bnviz.config import Quirks, RunConfig
 from bnviz.errors import ConfigError
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, listed
 from bnviz.nn.variants import VARIANTS
 
 MOMENTUM = "momentum_of_new"
@@ -63,13 +63,8 @@ def on_in(setting: str) -> frozenset[str]:
                 if near
                 else _("quirk: got {value!r}; allowed: {allowed}.")
             )
-            raise ConfigError(
-                said.format(
-                    value=name,
-                    allowed=", ".join([NONE, *QUIRKS, *TOGETHER, ALL]),
-                    near=next(iter(near), None),
-                )
-            )
+            allowed = ", ".join([NONE, *QUIRKS, *TOGETHER, ALL])
+            raise ConfigError(said.format(value=name, allowed=allowed, near="".join(near)))
     return frozenset(names)
 
 
@@ -88,8 +83,8 @@ def words(setting: str) -> str:
     on = on_in(setting)
     if len(on) > len(QUIRKS) // 2:
         off = [_(LABELS[name]) for name in QUIRKS if name not in on]
-        return _("all quirks but {names}").format(names=", ".join(off))
-    return ", ".join(_(LABELS[name]) for name in QUIRKS if name in on)
+        return _("all quirks but {names}").format(names=listed(off))
+    return listed(_(LABELS[name]) for name in QUIRKS if name in on)
 
 
 def config_of(setting: str, **fields: Any) -> RunConfig:

@@ -15,7 +15,7 @@ from bnviz.subjects.note.printed_log import Replay
 
 FOLDER = Path(__file__).parents[2] / "assets" / "note"
 BENCH_FILE, LOG_FILE = FOLDER / "quirks.json", FOLDER / "log.json"
-RIDDLES_FILE = FOLDER / "riddles.json"
+ANSWERS_FILE = FOLDER / "answers.json"
 VARIANT, STEP = "builtin", 400
 """Of the recorded run, for which the questions are measured beforehand: a first visit need not wait."""
 
@@ -33,7 +33,7 @@ def recorded_log() -> Replay:
 
 
 @dataclass(frozen=True)
-class RecordedRiddles:
+class RecordedAnswers:
     """What `bnviz.subjects.note.questions` measures on the recorded run."""
 
     estimator_accuracies: pd.DataFrame
@@ -42,11 +42,11 @@ class RecordedRiddles:
 
 
 @cache
-def recorded_riddles() -> RecordedRiddles:
+def recorded_answers() -> RecordedAnswers:
     """Those of VARIANT at STEP."""
-    document = json.loads(RIDDLES_FILE.read_text())
+    document = json.loads(ANSWERS_FILE.read_text())
     made = document.pop("made")
-    return RecordedRiddles(**{n: pd.DataFrame(rows) for n, rows in document.items()}, made=made)
+    return RecordedAnswers(**{n: pd.DataFrame(rows) for n, rows in document.items()}, made=made)
 
 
 def made(command: str) -> dict[str, str]:

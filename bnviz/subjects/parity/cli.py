@@ -1,6 +1,5 @@
 """``python -m bnviz parity`` and ``python -m bnviz check``: layers compared with torch's."""
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -8,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnviz.command_line import progress_bar, refuse
-from bnviz.errors import BnvizError
+from bnviz.command_line import AsJson, print_result, progress_bar, refusing
 from bnviz.i18n import _
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bnviz.subjects.parity.causes import Examination
+    from bnviz.subjects.parity.parity_report import Proof
 
 COLUMNS = (
     "name", "group", "dtype", "mode", "agrees", "output_difference", "gradient_difference",
@@ -26,9 +25,7 @@ SHOWN = 8
 """Cases of a kind that the table names one by one."""
 
 
-def parity(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
+def parity(as_json: AsJson = False) -> None:
     """Compare this project's layers with torch's in every case; status 1 if one differs."""
     from bnviz.nn.variants import VARIANTS
     from bnviz.subjects.parity.parity_report import hand_written, prove
@@ -40,42 +37,47 @@ def parity(
     with progress_bar(_("cases")) as report_progress:
         for number, variant in enumerate(variants):
             proofs.append(prove(variant, _part(report_progress, number, len(variants))))
+    document = _parity_document(proofs, time.monotonic() - began)
+    print_result(document, as_json, _parity_table)
+    if not document["passed"]:
+        raise typer.Exit(1)
+
+
+def _parity_document(proofs: "list[Proof]", seconds: float) -> dict[str, Any]:
+    """The document of ``bnviz parity --json``."""
     rows = [
         {**row, "name": f"{e.name}: {row['name']}"}
         for proof in proofs for e in proof.examinations for row in _rows(e.frame)
     ]  # fmt: skip
-    passed = all(proof.passed for proof in proofs)
-    document = {
-        "passed": passed,
+    costs = {
+        proof.variant: {
+            "shape": proof.shape,
+            "saved_bytes": proof.own_bytes,
+            "reference_saved_bytes": proof.reference_bytes,
+            "ms": proof.timing.own_ms,
+            "reference_ms": proof.timing.reference_ms,
+            "time_ratio": proof.timing.ratio,
+        }
+        for proof in proofs
+    }
+    return {
+        "passed": all(proof.passed for proof in proofs),
         "agree": sum(row["agrees"] is True for row in rows),
-        "seconds": time.monotonic() - began,
-        "costs": {
-            proof.variant: {
-                "shape": proof.shape,
-                "saved_bytes": proof.own_bytes,
-                "reference_saved_bytes": proof.reference_bytes,
-                "ms": proof.timing.own_ms,
-                "reference_ms": proof.timing.reference_ms,
-                "time_ratio": proof.timing.ratio,
-            }
-            for proof in proofs
-        },
+        "seconds": seconds,
+        "costs": costs,
         "cases": rows,
     }
-    typer.echo(json.dumps(document, indent=1) if as_json else _parity_table(document))
-    if not passed:
-        raise typer.Exit(1)
 
 
 def check(
     layer: Annotated[
-        str, typer.Argument(metavar="MODULE:CLASS", help="A torch.nn.Module of your own.")
+        str, typer.Argument(metavar="MODULE:CLASS", help=_("A torch.nn.Module of your own."))
     ],
     reference: Annotated[
         str | None,
-        typer.Option(help="What to compare it with; torch.nn.BatchNorm1d or 2d, as it takes."),
+        typer.Option(help=_("What to compare it with; torch.nn.BatchNorm1d or 2d, as it takes.")),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare a layer of your own with torch's and name each difference; status 1 if it differs."""
     from bnviz.subjects.parity.causes import examine
@@ -83,16 +85,11 @@ def check(
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
-    try:
-        with progress_bar(_("cases")) as report_progress:
-            own = find_class(layer)
-            other = None if reference is None else find_class(reference, "reference")
-            found = examine(own, other, progress=report_progress)
-    except BnvizError as error:
-        refuse(error)
-    typer.echo(
-        json.dumps(_check_document(layer, found), indent=1) if as_json else _check_table(found)
-    )
+    with refusing(), progress_bar(_("cases")) as report_progress:
+        own = find_class(layer)
+        other = None if reference is None else find_class(reference, "reference")
+        found = examine(own, other, progress=report_progress)
+    print_result(_check_document(layer, found), as_json, lambda _document: _check_table(found))
     if not found.passed:
         raise typer.Exit(1)
 
@@ -139,62 +136,49 @@ def _parity_table(document: dict[str, Any]) -> str:
         [{**row, "group": f"{row['name'].split(':')[0]}, {row['group']}"} for row in document["cases"]]
     )  # fmt: skip
     lines += _detail_lines(document["cases"])
-    for variant, cost in document["costs"].items():
-        lines.append(
-            _(
-                "{variant}: keeps {own:,} bytes for backward at {shape}, torch {torch:,}; takes "
-                "{ratio:.2f} times as long ({ms:.2f} ms, torch {torch_ms:.2f} ms)"
-            ).format(
-                variant=variant,
-                own=cost["saved_bytes"],
-                shape="x".join(map(str, cost["shape"])),
-                torch=cost["reference_saved_bytes"],
-                ratio=cost["time_ratio"],
-                ms=cost["ms"],
-                torch_ms=cost["reference_ms"],
-            )
-        )
-    lines.append(
-        _("{agree} of {count} cases agree, in {seconds:.1f} s").format(
-            agree=document["agree"], count=len(document["cases"]), seconds=document["seconds"]
-        )
+    said = _(
+        "{variant}: keeps {saved_bytes:,} bytes for backward at {size}, torch "
+        "{reference_saved_bytes:,}; takes {time_ratio:.2f} times as long ({ms:.2f} ms, torch "
+        "{reference_ms:.2f} ms)"
     )
-    return "\n".join(lines)
+    for variant, cost in document["costs"].items():
+        size = "x".join(map(str, cost["shape"]))
+        lines.append(said.format(variant=variant, size=size, **cost))
+    done = _("{agree} of {count} cases agree, in {seconds:.1f} s")
+    return "\n".join([*lines, done.format(**document, count=len(document["cases"]))])
 
 
 def _check_table(found: "Examination") -> str:
     """Fingerprint, cases by group, what differs and why."""
-    from bnviz.subjects.parity.fingerprint import PROPERTIES, in_words
 
-    own, other = found.fingerprints[max(found.fingerprints)]
-    head = (_("property"), found.name, found.reference, _("same"))
-    table = [head]
-    for name, (label, _experiment) in PROPERTIES.items():
-        same = _("yes") if own[name] == other[name] else _("NO")
-        table.append((_(label), in_words(name, own[name]), in_words(name, other[name]), same))
-    widths = [max(len(row[k]) for row in table) for k in range(3)]
-    lines = [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
-        for row in table
-    ]
     rows = _rows(found.frame)
-    lines += ["", *_group_lines(rows), *_detail_lines(rows), ""]
-    measured = [row for row in rows if row["agrees"] is not None]
+    measured = [row["agrees"] for row in rows if row["agrees"] is not None]
     verdict = (
         _("{name} does what {reference} does: {agree} of {measured} cases agree")
         if found.passed
         else _("{name} differs from {reference}: {agree} of {measured} cases agree")
+    ).format(
+        name=found.name, reference=found.reference, agree=sum(measured), measured=len(measured)
     )
-    lines.append(
-        verdict.format(
-            name=found.name,
-            reference=found.reference,
-            agree=sum(bool(row["agrees"]) for row in measured),
-            measured=len(measured),
-        )
-    )
-    lines += [f"{cause.code}: {cause.sentence}" for cause in found.causes]
-    return "\n".join(lines)
+    causes = [f"{cause.code}: {cause.sentence}" for cause in found.causes]
+    lines = [*_fingerprint_lines(found), "", *_group_lines(rows), *_detail_lines(rows), ""]
+    return "\n".join([*lines, verdict, *causes])
+
+
+def _fingerprint_lines(found: "Examination") -> list[str]:
+    """A line a property: what the layer does, what the reference does, whether that is the same."""
+    from bnviz.subjects.parity.fingerprint import PROPERTIES, in_words
+
+    own, other = found.fingerprints[max(found.fingerprints)]
+    table = [(_("property"), found.name, found.reference, _("same"))]
+    for name, (label, _experiment) in PROPERTIES.items():
+        same = _("yes") if own[name] == other[name] else _("NO")
+        table.append((_(label), in_words(name, own[name]), in_words(name, other[name]), same))
+    widths = [max(len(row[k]) for row in table) for k in range(3)]
+    return [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
+        for row in table
+    ]
 
 
 def _group_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -220,9 +204,6 @@ def _detail_lines(rows: list[dict[str, Any]]) -> list[str]:
         left = [row for row in rows if row["agrees"] is agrees]
         lines += [f"{words}: {row['name']}: {row['detail']}" for row in left[:SHOWN]]
         if len(left) > SHOWN:
-            lines.append(
-                _("{words}: {n} more; --json lists them all").format(
-                    words=words, n=len(left) - SHOWN
-                )
-            )
+            more = _("{words}: {n} more; --json lists them all")
+            lines.append(more.format(words=words, n=len(left) - SHOWN))
     return lines

@@ -1,13 +1,11 @@
 """A layer beside its reference: how far apart they are in each case."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from bnviz.charts.marks import Figure, drawing, scatter
-from bnviz.charts.theme import QUANTITIES, axis, colour
-from bnviz.i18n import N_, _
+from bnviz.charts.theme import QUANTITIES, axis, colour, stroke
+from bnviz.i18n import N_, _, lines
 
 FLOOR, CEILING = 1e-10, 1e10
 """What is less (the same bits, say) or more (a NaN on one side) is drawn there."""
@@ -24,30 +22,24 @@ def differences_by_dtype(frame: pd.DataFrame) -> Figure:
     limit is a line at 1.
     """
     measured = frame[frame["of_tolerance"].notna()]
+    number = lines("%{text}", QUANTITIES["of_tolerance"].hovered("y"))
     dtypes = list(dict.fromkeys(measured["dtype"]))
     places = _places(measured["dtype"].to_numpy(), dtypes)
     data = []
     for agrees, label, shade, symbol in SIDES:
         chosen = (measured["agrees"] == agrees).to_numpy(bool)
         rows = measured[chosen]
-        if not len(rows):
-            continue
-        data.append(
-            scatter(
-                0, places[chosen], rows["of_tolerance"].clip(FLOOR, CEILING), mode="markers",
-                marker={"symbol": symbol, "size": 7, "color": colour(shade)},
-                name=_(label), text=[*rows["name"]],
-                hovertemplate=f"%{{text}}<br>{_(QUANTITIES['of_tolerance'].label)} %{{y:.2g}}",
-            )
-        )  # fmt: skip
-    data.append(
-        scatter(
-            0, [-0.5, len(dtypes) - 0.5], [1, 1], mode="lines",
-            line={"color": colour("truth"), "dash": "dash", "width": 1.6},
-            name=_("tolerance"), hoverinfo="skip",
-        )
-    )  # fmt: skip
-    return drawing(data, {"xaxis": _dtype_axis(dtypes), "yaxis": _share_axis()})
+        if len(rows):
+            share = rows["of_tolerance"].clip(FLOOR, CEILING)
+            marker = {"symbol": symbol, "size": 7, "color": colour(shade)}
+            said = {"name": _(label), "text": [*rows["name"]], "hovertemplate": number}
+            data.append(scatter(0, places[chosen], share, mode="markers", marker=marker, **said))
+    ends = [-0.5, len(dtypes) - 0.5]
+    limit = {"mode": "lines", "line": stroke("truth", "dash", 1.6), "hoverinfo": "skip"}
+    data.append(scatter(0, ends, [1, 1], name=_("tolerance"), **limit))
+    x = axis("case_dtype", tickvals=list(range(len(dtypes))), ticktext=dtypes, range=ends)
+    y = axis("of_tolerance", type="log", exponentformat="power", dtick=2)
+    return drawing(data, {"xaxis": x, "yaxis": y})
 
 
 def _places(of: np.ndarray, dtypes: list[str]) -> np.ndarray:
@@ -57,12 +49,3 @@ def _places(of: np.ndarray, dtypes: list[str]) -> np.ndarray:
         here = np.flatnonzero(of == dtype)
         places[here] = number + 0.8 * ((np.arange(len(here)) + 0.5) / len(here) - 0.5)
     return places
-
-
-def _dtype_axis(dtypes: list[str]) -> dict[str, Any]:
-    ends = [-0.5, len(dtypes) - 0.5]
-    return axis("case_dtype", tickvals=list(range(len(dtypes))), ticktext=dtypes, range=ends)
-
-
-def _share_axis() -> dict[str, Any]:
-    return axis("of_tolerance", type="log", exponentformat="power", dtick=2)

@@ -1,33 +1,30 @@
 """A command on a stored run: ``python -m bnviz replay``."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from bnviz.command_line import refuse
-from bnviz.errors import BnvizError
+from bnviz.command_line import AsJson, print_result, refusing
 from bnviz.i18n import _
-from bnviz.stored_run_cli import CheckpointOption, RunArgument, weights_of_run
+from bnviz.stored_run_cli import CheckpointOption, RunArgument, VariantOption, weights_of_run
 
 
 def replay(
     run: RunArgument,
     momentum: Annotated[
-        str, typer.Option(help="Comma-separated: weights of the new batch, none, population.")
+        str,
+        typer.Option(
+            help=_("Comma-separated: weights of the new batch (0 to 1), none, population.")
+        ),
     ] = "0.9,0.5,0.1,0.03,0.01,none,population",
-    variant: Annotated[
-        str | None, typer.Option(help="Whose record; the last with running statistics.")
-    ] = None,
+    variant: VariantOption = None,
     step: CheckpointOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print what eval mode would have come to at other momenta, from the record of a run."""
-    try:
+    with refusing():
         document = _replay(run, momentum, variant, step)
-    except BnvizError as error:
-        refuse(error)
-    typer.echo(json.dumps(document, indent=1) if as_json else _estimator_table(document))
+    print_result(document, as_json, _estimator_table)
 
 
 def _replay(name: str, momentum: str, variant: str | None, step: str | None) -> dict[str, Any]:

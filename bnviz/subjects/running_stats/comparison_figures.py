@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bnviz.charts.applies import needs_bn
+from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.charts.registry import figure
 from bnviz.charts.task_words import not_measured
-from bnviz.i18n import N_, _
+from bnviz.i18n import N_, _, listed
 from bnviz.records.recorded_statistics import eps_at, precise_batch
 from bnviz.selection import Selection
 from bnviz.subjects.running_stats.estimator_comparison_figures import (
+    ESTIMATORS,
     accuracy_over_momentum,
     errors_over_steps,
     estimator_label,
@@ -56,107 +56,96 @@ def accuracy_of(run: RunView, variant: str, step: int, momentum: float, eps: flo
     return accuracy_with(run.source, variant, step, momentum, eps=eps)
 
 
-@figure(
+@bn_figure(
     "running_stats/estimators",
     N_("Accuracy by the momentum of the running statistics"),
     needs=("variant", "momentum", "eps"),
-    applies=needs_bn,
 )
 def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
     """Accuracy by the momentum of the running statistics."""
     chosen = run.settled(chosen)
     measured = measured_comparison(run, chosen)
+    accuracy = measured.accuracy
     mine = accuracy_of(run, chosen.variant, measured.step, chosen.momentum, chosen.eps)
-    points = {m: a for m, a in measured.accuracy.items() if isinstance(m, float)}
-    curve = pd.DataFrame(sorted(points.items()), columns=["momentum", "accuracy"])
+    points = sorted((m, a) for m, a in accuracy.items() if isinstance(m, float))
+    curve = pd.DataFrame(points, columns=["momentum", "accuracy"])
     best = curve[curve["accuracy"] == curve["accuracy"].max()]
-    named = ", ".join(f"{m:g}" for m in best["momentum"])
-    by_layer, one_pass = (measured.accuracy[how] for how in ("layer_by_layer", "one_pass"))
-    batch = precise_batch(run.config.batch_size)
+    batch, one_pass = precise_batch(run.config.batch_size), _("population in one pass of batch {n}")
+    references = {
+        _("population, layer by layer"): accuracy["layer_by_layer"],
+        one_pass.format(n=batch): accuracy["one_pass"],
+        _("plain mean of all batches"): accuracy[None],
+    }
+    at, own = (chosen.momentum, mine), (run.config.momentum, accuracy["own"])
     return Card(
         key="estimators",
         title=_("The same weights, other running statistics: best of those tried, m = {m}").format(
-            m=named
+            m=listed(f"{m:g}" for m in best["momentum"])
         ),
-        figure=accuracy_over_momentum(
-            curve,
-            {
-                _("population, layer by layer"): by_layer,
-                _("population in one pass of batch {batch}").format(batch=batch): one_pass,
-                _("plain mean of all batches"): measured.accuracy[None],
-            },
-            (chosen.momentum, mine),
-            (run.config.momentum, measured.accuracy["own"]),
-            chosen.variant,
-        ),
-        sentence=_(
-            "{label} at step {step:,}, eval mode on the test images: {mine:.1%} at the sliders' "
-            "m = {m:g} and eps {eps:g}; the curve has the run's own eps {own_eps:g}, and {best:.1%} "
-            "at its best; the layers' own statistics come to {own:.1%}. With the statistics of {images:,} "
-            "training images {by_layer:.1%} measured layer by layer and {one_pass:.1%} in one "
-            "pass, where each layer normalizes by its batch of {batch}; {average:.1%} with the "
-            "plain mean of all batches."
-        ).format(
-            label=run.labels[chosen.variant],
-            step=measured.step,
-            mine=mine,
-            m=chosen.momentum,
-            eps=chosen.eps,
-            best=curve["accuracy"].max(),
-            own=measured.accuracy["own"],
-            own_eps=eps_at(run.config, run.history, measured.step),
-            images=measured.images,
-            by_layer=by_layer,
-            one_pass=one_pass,
-            batch=batch,
-            average=measured.accuracy[None],
-        ),
+        figure=accuracy_over_momentum(curve, references, at, own, chosen.variant),
+        sentence=_accuracy_sentence(run, chosen, measured, mine, curve["accuracy"].max()),
         alt=_("Accuracy in eval mode over the momentum of the running statistics"),
         height=HEIGHT,
         asked=f"{chosen}",
     )
 
 
-@figure(
+def _accuracy_sentence(
+    run: RunView, chosen: Selection, measured: "EstimatorComparison", mine: float, best: float
+) -> str:
+    """What each estimator comes to: `mine` at the sliders, `best` of those tried (0 to 1)."""
+    return _(
+        "{label} at step {step:,}, eval mode on the test images: {mine:.1%} at the sliders' "
+        "m = {m:g} and eps {eps:g}; the curve has the run's own eps {own_eps:g}, and {best:.1%} "
+        "at its best; the layers' own statistics come to {own:.1%}. With the statistics of {images:,} "
+        "training images {by_layer:.1%} measured layer by layer and {one_pass:.1%} in one "
+        "pass, where each layer normalizes by its batch of {batch}; {average:.1%} with the "
+        "plain mean of all batches."
+    ).format(
+        label=run.labels[chosen.variant], step=measured.step, mine=mine, best=best,
+        m=chosen.momentum, eps=chosen.eps, own=measured.accuracy["own"],
+        own_eps=eps_at(run.config, run.history, measured.step), images=measured.images,
+        by_layer=measured.accuracy["layer_by_layer"], one_pass=measured.accuracy["one_pass"],
+        batch=precise_batch(run.config.batch_size), average=measured.accuracy[None],
+    )  # fmt: skip
+
+
+@bn_figure(
     "running_stats/errors",
     N_("Error of each estimator against the population"),
     needs=("variant", "layer", "momentum"),
-    applies=needs_bn,
 )
 def estimator_errors(run: RunView, chosen: Selection) -> Card:
     """Error of each estimator against the population."""
     chosen = run.settled(chosen)
+    layer, momentum = chosen.layer, chosen.momentum
     measured = measured_comparison(run, chosen)
-    errors = _errors(run, chosen.variant, chosen.layer, chosen.momentum, measured.step)
-    last = errors[errors["step"] == errors["step"].max()].set_index("estimator")
+    errors = _errors(run, chosen.variant, layer, momentum, measured.step)
+    newest = errors["step"].max()
+    last = errors[errors["step"] == newest].set_index("estimator")["var_error"]
     return Card(
         key="errors",
-        title=_("Error of each estimator against the population: {layer}").format(
-            layer=chosen.layer
-        ),
-        figure=errors_over_steps(
-            errors,
-            {
-                "own": _("{label}: its own").format(label=run.labels[chosen.variant]),
-                **{n: estimator_label(n, chosen.momentum) for n in ("ema", "corrected", "average")},
-                "one_pass": _("population in one pass"),
-            },
-            chosen.variant,
-        ),
+        title=_("Error of each estimator against the population: {layer}").format(layer=layer),
+        figure=errors_over_steps(errors, _names(run, chosen), chosen.variant),
         sentence=_(
             "At step {step:,} the variance of {layer} is wrong by {ema:.0%} with the EMA at "
             "m = {m:g} and by {average:.0%} with the plain mean (root mean square over its channels)."
         ).format(
-            step=int(errors["step"].max()),
-            layer=chosen.layer,
-            m=chosen.momentum,
-            ema=last.loc["ema", "var_error"],
-            average=last.loc["average", "var_error"],
+            step=int(newest), layer=layer, m=momentum, ema=last["ema"], average=last["average"]
         ),
         alt=_("Error of each estimator against the population at each checkpoint"),
         height=HEIGHT,
         asked=f"{chosen}",
     )
+
+
+def _names(run: RunView, chosen: Selection) -> dict[str, str]:
+    """What the legend calls each estimator."""
+    return {
+        "own": _("{label}: its own").format(label=run.labels[chosen.variant]),
+        **{name: estimator_label(name, chosen.momentum) for name in ESTIMATORS},
+        "one_pass": _("population in one pass"),
+    }
 
 
 @lru_cache(maxsize=128)

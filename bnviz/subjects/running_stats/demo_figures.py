@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bnviz.charts.marks import Figure, drawing, scatter
-from bnviz.charts.theme import axis, colour, hover
+from bnviz.charts.marks import Figure, bars, curve, dots, drawing
+from bnviz.charts.theme import axis, colour, from_zero, hover, stroke
 from bnviz.i18n import _
 
 
@@ -12,52 +12,24 @@ def demo_curves(values: np.ndarray, ema: np.ndarray, average: np.ndarray) -> Fig
 
     All three of shape (batches,).
     """
-    number = np.arange(1, len(values) + 1)
+    number, shown = np.arange(1, len(values) + 1), ("batch", "mean")
+    marker, dashed = {"size": 6, "color": colour("batch")}, stroke("average", "dash")
     data = [
-        scatter(
-            0,
-            number,
-            values,
-            mode="markers",
-            marker={"size": 6, "color": colour("batch")},
-            name=_("batch mean (the last value)"),
-            hovertemplate=hover("batch", "mean"),
-        ),
-        scatter(
-            0,
-            number,
-            average,
-            mode="lines",
-            line={"color": colour("average"), "dash": "dash", "width": 2},
-            name=_("plain mean of all"),
-            hovertemplate=hover("batch", "mean"),
-        ),
-        scatter(
-            0,
-            number,
-            ema,
-            mode="lines",
-            line={"color": colour("replay"), "width": 2.4},
-            name=_("moving average"),
-            hovertemplate=hover("batch", "mean"),
-        ),
+        dots(0, number, values, shown, marker, name=_("batch mean (the last value)")),
+        curve(0, number, average, shown, dashed, name=_("plain mean of all")),
+        curve(0, number, ema, shown, stroke("replay", width=2.4), name=_("moving average")),
     ]
     return drawing(data, {"xaxis": axis("batch"), "yaxis": axis("mean")})
 
 
 def memory_of_an_average(weights: np.ndarray) -> Figure:
     """What each past batch weighs in the present value, newest first; `weights` sum to 1 at most."""
-    return drawing(
-        [
-            {
-                "type": "bar",
-                "x": np.arange(len(weights), dtype=np.int32),
-                "y": (100 * weights).astype(np.float32),
-                "marker": {"color": colour("replay", 0.75)},
-                "name": _("weight"),
-                "showlegend": False,
-                "hovertemplate": hover("age", "weight"),
-            }
-        ],
-        {"xaxis": axis("age"), "yaxis": axis("weight", rangemode="tozero"), "bargap": 0.15},
+    bar = bars(
+        np.arange(len(weights), dtype=np.int32),
+        (100 * weights).astype(np.float32),
+        colour("replay", 0.75),
+        name=_("weight"),
+        hovertemplate=hover("age", "weight"),
     )
+    scales = {"xaxis": axis("age"), "yaxis": from_zero("weight")}
+    return drawing([bar], {**scales, "bargap": 0.15})

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.applies import needs_bn
+from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.charts.formatting import diverged
-from bnviz.charts.registry import figure
+from bnviz.charts.formatting import diverged, no_steps_yet
 from bnviz.i18n import N_, _
 from bnviz.records import moving_averages
 from bnviz.records.recorded_statistics import starting_statistics, unbiasing, values_per_channel
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
     from bnviz.subjects.running_stats.estimator_comparison import EstimatorComparison
 
 
-@figure(
+@bn_figure(
     "running_stats/estimates",
     N_("Estimators compared: the running statistics over the steps"),
     needs=("variant", "layer", "channels", "momentum", "unbiased"),
-    applies=needs_bn,
 )
 def estimates(run: RunView, chosen: Selection) -> Card:
     """Batches, the layer's own line, replays and, once measured, the population."""
@@ -83,7 +81,7 @@ def _view(run: RunView, chosen: Selection) -> RunningView:
 
 
 def _replayed(run: RunView, chosen: Selection, momentum: float) -> dict[int, dict[str, np.ndarray]]:
-    """By channel the EMA at `momentum` and the same freed from its start."""
+    """By channel the EMA at `momentum`, and the same bias-corrected."""
     starts = starting_statistics(run.config, chosen.variant)
     found = _view(run, chosen).replays(momentum)
     result: dict[int, dict[str, np.ndarray]] = {}
@@ -118,7 +116,7 @@ def _population(
 
 def _sentence(run: RunView, series: dict[str, np.ndarray], chosen: Selection) -> str:
     if not len(series["step"]):
-        return _("Batch statistics come with the first steps of the run.")
+        return no_steps_yet()
     if (words := diverged(series["step"], series["ema_var"])) is not None:
         return words
     count = values_per_channel(run.config, chosen.layer)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -92,30 +93,35 @@ def errors_over_checkpoints(
 ) -> pd.DataFrame:
     """Distance of the layer's statistics, by several estimators, from the population's.
 
-    Columns step, estimator (``own``; ``ema`` at `momentum`; ``corrected``, the same freed from its
-    start; ``average`` of all batches; ``one_pass``, the population measured that way), mean_error
+    Columns step, estimator (``own``; ``ema`` at `momentum`; ``corrected``, the same
+    bias-corrected; ``average`` of all batches; ``one_pass``, the population measured that way), mean_error
     (in standard deviations of each channel) and var_error (relative), both root mean squares over
     the channels of `layer` that vary at all.
     """
-    starts = starting_statistics(run.config, variant)[:2]
     rows = []
     for step, population in measured.population.items():
-        estimates = {
-            "own": own_statistics(run.history, variant, layer, step),
-            "one_pass": measured.one_pass[step][layer],
-        }
-        for name, weight in (("ema", momentum), ("average", None)):
-            at, means, variances = replay_layer(
-                run.config, run.history, variant, layer, weight, stop=step
-            )
-            estimates[name] = (means[-1], variances[-1])
-        mean, var = (
-            corrected(last[None], momentum, start, at[-1:])[0]
-            for last, start in zip(estimates["ema"], starts, strict=True)
-        )
-        estimates["corrected"] = (mean, var)
+        estimates = _estimates(run, variant, layer, momentum, step)
+        estimates["one_pass"] = measured.one_pass[step][layer]
         for name, estimated in estimates.items():
             found = errors_against({layer: estimated}, {layer: population[layer]})
             rows.append((step, name, found["mean_error"], found["var_error"]))
     frame = pd.DataFrame(rows, columns=["step", "estimator", "mean_error", "var_error"])
     return frame.astype({"mean_error": float, "var_error": float})
+
+
+def _estimates(
+    run: Run, variant: str, layer: str, momentum: float, step: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance of a layer after `step` by each estimator that takes no images."""
+    where = (run.config, run.history, variant, layer)
+    found = {"own": own_statistics(run.history, variant, layer, step)}
+    for name, weight in (("ema", momentum), ("average", None)):
+        at, means, variances = replay_layer(*where, weight, stop=step)
+        found[name] = (means[-1], variances[-1])
+    starts = starting_statistics(run.config, variant)[:2]
+    mean, var = (
+        corrected(last[None], momentum, start, at[-1:])[0]
+        for last, start in zip(found["ema"], starts, strict=True)
+    )
+    found["corrected"] = (mean, var)
+    return found

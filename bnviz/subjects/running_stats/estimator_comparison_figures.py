@@ -1,13 +1,25 @@
 """Which running statistics are best: estimators beside the population, and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked, suffix
-from bnviz.charts.theme import DASH, axis, colour, hover
+from bnviz.charts.marks import (
+    Figure,
+    bars,
+    curve,
+    dots,
+    drawing,
+    event_marks,
+    one_entry,
+    scatter,
+    stacked,
+    suffix,
+    words_at,
+)
+from bnviz.charts.theme import DASH, axis, colour, from_zero, hover, own_stroke, stroke
 from bnviz.i18n import _, lines
 
 # Estimator to colour, dash and width; the layer's own line has its variant's.
@@ -19,7 +31,7 @@ ESTIMATORS: dict[str, tuple[str, str, float]] = {
 
 
 def estimator_label(name: str, momentum: float) -> str:
-    """What the legend calls an estimator."""
+    """What the legend calls one of ESTIMATORS."""
     return {
         "ema": _("EMA at m = {m:g}").format(m=momentum),
         "corrected": _("bias-corrected EMA"),
@@ -29,6 +41,10 @@ def estimator_label(name: str, momentum: float) -> str:
 
 Channels = Mapping[int, Mapping[str, np.ndarray]]
 _DOTS = {"mode": "markers", "marker": {"size": 3.5, "color": colour("batch", 0.6)}}
+_DIAMONDS = {
+    "mode": "markers",
+    "marker": {"symbol": "diamond-open", "size": 11, "color": colour("truth")},
+}
 
 
 def estimates_over_steps(
@@ -42,26 +58,35 @@ def estimates_over_steps(
     """Some channels: batches, the layer's own running values, replayed estimators, the population.
 
     `channels`: by channel the arrays (points,) step, running_mean, running_var and, for each of
-    ESTIMATORS, <name>_mean and <name>_var, and the batches (dots,) batch_mean and batch_var at
-    the steps batch_mean_step and batch_var_step. `population`: columns step,
-    channel, mean, var. The legend has one entry an estimator; where there are several channels,
-    each says its number at its end.
+    ESTIMATORS, <name>_mean and <name>_var, and the batches (dots,) batch_mean and batch_var at the
+    steps batch_mean_step and batch_var_step. `population`: columns step, channel, mean, var. Where
+    there are several channels, each says its number at its end.
     """
+    looks = _looks(variant, label, momentum)
     data = [
         trace
         for panel, statistic in enumerate(("mean", "var"))
-        for trace in _estimates(panel, statistic, channels, population, variant, label, momentum)
+        for trace in _estimates(panel, statistic, channels, population, looks)
     ]
-    layout = stacked(
-        [axis("mean"), axis("var", rangemode="tozero")], axis("step", rangemode="tozero")
-    )
+    layout = stacked([axis("mean"), from_zero("var")], from_zero("step"))
     marks = event_marks(events)
     marks["annotations"] += _channel_names(channels, variant)
     return drawing(data, {**layout, **marks})
 
 
-REPLAYED = ("ema", "corrected")
-"""The estimators that a momentum is chosen for."""
+def _looks(variant: str, label: str, momentum: float) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By kind its name in the legend and its looks, in the order of drawing."""
+    replayed = {
+        name: (estimator_label(name, momentum), {"mode": "lines", "line": stroke(*style)})
+        for name, style in ESTIMATORS.items()
+    }
+    own = {"mode": "lines", "line": own_stroke(variant, 2.4)}
+    return {
+        "batch": (_("each batch"), _DOTS),
+        **replayed,
+        "running": (_("{label}: its own").format(label=label), own),
+        "population": (_("population at frozen weights"), _DIAMONDS),
+    }
 
 
 def _estimates(
@@ -69,84 +94,45 @@ def _estimates(
     statistic: str,
     channels: Channels,
     population: pd.DataFrame,
-    variant: str,
-    label: str,
-    momentum: float,
-) -> list[dict[str, Any]]:
+    looks: Mapping[str, tuple[str, dict[str, Any]]],
+) -> Iterator[dict[str, Any]]:
     """The traces of one panel: kind by kind, channel by channel."""
-    looks = {
-        "batch": (_("each batch"), _DOTS),
-        **{
-            name: (estimator_label(name, momentum), _line(shade, dash, width))
-            for name, (shade, dash, width) in ESTIMATORS.items()
-        },
-        "running": (
-            _("{label}: its own").format(label=label),
-            _line(variant, DASH[variant], 2.4),
-        ),
-        "population": (_("population at frozen weights"), _diamonds()),
-    }
-    traces = []
+    first = next(iter(channels), None)
     for kind, (name, look) in looks.items():
         for channel, series in channels.items():
-            rows = population[population["channel"] == channel]
             x: Any = series.get(f"{kind}_{statistic}_step", series["step"])
             y: Any = series.get(f"{kind}_{statistic}")
             if kind == "population":
+                rows = population[population["channel"] == channel]
                 x, y = rows["step"], rows[statistic]
-            traces.append(
-                scatter(
-                    panel,
-                    x,
-                    y,
-                    name=name,
-                    legendgroup=kind,
-                    showlegend=panel == 0 and channel == next(iter(channels)),
-                    hovertemplate=lines(
-                        _("channel {channel}").format(channel=channel), hover("step", statistic)
-                    ),
-                    **look,
-                )
-            )
-    return traces
-
-
-def _line(shade: str, dash: str, width: float) -> dict[str, Any]:
-    return {"mode": "lines", "line": {"color": colour(shade), "dash": dash, "width": width}}
-
-
-def _diamonds() -> dict[str, Any]:
-    return {
-        "mode": "markers",
-        "marker": {"symbol": "diamond-open", "size": 11, "color": colour("truth")},
-    }
+            named = _("channel {channel}").format(channel=channel)
+            entry = one_entry(name, kind, shown=panel == 0 and channel == first)
+            said = lines(named, hover("step", statistic))
+            yield scatter(panel, x, y, hovertemplate=said, **entry, **look)
 
 
 def _channel_names(channels: Channels, variant: str) -> list[dict[str, Any]]:
     """The number of each channel at the end of its own lines, where there are several."""
-    return [
-        {
-            "text": str(channel),
-            "x": float(series["step"][-1]),
-            "y": float(series[f"running_{statistic}"][-1]),
-            "xref": f"x{suffix(panel)}",
-            "yref": f"y{suffix(panel)}",
-            "xanchor": "left",
-            "yanchor": "middle",
-            "xshift": 3,
-            "showarrow": False,
-            "font": {"color": colour(variant)},
-        }
+    if len(channels) < 2:
+        return []
+    ends = [
+        (panel, channel, series["step"][-1], series[f"running_{statistic}"][-1])
         for panel, statistic in enumerate(("mean", "var"))
         for channel, series in channels.items()
-        if len(channels) > 1
-        and len(series["step"])
-        and np.isfinite(series[f"running_{statistic}"][-1])
+        if len(series["step"])
     ]
+    return [
+        words_at(
+            str(channel), float(x), float(y), (f"x{suffix(panel)}", f"y{suffix(panel)}"),
+            ("left", "middle"), xshift=3, font={"color": colour(variant)},
+        )
+        for panel, channel, x, y in ends
+        if np.isfinite(y)
+    ]  # fmt: skip
 
 
 def accuracy_over_momentum(
-    curve: pd.DataFrame,
+    curve_of: pd.DataFrame,
     references: Mapping[str, float],
     chosen: tuple[float, float],
     own: tuple[float | None, float],
@@ -154,56 +140,28 @@ def accuracy_over_momentum(
 ) -> Figure:
     """Test accuracy in eval mode of one set of weights with the statistics of each momentum.
 
-    `curve`: columns momentum (above 0, ascending) and accuracy (0 to 1). `references`: accuracy by
-    name, drawn as lines across. `chosen`: momentum and accuracy of the reader's choice; `own`: those
-    of the run, which has no place on the axis where its average was cumulative.
+    `curve_of`: columns momentum (above 0, ascending) and accuracy (0 to 1). `references`: accuracy
+    by name, drawn as lines across. `chosen`: momentum and accuracy of the reader's choice; `own`:
+    those of the run, which has no place on the axis where its average was cumulative.
     """
-    ends = [float(curve["momentum"].min()), float(curve["momentum"].max())]
+    shown = ("momentum", "accuracy")
+    momenta, percent = curve_of["momentum"], 100 * curve_of["accuracy"]
+    across = [float(momenta.min()), float(momenta.max())]
     styles = (("truth", "solid"), ("truth", "dot"), ("average", "dash"))
     data = [
-        scatter(
-            0,
-            ends,
-            [100 * accuracy] * 2,
-            mode="lines",
-            line={"color": colour(shade), "dash": dash, "width": 1.8},
-            name=name,
-            hovertemplate=hover("momentum", "accuracy"),
-        )
-        for (name, accuracy), (shade, dash) in zip(references.items(), styles, strict=True)
+        curve(0, across, [100 * accuracy] * 2, shown, stroke(*style, width=1.8), name=name)
+        for (name, accuracy), style in zip(references.items(), styles, strict=True)
     ]
+    line = stroke(variant, width=2.4)
+    data.append(
+        curve(0, momenta, percent, shown, line, mode="lines+markers", marker={"size": 7}, name=_("EMA"))
+    )  # fmt: skip
+    points = ((chosen, "circle-open", _("the slider")), (own, "diamond-open", _("the run's own")))
+    marker = {"size": 17, "color": colour("event"), "line": {"width": 3}}
     data += [
-        scatter(
-            0,
-            curve["momentum"],
-            100 * curve["accuracy"],
-            mode="lines+markers",
-            line={"color": colour(variant), "width": 2.4},
-            marker={"size": 7},
-            name=_("EMA"),
-            hovertemplate=hover("momentum", "accuracy"),
-        ),
-        *(
-            scatter(
-                0,
-                [momentum],
-                [100 * accuracy],
-                mode="markers",
-                marker={
-                    "symbol": symbol,
-                    "size": 17,
-                    "color": colour("event"),
-                    "line": {"width": 3},
-                },
-                name=name,
-                hovertemplate=hover("momentum", "accuracy"),
-            )
-            for (momentum, accuracy), symbol, name in (
-                (chosen, "circle-open", _("the slider")),
-                (own, "diamond-open", _("the run's own")),
-            )
-            if momentum
-        ),
+        dots(0, [momentum], [100 * accuracy], shown, {**marker, "symbol": symbol}, name=name)
+        for (momentum, accuracy), symbol, name in points
+        if momentum
     ]
     return drawing(data, {"xaxis": axis("momentum", type="log"), "yaxis": axis("accuracy")})
 
@@ -214,32 +172,17 @@ def errors_over_steps(errors: pd.DataFrame, names: Mapping[str, str], variant: s
     `errors`: columns step, estimator (keys of `names`), mean_error (in standard deviations of the
     channel), var_error (relative, 0 to 1). Both are root mean squares over the channels of a layer.
     """
-    styles = {
-        "own": (variant, DASH[variant], 2.4),
-        "one_pass": ("truth", "longdash", 2.0),
-        **ESTIMATORS,
-    }
-    data = [
-        scatter(
-            panel,
-            rows["step"],
-            rows[quantity] * (100 if quantity == "var_error" else 1),
-            mode="lines+markers",
-            line={"color": colour(styles[name][0]), "dash": styles[name][1], "width": 2},
-            marker={"size": 7},
-            name=label,
-            legendgroup=name,
-            showlegend=panel == 0,
-            hovertemplate=hover("step", quantity),
-        )
-        for panel, quantity in enumerate(("mean_error", "var_error"))
-        for name, label in names.items()
-        for rows in [errors[errors["estimator"] == name]]
-    ]
-    layout = stacked(
-        [axis("mean_error", rangemode="tozero"), axis("var_error", rangemode="tozero")],
-        axis("step", rangemode="tozero"),
-    )
+    shades = {"own": (variant, DASH[variant]), "one_pass": ("truth", "longdash")}
+    shades |= {name: (shade, dash) for name, (shade, dash, _width) in ESTIMATORS.items()}
+    looks = {"mode": "lines+markers", "marker": {"size": 7}}
+    data = []
+    for panel, (quantity, factor) in enumerate((("mean_error", 1), ("var_error", 100))):
+        for name, label in names.items():
+            rows, line = errors[errors["estimator"] == name], stroke(*shades[name])
+            entry, shown = one_entry(label, name, shown=panel == 0), ("step", quantity)
+            size = factor * rows[quantity]
+            data.append(curve(panel, rows["step"], size, shown, line, **looks, **entry))
+    layout = stacked([from_zero("mean_error"), from_zero("var_error")], from_zero("step"))
     for panel in range(2):
         layout[f"xaxis{suffix(panel)}"]["autorange"] = True
     return drawing(data, layout)
@@ -253,51 +196,23 @@ def first_steps(
     `steps` and `batch_var` of shape (steps,); `started` maps a start value to the running variance
     after each step.
     """
-    data = [
-        scatter(
-            0,
-            steps,
-            batch_var,
-            mode="markers",
-            marker={"size": 4, "color": colour("batch", 0.7)},
-            name=_("each batch"),
-            hovertemplate=hover("step", "var"),
-        )
-    ]
-    data += [
-        scatter(
-            0,
-            steps,
-            values,
-            mode="lines",
-            line={"color": colour(shade), "dash": dash, "width": 2.2},
-            name=_("initial value {start:g}").format(start=start),
-            hovertemplate=hover("step", "var"),
-        )
-        for (start, values), (shade, dash) in zip(
-            started.items(), (("replay", "solid"), ("average", "dash")), strict=True
-        )
-    ]
-    return drawing(data, {"xaxis": axis("step"), "yaxis": axis("var", rangemode="tozero")})
+    shown, styles = ("step", "var"), (("replay", "solid"), ("average", "dash"))
+    marker = {"size": 4, "color": colour("batch", 0.7)}
+    data = [dots(0, steps, batch_var, shown, marker, name=_("each batch"))]
+    for (start, values), style in zip(started.items(), styles, strict=True):
+        name = _("initial value {start:g}").format(start=start)
+        data.append(curve(0, steps, values, shown, stroke(*style, width=2.2), name=name))
+    return drawing(data, {"xaxis": axis("step"), "yaxis": from_zero("var")})
 
 
 def share_of_eps(shares: np.ndarray, variant: str) -> Figure:
     """How much of var + eps is eps, channel by channel; `shares` (channels,) from 0 to 1."""
-    return drawing(
-        [
-            {
-                "type": "bar",
-                "x": np.arange(len(shares), dtype=np.int32),
-                "y": (100 * shares).astype(np.float32),
-                "marker": {"color": colour(variant, 0.8)},
-                "name": _("share of eps"),
-                "showlegend": False,
-                "hovertemplate": hover("channel", "eps_share"),
-            }
-        ],
-        {
-            "xaxis": axis("channel"),
-            "yaxis": axis("eps_share", rangemode="tozero"),
-            "bargap": 0.2,
-        },
+    bar = bars(
+        np.arange(len(shares), dtype=np.int32),
+        (100 * shares).astype(np.float32),
+        colour(variant, 0.8),
+        name=_("share of eps"),
+        hovertemplate=hover("channel", "eps_share"),
     )
+    scales = {"xaxis": axis("channel"), "yaxis": from_zero("eps_share")}
+    return drawing([bar], {**scales, "bargap": 0.2})

@@ -7,6 +7,7 @@ sizes at a time, and goes on from there when it was cancelled.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from bnviz.records.momentum_maps import BATCH_SIZES, COLUMNS, COMPARED_MOMENTA
 from bnviz.records.recorded_statistics import replayed_statistics
 from bnviz.records.schema import LAYERS, steps_table
 from bnviz.training.tasks import Progress, no_progress
+
+if TYPE_CHECKING:
+    from bnviz.training.trainer import Trainer
 
 IMAGES = (1_600, 6_400, 16_000, 60_000)
 NEVER = 10_000_000
@@ -51,25 +55,16 @@ def momentum_map(
     another round of it). Then each momentum is replayed, and put into the weights of the end.
 
     Columns: `batch_size`, `momentum`, `accuracy` (eval mode, all test images, 0 to 1),
-    `mean_error`, the root mean square over all channels of the running mean's distance to the
-    population's at these weights (the first POPULATION_IMAGES training images, layer by layer), in
-    standard deviations of the channel, `noise`, how much of that to expect from the chance of which
-    images the batches held (`noise_of_mean`, same unit; the error itself is one throw of these
-    dice and may be smaller), and `train_images` of the data set.
+    `mean_error` (`errors_against` the population at these weights, that of the first
+    POPULATION_IMAGES training images), `noise`, how much of it to expect from the chance of which
+    images the batches held (`noise_of_mean`, same unit; one error may be smaller), and
+    `train_images` of the data set.
 
     Batch sizes of `kept`, an earlier and unfinished map, are not trained again; `keep` is called
     with what there is after each. Raises ConfigError where a batch size would make fewer than
     FEWEST_STEPS steps, RunError where training diverges.
     """
-    if images // max(batch_sizes) < FEWEST_STEPS:
-        raise ConfigError(
-            _("images: got {value}; allowed: {least:,} or more, {steps} steps of {batch}.").format(
-                value=images,
-                least=FEWEST_STEPS * max(batch_sizes),
-                steps=FEWEST_STEPS,
-                batch=max(batch_sizes),
-            )
-        )
+    _check_images(images, max(batch_sizes))
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
@@ -83,6 +78,17 @@ def momentum_map(
         frame = frame.sort_values(["batch_size", "momentum"], ignore_index=True)
         keep(frame)
     return frame
+
+
+def _check_images(images: int, largest_batch: int) -> None:
+    """Refuse so few images that the largest batch makes fewer than FEWEST_STEPS steps."""
+    if images // largest_batch < FEWEST_STEPS:
+        raise ConfigError(
+            _("images: got {value}; allowed: {least:,} or more, {steps} steps of {batch}.").format(
+                value=images, least=FEWEST_STEPS * largest_batch, steps=FEWEST_STEPS,
+                batch=largest_batch,
+            )
+        )  # fmt: skip
 
 
 def at_batch_size(config: RunConfig, variant: str, batch_size: int, images: int) -> RunConfig:
@@ -108,54 +114,58 @@ def _row(
     config: RunConfig, momenta: Sequence[float], dataset: Dataset, work: "_Work"
 ) -> pd.DataFrame:
     """Train at one batch size and try each momentum in the weights of the end."""
+    from bnviz.training.trainer import Trainer
+
+    with Trainer(config, dataset) as trainer:
+        _train(trainer, work)
+        tried = _tried(trainer, momenta, dataset, work)
+    return pd.DataFrame(
+        [(config.batch_size, *found, len(dataset.train_labels)) for found in tried], columns=COLUMNS
+    )
+
+
+def _train(trainer: "Trainer", work: "_Work") -> None:
+    """Make all steps. Raises RunError where training diverges."""
+    batch_size = trainer.config.batch_size
+    while not trainer.done:
+        if trainer.step_count % STEPS_A_REPORT == 0:
+            work.trained(batch_size, trainer.step_count / trainer.total_steps)
+        trainer.step()
+    trainer.flush()
+    (trained,) = trainer.runs.values()
+    if trained.stopped is not None:
+        raise RunError(
+            _("At batch size {batch}: {reason}").format(batch=batch_size, reason=trained.stopped)
+        )
+    work.trained(batch_size, 1.0)
+
+
+def _tried(
+    trainer: "Trainer", momenta: Sequence[float], dataset: Dataset, work: "_Work"
+) -> list[tuple[float, float, float | None, float]]:
+    """Of each momentum in the trained weights: momentum, accuracy, mean_error, noise."""
     import torch
 
     from bnviz.evaluation.population import evaluate_with_statistics, population_statistics
     from bnviz.training.checkpoints import errors_against
-    from bnviz.training.trainer import Trainer
 
-    variant, steps = config.variants[0], config.total_steps(len(dataset.train_labels))
-    with Trainer(config, dataset) as trainer:
-        while not trainer.done:
-            if trainer.step_count % STEPS_A_REPORT == 0:
-                work.trained(config.batch_size, trainer.step_count / steps)
-            trainer.step()
-        trainer.flush()
-        trained = trainer.runs[variant]
-        if trained.stopped is not None:
-            raise RunError(
-                _("At batch size {batch}: {reason}").format(
-                    batch=config.batch_size, reason=trained.stopped
-                )
-            )
-        work.trained(config.batch_size, 1.0)
-        images, test, labels = (
-            torch.tensor(array, device=trainer.device)
-            for array in (
-                dataset.train_images[:POPULATION_IMAGES],
-                dataset.test_images,
-                dataset.test_labels,
-            )
-        )
-        population = population_statistics(trained.model, images, on_progress=work.on_progress)
-        table = trainer.history[steps_table(variant)]
-        batch_means = table.column("batch_mean", start=steps - noise_window(steps))
-        rows = []
-        for momentum in momenta:
-            work.next()
-            replayed = replayed_statistics(config, trainer.history, variant, momentum, steps)
-            rows.append(
-                (
-                    config.batch_size,
-                    momentum,
-                    evaluate_with_statistics(trained.model, replayed, test, labels).accuracy,
-                    errors_against(replayed, population)["mean_error"],
-                    noise_of_mean(batch_means, population, momentum, steps),
-                    len(dataset.train_labels),
-                )
-            )
+    (trained,), steps = trainer.runs.values(), trainer.step_count
+    arrays = (dataset.train_images[:POPULATION_IMAGES], dataset.test_images, dataset.test_labels)
+    images, *test = (torch.tensor(array, device=trainer.device) for array in arrays)
+    population = population_statistics(trained.model, images, on_progress=work.on_progress)
+    table = trainer.history[steps_table(trained.variant)]
+    batch_means = table.column("batch_mean", start=steps - noise_window(steps))
+    where = (trainer.config, trainer.history, trained.variant)
+    tried = []
+    for momentum in momenta:
         work.next()
-    return pd.DataFrame(rows, columns=COLUMNS)
+        replayed = replayed_statistics(*where, momentum, steps)
+        accuracy = evaluate_with_statistics(trained.model, replayed, *test).accuracy
+        error = errors_against(replayed, population)["mean_error"]
+        noise = noise_of_mean(batch_means, population, momentum, steps)
+        tried.append((momentum, accuracy, error, noise))
+    work.next()
+    return tried
 
 
 def noise_window(steps: int) -> int:

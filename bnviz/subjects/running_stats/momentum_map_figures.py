@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnviz.charts.applies import needs_bn
+from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.charts.marks import Figure, drawing, grid, suffix
-from bnviz.charts.registry import figure
+from bnviz.charts.marks import HEADED_MARGIN, Figure, drawing, grid, in_panel
 from bnviz.charts.task_words import not_measured
 from bnviz.charts.theme import QUANTITIES, axis, colour
 from bnviz.i18n import N_, _, lines, listed
@@ -18,6 +17,9 @@ from bnviz.training.process import kept_maps
 from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Key
 
+PARTS = ["batch_size", "momentum", "accuracy"]
+TORCHS_MOMENTUM = 0.1
+
 
 def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
     """Accuracy of each batch size with each momentum, the best of each batch size marked.
@@ -25,19 +27,14 @@ def accuracy_map(frame: pd.DataFrame, variant: str) -> Figure:
     `frame`: what `bnviz.subjects.running_stats.momentum_map.momentum_map` returns, maybe of some batch sizes only.
     """
     table = _table(frame, "accuracy")
-    best = [str(table.columns[k]) for k in table.to_numpy().argmax(axis=1)] if len(table) else []
-    best = [f"{float(m):g}" for m in best]
+    best = [f"{float(table.columns[k]):g}" for k in table.to_numpy().argmax(axis=1)]
+    marker = {"symbol": "square-open", "size": 34, "color": colour("truth"), "line": {"width": 2}}
     marks = {
         "type": "scatter",
         "x": best,
         "y": [str(b) for b in table.index],
         "mode": "markers",
-        "marker": {
-            "symbol": "square-open",
-            "size": 34,
-            "color": colour("truth"),
-            "line": {"width": 2},
-        },
+        "marker": marker,
         "name": _("best of its batch size"),
         "hoverinfo": "skip",
         "showlegend": True,
@@ -60,7 +57,7 @@ def error_maps(frame: pd.DataFrame) -> Figure:
     x, y = _categories("momentum_tried"), _categories("batch_size")
     titles = [QUANTITIES[name].axis() for name in tables]
     layout = grid([x, {**x, "matches": "x"}], [y, y], titles, 1)
-    return drawing(data, {**layout, "margin": {"l": 48, "r": 10, "t": 26, "b": 40}})
+    return drawing(data, {**layout, "margin": HEADED_MARGIN})
 
 
 def _categories(quantity: str) -> dict[str, Any]:
@@ -80,13 +77,13 @@ def _heatmap(
     """Cells with their numbers in them; from the lowest to the highest, or from 0 to `largest`."""
     what, shown = QUANTITIES[quantity], ".1f" if quantity == "accuracy" else ".2f"
     scale = {} if largest is None else {"zmin": 0.0, "zmax": largest}
+    cell = f"{what.hovered('z')}<extra></extra>"
     return {
         "type": "heatmap",
         "x": [f"{m:g}" for m in table.columns],
         "y": [str(b) for b in table.index],
         "z": table.to_numpy(np.float32),
-        "xaxis": f"x{suffix(panel)}",
-        "yaxis": f"y{suffix(panel)}",
+        **in_panel(panel),
         "colorscale": [[0, colour(shade, 0.04)], [1, colour(shade, 0.65)]],
         "showscale": False,
         "xgap": 2,
@@ -94,99 +91,88 @@ def _heatmap(
         "texttemplate": f"%{{z:{shown}}}",
         "textfont": {"color": colour("truth"), "size": 12},
         "name": _(what.label),
-        "hovertemplate": lines(
-            _("batch size %{y}"),
-            _("momentum %{x}"),
-            f"{_(what.label)} %{{z:{what.format}}}{what.after()}<extra></extra>",
-        ),
+        "hovertemplate": lines(_("batch size %{y}"), _("momentum %{x}"), cell),
         **scale,
     }
 
 
-@figure(
-    "running_stats/map",
-    N_("Best momentum by batch size"),
-    needs=("variant", "images"),
-    applies=needs_bn,
-)
+@bn_figure("running_stats/map", N_("Best momentum by batch size"), needs=("variant", "images"))
 def momentum_map_accuracy(run: RunView, chosen: Selection) -> Card:
     """Best momentum by batch size."""
     variant, images, frame = _map_of(run, chosen)
     best = best_by_batch_size(frame)
-    parts = [
-        _("{m:g} at batch {batch} ({accuracy:.1%})").format(
-            m=row["momentum"], batch=int(row["batch_size"]), accuracy=row["accuracy"]
-        )
-        for _index, row in best.iterrows()
-    ]
-    own = frame[frame["momentum"] == 0.1]
-    lost = 100 * (best["accuracy"].to_numpy() - own["accuracy"].to_numpy())
+    momenta = best["momentum"]
     title = (
         _("The larger the batch, the larger the best momentum: {low:g} to {high:g}")
         if growing_best(frame) is not None
         else _("The best momentum by batch size: {low:g} to {high:g}")
     )
+    torchs = frame[frame["momentum"] == TORCHS_MOMENTUM]["accuracy"].to_numpy()
+    said = _("{m:g} at batch {batch} ({accuracy:.1%})")
+    parts = listed(said.format(m=m, batch=int(n), accuracy=a) for n, m, a in best[PARTS].to_numpy())
     return Card(
         key="map",
-        title=title.format(low=best["momentum"].min(), high=best["momentum"].max()),
+        title=title.format(low=momenta.min(), high=momenta.max()),
         figure=accuracy_map(frame, variant),
         sentence=_(
             "{label}, {images:,} images at each batch size, eval mode: the best momentum is "
-            "{parts}. PyTorch's 0.1 costs up to {lost:.1f} points against it."
-        ).format(label=run.labels[variant], images=images, parts=listed(parts), lost=lost.max()),
+            "{parts}. PyTorch's {torchs:g} costs up to {lost:.1f} points against it."
+        ).format(
+            label=run.labels[variant], images=images, parts=parts, torchs=TORCHS_MOMENTUM,
+            lost=100 * (best["accuracy"].to_numpy() - torchs).max(),
+        ),
         alt=_("Accuracy in eval mode by batch size and momentum"),
+        height=HEIGHT - 60,
+        asked=f"{variant} {images}",
+    )  # fmt: skip
+
+
+@bn_figure(
+    "running_stats/map_errors",
+    N_("Error of the running mean by momentum and batch size"),
+    needs=("variant", "images"),
+)
+def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
+    """Error of the running mean by momentum and batch size."""
+    variant, images, frame = _map_of(run, chosen)
+    at_lowest = frame[frame["momentum"] == COMPARED_MOMENTA[0]]
+    return Card(
+        key="map_errors",
+        title=(
+            _("A small momentum lags, a large one is noisy")
+            if (at_lowest["mean_error"] > 2 * at_lowest["noise"]).all()
+            else _("How far the running mean is off, and how much of that is noise")
+        ),
+        figure=error_maps(frame),
+        sentence=_errors_sentence(frame),
+        alt=_("Error of the running mean and its part by chance, by batch size and momentum"),
         height=HEIGHT - 60,
         asked=f"{variant} {images}",
     )
 
 
-@figure(
-    "running_stats/map_errors",
-    N_("Error of the running mean by momentum and batch size"),
-    needs=("variant", "images"),
-    applies=needs_bn,
-)
-def momentum_map_errors(run: RunView, chosen: Selection) -> Card:
-    """Error of the running mean by momentum and batch size."""
-    variant, images, frame = _map_of(run, chosen)
-    nearest = best_by_batch_size(frame, "mean_error", -1)
+def _errors_sentence(frame: pd.DataFrame) -> str:
+    """Error and noise of the smallest batch at both ends, and the best momentum of two batches."""
     smallest, largest = frame["batch_size"].min(), frame["batch_size"].max()
+    nearest = best_by_batch_size(frame, "mean_error", -1)
+    shown = nearest[nearest["batch_size"].isin([smallest, largest])]
     low, high = COMPARED_MOMENTA[0], COMPARED_MOMENTA[-1]
-    at = frame.set_index(["batch_size", "momentum"])
-    lags = at["mean_error"].xs(low, level="momentum") > 2 * at["noise"].xs(low, level="momentum")
-    return Card(
-        key="map_errors",
-        title=(
-            _("A small momentum lags, a large one is noisy")
-            if lags.all()
-            else _("How far the running mean is off, and how much of that is noise")
-        ),
-        figure=error_maps(frame),
-        sentence=_(
-            "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of "
-            "which noise is {still:.1g} σ: the rest is lag and the remaining weight of the "
-            "initial value. At m = {high:g} it is off by {off:.2g} σ, noise alone {noise:.2g} "
-            "σ. Nearest to the population: {nearest}."
-        ).format(
-            smallest=smallest,
-            low=low,
-            high=high,
-            lag=at.loc[(smallest, low), "mean_error"],
-            still=at.loc[(smallest, low), "noise"],
-            off=at.loc[(smallest, high), "mean_error"],
-            noise=at.loc[(smallest, high), "noise"],
-            nearest=listed(
-                _("m = {m:g} at batch {batch}").format(
-                    m=row["momentum"], batch=int(row["batch_size"])
-                )
-                for _index, row in nearest[
-                    nearest["batch_size"].isin([smallest, largest])
-                ].iterrows()
-            ),
-        ),
-        alt=_("Error of the running mean and its part by chance, by batch size and momentum"),
-        height=HEIGHT - 60,
-        asked=f"{variant} {images}",
+    at = frame[frame["batch_size"] == smallest].set_index("momentum")
+    said = _("m = {m:g} at batch {batch}")
+    return _(
+        "At batch {smallest} the running mean is off by {lag:.2g} σ at m = {low:g}, of "
+        "which noise is {still:.1g} σ: the rest is lag and the remaining weight of the "
+        "initial value. At m = {high:g} it is off by {off:.2g} σ, noise alone {noise:.2g} "
+        "σ. Nearest to the population: {nearest}."
+    ).format(
+        smallest=smallest,
+        low=low,
+        high=high,
+        lag=at.loc[low, "mean_error"],
+        still=at.loc[low, "noise"],
+        off=at.loc[high, "mean_error"],
+        noise=at.loc[high, "noise"],
+        nearest=listed(said.format(m=m, batch=int(n)) for n, m, _a in shown[PARTS].to_numpy()),
     )
 
 

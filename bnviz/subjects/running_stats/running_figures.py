@@ -1,16 +1,15 @@
 """Running statistics converging: batch values, the layer's own line, a replay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bnviz.charts.applies import needs_bn
+from bnviz.charts.applies import bn_figure
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.charts.formatting import diverged
-from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
-from bnviz.charts.registry import figure
-from bnviz.charts.theme import DASH, axis, colour, hover
+from bnviz.charts.formatting import diverged, no_steps_yet
+from bnviz.charts.marks import Figure, drawing, event_marks, one_entry, scatter, stacked
+from bnviz.charts.theme import axis, colour, from_zero, hover, own_stroke, stroke
 from bnviz.i18n import N_, _, lines
 from bnviz.nn.variants import VARIANTS
 from bnviz.selection import Selection
@@ -38,10 +37,7 @@ def running_statistics(
         for source in ("batch", "running", "replay")  # dots below lines, the replay on top
         for trace in _traces(series, labels, panel, source, statistic, replay_label)
     ]
-    layout = stacked(
-        [axis("mean"), axis("var", rangemode="tozero")],
-        axis("step", rangemode="tozero"),
-    )
+    layout = stacked([axis("mean"), from_zero("var")], from_zero("step"))
     return drawing(data, {**layout, **event_marks(events)})
 
 
@@ -52,52 +48,38 @@ def _traces(
     source: str,
     statistic: str,
     replay_label: str,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One kind of trace for every variant and channel; one legend entry a variant."""
-    if not series:
-        return []
-    replayed, (_variant, first) = list(series)[-1][0], next(iter(series))
-    traces = []
     for (variant, channel), values in series.items():
-        if source == "replay" and variant != replayed:
-            continue
-        label = replay_label if source == "replay" else labels[variant]
-        traces.append(
-            scatter(
-                panel,
-                values.get(f"{source}_{statistic}_step", values["step"]),
-                values[f"{source}_{statistic}"],
-                name=label,
-                legendgroup=source if source == "replay" else variant,
-                showlegend=panel == 0 and source != "batch" and channel == first,
-                hovertemplate=lines(
-                    _("{label}, channel {channel}").format(label=label, channel=channel),
-                    hover("step", statistic),
-                ),
-                **_style(source, variant),
-            )
+        label, group = labels[variant], variant
+        if source == "replay":
+            label, group = replay_label, source
+            if variant != list(series)[-1][0]:
+                continue
+        named = _("{label}, channel {channel}").format(label=label, channel=channel)
+        first = panel == 0 and source != "batch" and channel == next(iter(series))[1]
+        yield scatter(
+            panel,
+            values.get(f"{source}_{statistic}_step", values["step"]),
+            values[f"{source}_{statistic}"],
+            hovertemplate=lines(named, hover("step", statistic)),
+            **one_entry(label, group, shown=first),
+            **_style(source, variant),
         )
-    return traces
 
 
 def _style(source: str, variant: str) -> dict[str, Any]:
     if source == "batch":
-        return {
-            "mode": "markers",
-            "marker": {"size": 3.5, "color": colour(variant, 0.4)},
-        }
-    line = {
-        "running": {"color": colour(variant), "dash": DASH[variant], "width": 2.4},
-        "replay": {"color": colour("replay", 0.85), "dash": "dot", "width": 1.8},
-    }[source]
+        return {"mode": "markers", "marker": {"size": 3.5, "color": colour(variant, 0.4)}}
+    replayed = source == "replay"
+    line = stroke("replay", "dot", 1.8, 0.85) if replayed else own_stroke(variant, 2.4)
     return {"mode": "lines", "line": line}
 
 
-@figure(
+@bn_figure(
     "running_stats/running",
     N_("Running statistics and the batches they average"),
     needs=("layer", "channels", "momentum"),
-    applies=needs_bn,
 )
 def running(run: RunView, chosen: Selection) -> Card:
     """Running statistics of some channels: batches, the layer's own line, a replay."""
@@ -109,33 +91,33 @@ def running(run: RunView, chosen: Selection) -> Card:
         found = view.series(momentum)
         if VARIANTS[variant].normalizes and view.rows:
             series |= {(variant, c): of for c, of in zip(channels, found, strict=True)}
-    sentence = _("Batch statistics come with the first steps of the run.")
-    if series:
-        (variant, channel), values = list(series.items())[-1]
-        sentence = diverged(values["step"], values["running_mean"] + values["replay_mean"]) or _(
-            "{label}, channel {channel}: the last batch means spread by ±{spread:.3f}; the running "
-            "mean is {own:.3f}, at momentum {m:g} from the first step it would be {replay:.3f}."
-        ).format(
-            label=run.labels[variant],
-            channel=channel,
-            spread=float(np.std(values["recent_mean"])),
-            own=values["running_mean"][-1],
-            m=momentum,
-            replay=values["replay_mean"][-1],
-        )
+    label = _("replay at m = {m:g}").format(m=momentum)
     return Card(
         key="running",
         title=_("Running statistics follow the batches: {layer}, channel {channels}").format(
             layer=layer, channels=", ".join(map(str, channels))
         ),
-        figure=running_statistics(
-            series,
-            run.labels,
-            _("replay at m = {m:g}").format(m=momentum),
-            run.history.events,
-        ),
-        sentence=sentence,
+        figure=running_statistics(series, run.labels, label, run.history.events),
+        sentence=_sentence(run, series, momentum),
         alt=_("Running mean and variance of channels over the steps with each batch's values"),
         height=HEIGHT,
         asked=f"{chosen}",
+    )
+
+
+def _sentence(run: RunView, series: Series, momentum: float) -> str:
+    """On the mean of the last variant and channel."""
+    if not series:
+        return no_steps_yet()
+    (variant, channel), values = list(series.items())[-1]
+    return diverged(values["step"], values["running_mean"] + values["replay_mean"]) or _(
+        "{label}, channel {channel}: the last batch means spread by ±{spread:.3f}; the running "
+        "mean is {own:.3f}, at momentum {m:g} from the first step it would be {replay:.3f}."
+    ).format(
+        label=run.labels[variant],
+        channel=channel,
+        spread=float(np.std(values["recent_mean"])),
+        own=values["running_mean"][-1],
+        m=momentum,
+        replay=values["replay_mean"][-1],
     )

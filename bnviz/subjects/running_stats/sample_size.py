@@ -1,6 +1,6 @@
 """How many images population statistics need: drawn again and again, compared with all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,10 @@ import torch
 
 from bnviz import data
 from bnviz.data import Dataset
-from bnviz.errors import ConfigError
+from bnviz.errors import check_least
 from bnviz.evaluation.inference import Statistics, running_statistics
 from bnviz.evaluation.population import HOW, evaluate_with_statistics, population_statistics
-from bnviz.i18n import _
+from bnviz.nn import LeNet
 from bnviz.records.recorded_statistics import precise_batch
 from bnviz.records.schema import LAYERS
 from bnviz.training.checkpoints import (
@@ -46,39 +46,27 @@ def images_needed(
     """Population statistics from a few training images, and what they cost, one row a draw.
 
     At the weights of the checkpoint at `step` (the last) the statistics are measured on `images`
-    training images, each of `sizes` that the data set has, `draws` times. The draws of a size
-    share no image as long as there are enough, and never hold one twice; they are the same in each
-    call. Each is measured ``layer_by_layer`` and in ``one_pass`` in batches of the run's size
-    (`population_statistics`), as PreciseBN does with some hundreds of batches
-    (https://github.com/facebookresearch/fvcore/blob/main/fvcore/nn/precise_bn.py).
+    training images, each of `sizes` that the data set has, `draws` times (`drawn`): layer by layer
+    and in one pass in batches of the run's size (`population_statistics`).
 
     Columns: `how`, `images`, `draw` (from 0), `accuracy` (eval mode, all test images, 0 to 1), and
-    the distance of the statistics to those of all training images, measured layer by layer, as
-    root mean squares over all channels: `mean_error` in standard deviations of each channel,
-    `var_error` relative (`errors_against`). Two rows more are the ends of the scale: ``all``, the
-    truth itself with errors of 0, and ``own``, the running statistics that the run kept, with the
-    images that it had seen by then.
+    the distance to the statistics of all training images, measured layer by layer: `mean_error`
+    and `var_error` of `errors_against`. Two rows more are the ends of the scale: ``all``, the truth
+    itself with errors of 0, and ``own``, the running statistics that the run kept, with the images
+    that it had seen by then.
 
     Raises ConfigError for a size below 2, RunError and ConfigError as `replayable_step`.
     """
-    if sizes and min(sizes) < 2:
-        raise ConfigError(_("sizes: got {value}; allowed: 2 or more.").format(value=min(sizes)))
+    check_least("sizes", min(sizes, default=2), 2)
     leave_one_core_free()
     variant = replayable_variant(run.config, variant)
     step = replayable_step(run, variant, step)
     images_of = dataset or data.load(run.config.dataset)
-    model = model_at(run, variant, step)
     training = torch.tensor(images_of.train_images)
     test = (torch.tensor(images_of.test_images), torch.tensor(images_of.test_labels))
-    batch_of = {"layer_by_layer": CHUNK, "one_pass": precise_batch(run.config.batch_size)}
-    plan = [
-        (how, size, draw)
-        for size in sizes
-        if size <= len(training)
-        for draw in range(draws)
-        for how in HOW
-    ]
-    parts = [(len(training), CHUNK), *((size, batch_of[how]) for how, size, _draw in plan)]
+    model = model_at(run, variant, step)
+    plan = _plan(sizes, draws, len(training), precise_batch(run.config.batch_size))
+    parts = [(len(training), CHUNK), *((size, batch) for _how, size, _draw, batch in plan)]
     work = _Work(parts, len(test[0]), progress)
     work.next()
     truth = population_statistics(model, training, batch_size=CHUNK, on_progress=work.on_progress)
@@ -90,21 +78,40 @@ def images_needed(
 
     rows = [row("all", len(training), 0, truth)]
     rows.append(row("own", step * run.config.batch_size, 0, running_statistics(model)))
-    for how, size, draw in plan:
-        work.next()
-        found = population_statistics(
-            model,
-            training[drawn(len(training), size, draw)],
-            batch_size=batch_of[how],
-            how=how,
-            on_progress=work.on_progress,
-        )
-        rows.append(row(how, size, draw, found))
+    rows += [row(*found) for found in _measured(model, training, plan, work)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def _measured(
+    model: LeNet, training: torch.Tensor, plan: Sequence[tuple[str, int, int, int]], work: "_Work"
+) -> Iterator[tuple[str, int, int, Statistics]]:
+    """How, size and number of each draw of a `_plan`, with its statistics."""
+    for how, size, draw, batch_size in plan:
+        work.next()
+        some = training[drawn(len(training), size, draw)]
+        yield (
+            how, size, draw,
+            population_statistics(
+                model, some, batch_size=batch_size, how=how, on_progress=work.on_progress
+            ),
+        )  # fmt: skip
+
+
+def _plan(
+    sizes: Sequence[int], draws: int, total: int, train_batch: int
+) -> list[tuple[str, int, int, int]]:
+    """How, size, number and batch size of each draw from `total` images."""
+    batch_of = {"layer_by_layer": CHUNK, "one_pass": train_batch}
+    able = [size for size in sizes if size <= total]
+    return [(h, s, d, batch_of[h]) for s in able for d in range(draws) for h in HOW]
+
+
 def drawn(total: int, size: int, draw: int) -> np.ndarray:
-    """The places (size,) of the images of a draw: the next `size` of a permutation, in a round."""
+    """The places (size,) of the images of a draw: the next `size` of a permutation, in a round.
+
+    The draws of a size share no image as long as there are enough, and never hold one twice; they
+    are the same in each call.
+    """
     order = np.random.default_rng(size).permutation(total)
     return np.take(order, np.arange(draw * size, (draw + 1) * size), mode="wrap")
 

@@ -1,20 +1,22 @@
 """``python -m bnviz run``: train variants in lock-step, and print what they came to."""
 
-import json
 import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bnviz import data
-from bnviz.command_line import refuse, settings_options
+from bnviz.command_line import AsJson, print_result, progress_bar, refusing, settings_options
 from bnviz.config import PRESETS, RunConfig
-from bnviz.errors import BnvizError, ConfigError
+from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.settings import Setting
+
+if TYPE_CHECKING:
+    from bnviz.training.trainer import Trainer
 
 
 @settings_options(RunConfig, *(name for name in RunConfig.model_fields if name != "quirks"))
@@ -25,41 +27,20 @@ def run(
         typer.Option(help=_("Start from one of: {names}.").format(names=", ".join(PRESETS))),
     ] = None,
     config: Annotated[Path | None, typer.Option(help=_("Start from a config.json."))] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=_("Print one JSON document."))] = False,
+    as_json: AsJson = False,
     save: Annotated[Path | None, typer.Option(help=_("Store the run in this new folder."))] = None,
     **settings: Any,
 ) -> None:
     """Train the variants in lock-step and print the results. Ctrl-C stops cleanly."""
-    try:
-        document = _train(_configure(preset, config, settings), save)
-    except BnvizError as error:
-        refuse(error)
-    typer.echo(json.dumps(document, indent=1) if as_json else _table(document))
+    with refusing():
+        document = _run(_configure(preset, config, settings), save)
+    print_result(document, as_json, _table)
 
 
-def _configure(preset: str | None, file: Path | None, options: dict[str, Any]) -> RunConfig:
+def _configure(preset: str | None, file: Path | None, options: dict[str, str]) -> RunConfig:
     """The config that the options describe: preset or file first, single options on top."""
-    if preset is not None and file is not None:
-        raise ConfigError(_("preset, config: got both; allowed: one of them."))
-    base: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in PRESETS:
-            raise ConfigError(
-                _("preset: got {value!r}; allowed: {allowed}.").format(
-                    value=preset, allowed=", ".join(PRESETS)
-                )
-            )
-        base = dict(PRESETS[preset].settings)
-    if file is not None:
-        try:
-            base = RunConfig.from_json(file.read_bytes()).model_dump()
-        except OSError as error:
-            raise ConfigError(
-                _("config: {file} cannot be read ({reason}). Give a JSON file.").format(
-                    file=file, reason=error.strerror
-                )
-            ) from error
-    given: dict[str, Any] = {
+    base = _starting_point(preset, file)
+    given = {
         name: None if value == "none" and Setting.of(RunConfig, name).optional else value
         for name, value in options.items()
     }
@@ -69,17 +50,32 @@ def _configure(preset: str | None, file: Path | None, options: dict[str, Any]) -
     return RunConfig.parse(**{**base, **given})
 
 
-def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
-    """Run to the end, or to Ctrl-C, with a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _starting_point(preset: str | None, file: Path | None) -> dict[str, Any]:
+    """The settings of a preset or a file. Raises ConfigError for both, and where there is none."""
+    if preset is not None and file is not None:
+        raise ConfigError(_("preset, config: got both; allowed: one of them."))
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError(
+            _("preset: got {value!r}; allowed: {allowed}.").format(
+                value=preset, allowed=", ".join(PRESETS)
+            )
+        )
+    if preset is not None:
+        return dict(PRESETS[preset].settings)
+    if file is None:
+        return {}
+    try:
+        return RunConfig.from_json(file.read_bytes()).model_dump()
+    except OSError as error:
+        raise ConfigError(
+            _("config: {file} cannot be read ({reason}). Give a JSON file.").format(
+                file=file, reason=error.strerror
+            )
+        ) from error
 
+
+def _run(config: RunConfig, save: Path | None) -> dict[str, Any]:
+    """Run to the end, or to Ctrl-C, and store it where it is to be stored; its summary."""
     from bnviz.records.store import RunWriter
     from bnviz.training.steps import leave_one_core_free
     from bnviz.training.trainer import Trainer, check
@@ -88,33 +84,33 @@ def _train(config: RunConfig, save: Path | None) -> dict[str, Any]:
     dataset = data.load(config.dataset, download=True)
     if dataset.is_sample and config.dataset == "fashion-mnist":
         typer.echo(data.describe(dataset), err=True)
-    with Interruptible() as interrupt:
-        began = time.monotonic()
-        check(config, dataset)
-        writer = None if save is None else RunWriter(save.parent, save.name, config)
-        with Trainer(
-            config, dataset, history=None if writer is None else writer.history
-        ) as trainer:
-            if writer is not None:
-                trainer.on_checkpoint = writer.checkpoint
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                       TimeRemainingColumn())  # fmt: skip
-            with Progress(*columns, console=Console(stderr=True)) as bar:
-                task = bar.add_task(_("steps"), total=trainer.total_steps)
-                while not trainer.done and not interrupt.asked:
-                    trainer.step()
-                    bar.update(task, completed=trainer.step_count)
-            trainer.finish()
-            trainer.checkpoint()
-            for name, one in trainer.runs.items():
-                if one.stopped:
-                    typer.echo(f"{name}: {one.stopped}", err=True)
-            document = trainer.summary(time.monotonic() - began)
-            if writer is not None:
-                writer.finish(document)
-                if writer.error:
-                    typer.echo(writer.error, err=True)
+    began = time.monotonic()
+    check(config, dataset)
+    writer = None if save is None else RunWriter(save.parent, save.name, config)
+    history = None if writer is None else writer.history
+    with Interruptible() as interrupt, Trainer(config, dataset, history=history) as trainer:
+        if writer is not None:
+            trainer.on_checkpoint = writer.checkpoint
+        _train(trainer, interrupt)
+        for name, one in trainer.runs.items():
+            if one.stopped:
+                typer.echo(f"{name}: {one.stopped}", err=True)
+        document = trainer.summary(time.monotonic() - began)
+        if writer is not None:
+            writer.finish(document)
+            if writer.error:
+                typer.echo(writer.error, err=True)
     return document
+
+
+def _train(trainer: "Trainer", interrupt: "Interruptible") -> None:
+    """All steps, or those before Ctrl-C, and the evaluation at the end; a bar on stderr."""
+    with progress_bar(_("steps")) as report_progress:
+        while not trainer.done and not interrupt.asked:
+            trainer.step()
+            report_progress(trainer.step_count, trainer.total_steps)
+    trainer.finish()
+    trainer.checkpoint()
 
 
 class Interruptible:

@@ -58,7 +58,7 @@ def test_people_read_a_table():
     assert lines[0].startswith("note, batch size 16, 8 steps. All 8 steps are done.")
     assert "kept a test batch: 1,448,888 bytes predicted, 90,556 an image" in lines
     assert any(
-        line.startswith("full of these tensors alone at step: 2 GB 1,381,") for line in lines
+        line.startswith("full of these tensors alone at step: 2 GB 1,381;") for line in lines
     )
     assert any(line.split()[:2] == ["conv.1", "PowBackward0"] for line in lines)
 

@@ -440,7 +440,7 @@ def test_what_is_kept_already_is_not_kept_again(app):
 def test_a_link_names_settings_that_are_sides(app, side, taken):
     opened(app, "divergence", kept_sides=side)
     assert not app.exception
-    kept = "Note's BN (graph kept in running statistics, mean taken dimension by dimension)"
+    kept = "Note's BN (graph kept in running statistics; mean taken dimension by dimension)"
     assert (kept in app.selectbox(key="side_b").options) is taken
 
 

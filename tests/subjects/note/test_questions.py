@@ -7,7 +7,7 @@ from bnviz.errors import ConfigError
 from bnviz.records.store import recorded_run
 from bnviz.subjects.note import questions
 from bnviz.subjects.note.questions import accuracy_by_batch_size, bytes_kept, estimator_accuracies
-from bnviz.subjects.note.recorded import STEP, VARIANT, recorded_riddles
+from bnviz.subjects.note.recorded import STEP, VARIANT, recorded_answers
 from bnviz.training.checkpoints import accuracy_with
 from bnviz.training.steps import build_model
 
@@ -57,7 +57,7 @@ def test_the_mean_of_all_batches_is_the_worst_and_the_population_the_best(datase
 @pytest.mark.parametrize("measure", [estimator_accuracies, accuracy_by_batch_size])
 def test_what_is_shipped_is_what_the_recorded_run_gives(dataset, measure):
     """To two images of 2,000: another machine rounds otherwise."""
-    shipped = getattr(recorded_riddles(), measure.__name__)
+    shipped = getattr(recorded_answers(), measure.__name__)
     pd.testing.assert_frame_equal(
         shipped, measure(recorded_run(), VARIANT, STEP), check_dtype=False, atol=0.001, rtol=0
     )

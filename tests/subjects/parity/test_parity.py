@@ -158,12 +158,12 @@ def test_the_fingerprint_of_torchs_layer_is_what_its_page_says():
     assert {name: found[name] for name in expected} == expected
 
 
-def test_words_and_rules_speak_of_properties_that_there_are():
+def test_words_and_causes_speak_of_properties_that_there_are():
     assert {name for name, _value in WORDS} <= set(PROPERTIES)
-    assert {rule.property for rule in reasons.RULES} == set(PROPERTIES)
-    for rule in reasons.RULES:
-        assert rule.explains <= set(comparison.PARTS)
-        rule.sentence.format(own="one", reference="other")
+    assert {known.property for known in reasons.CAUSES} == set(PROPERTIES)
+    for known in reasons.CAUSES:
+        assert known.explains <= set(comparison.PARTS)
+        known.sentence.format(own="one", reference="other")
 
 
 def test_a_reference_of_ones_own():

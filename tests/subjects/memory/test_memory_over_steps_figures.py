@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from bnviz.subjects.memory.kept_figures import memory_over_steps
+from bnviz.subjects.memory.memory_over_steps_figures import memory_over_steps
 
 MIB = 2**20
 

@@ -6,17 +6,18 @@ from typing import Any
 import pandas as pd
 
 from bnviz.charts.card import HEIGHT, Card
-from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
+from bnviz.charts.marks import Figure, curve, curves_over_steps, drawing, event_marks, stacked
 from bnviz.charts.registry import figure
-from bnviz.charts.theme import DASH, QUANTITIES, axis, colour, hover
+from bnviz.charts.theme import QUANTITIES, axis, from_zero, stroke
 from bnviz.i18n import N_, _, sentences
 from bnviz.records.reading import memory_curves, process_curve
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
 from bnviz.units import MIB
 
-PANELS = (("kept_bytes", MIB), ("graph_nodes", 1000))
-PROCESS = len(PANELS)  # the panel below them
+UNITS = {"kept_bytes": MIB, "graph_nodes": 1000}
+"""Of the quantities in the upper panels."""
+PROCESS = len(UNITS)  # the panel below them
 
 
 def memory_over_steps(
@@ -31,36 +32,18 @@ def memory_over_steps(
     `kept`: per variant the columns step, kept_bytes, graph_nodes. `process`: as of
     `bnviz.records.reading.process_curve`. A line marks the limit once half of it is reached.
     """
-    data = [
-        scatter(
-            panel,
-            frame["step"],
-            frame[quantity] / unit,
-            mode="lines",
-            line={"color": colour(variant), "dash": DASH[variant], "width": 2, "shape": "hv"},
-            name=labels[variant],
-            legendgroup=variant,
-            showlegend=panel == 0,
-            hovertemplate=hover("step", quantity),
-        )
-        for panel, (quantity, unit) in enumerate(PANELS)
-        for variant, frame in kept.items()
-    ]
-    data += _process(process)
-    top = max((float(f["kept_bytes"].max()) / MIB for f in kept.values() if len(f)), default=0.0)
-    layout = stacked(
-        [
-            axis("kept_bytes", range=[0, max(1.0, 1.15 * top)]),
-            axis("graph_nodes", rangemode="tozero"),
-            axis(_quantity(process), rangemode="tozero"),
-        ],
-        axis("step", rangemode="tozero"),
-        gap=0.09,
-    )
+    drawn = {
+        v: frame.assign(**{q: frame[q] / unit for q, unit in UNITS.items()})
+        for v, frame in kept.items()
+    }
+    data = curves_over_steps(drawn, list(UNITS), labels, shape="hv") + _process(process)
+    top = max((float(f["kept_bytes"].max()) for f in drawn.values() if len(f)), default=0.0)
+    first = axis("kept_bytes", range=[0, max(1.0, 1.15 * top)])
+    rows = [first, from_zero("graph_nodes"), from_zero(_quantity(process))]
     marks = event_marks(events)
     if top > 0.5 * limit_mib:
         marks["shapes"].append(_limit(limit_mib))
-    return drawing(data, {**layout, **marks})
+    return drawing(data, {**stacked(rows, from_zero("step"), gap=0.09), **marks})
 
 
 def _quantity(process: pd.DataFrame) -> str:
@@ -73,14 +56,13 @@ def _process(process: pd.DataFrame) -> list[dict[str, Any]]:
     on_device = bool((process["device_allocated"] > 0).any())
     quantities = (_quantity(process), *(["device_allocated"] if on_device else []))
     return [
-        scatter(
+        curve(
             PROCESS,
             process["step"],
             process[quantity] / MIB,
-            mode="lines",
-            line={"color": colour("truth"), "width": 1.6, "dash": dash},
+            ("step", quantity),
+            stroke("truth", dash, 1.6),
             name=_(QUANTITIES[quantity].label),
-            hovertemplate=hover("step", quantity),
         )
         for quantity, dash in zip(quantities, ("solid", "dot"), strict=False)
     ]
@@ -88,30 +70,20 @@ def _process(process: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _limit(limit_mib: float) -> dict[str, Any]:
     """The memory limit as a line across the first panel."""
-    return {
-        "type": "line",
-        "xref": "x domain",
-        "x0": 0,
-        "x1": 1,
-        "yref": "y",
-        "y0": limit_mib,
-        "y1": limit_mib,
-        "line": {"color": colour("wrong"), "width": 1.5, "dash": "dash"},
-    }
+    ends = {"x0": 0, "x1": 1, "y0": limit_mib, "y1": limit_mib}
+    line = stroke("wrong", "dash", 1.5)
+    return {"type": "line", "xref": "x domain", "yref": "y", **ends, "line": line}
 
 
 @figure("memory/kept", N_("What the running statistics keep alive"))
-def kept(run: RunView, _chosen: Selection) -> Card:
+def memory_kept(run: RunView, _chosen: Selection) -> Card:
     """What running statistics keep alive, and the process."""
     found = {v: memory_curves(run.history, v) for v in run.config.variants}
+    said = _("{label} keeps {bytes:,.1f} MiB and {nodes:,} graph nodes alive.")
     parts = [
-        _("{label} keeps {bytes:,.1f} MiB and {nodes:,} graph nodes alive.").format(
-            label=run.labels[v],
-            bytes=frame["kept_bytes"].iloc[-1] / MIB,
-            nodes=int(frame["graph_nodes"].iloc[-1]),
-        )
+        said.format(label=run.labels[v], bytes=size / MIB, nodes=int(nodes))
         for v, frame in found.items()
-        if len(frame)
+        for size, nodes in frame[["kept_bytes", "graph_nodes"]].tail(1).to_numpy()
     ]
     return Card(
         key="kept",

@@ -20,23 +20,13 @@ TOO_HIGH = {
     1440: {
         "/activations?view=over_time": 2237,
         "/activations?view=channels": 2067,
-        "/train-vs-eval?view=predictions": 2049,
-        "/train-vs-eval?view=context": 2465,
         "/note?view=questions": 2605,
         "/note?view=ablation": 2645,
     },
-    420: {
-        "/train-vs-eval?view=context": 4223,
-    },
+    420: {},
 }
 FIRST_CHART_LATE = {
     "/running-stats?view=demo": 637,
-    "/train-vs-eval?view=predictions": 819,
-    "/train-vs-eval?view=layers": 792,
-    "/train-vs-eval?view=context": 949,
-    "/train-vs-eval?view=checkpoints": 720,
-    "/train-vs-eval?view=table": 1260,
-    "/train-vs-eval?view=corruptions": 926,
     "/memory?view=experiment": 756,
     "/note?view=ablation": 1215,
 }

@@ -50,7 +50,8 @@ selection_controls(run, needs)
 def over_time() -> None:
     """All stages over the steps, and the chosen step in numbers."""
     over_time_section.without_bn(run)
-    stages, shown = over_time_section.over_time_controls()
+    with st.sidebar:
+        stages, shown = over_time_section.over_time_controls()
     chosen = selection(run).model_copy(update=shown)
     over_time_section.too_few_channels(chosen)
     figure_board(

@@ -17,6 +17,8 @@ from bnviz.subjects.anatomy import (
 )
 from bnviz.subjects.parity.parity_section import prove_it
 
+ANSWERS = "cells"  # the key of the fragment that answers to the sidebar
+
 warm_up()
 run = runs.choose_run()
 st.title(_("Anatomy"))
@@ -40,30 +42,19 @@ view = choice_control(
 )
 
 
-@st.fragment
+# View to what it shows of the cells, and to the parameters that act there.
+CELLS = {
+    "forward": (forward_section.show, "γβ"),
+    "backward": (backward_section.show, "γ"),
+    "axes": (norm_axes_section.show, ""),
+}
+
+
+@st.fragment(key=ANSWERS)
 def on_the_cells() -> None:
-    """What answers to the table: forward, backward, or other ways to normalize."""
+    """What answers to the tables and to the sidebar."""
     with plainly(st.error):
-        cells = forward_section.cells_section()
-        if view == "forward":
-            forward_section.forward_section(cells)
-        elif view == "backward":
-            st.caption(
-                _(
-                    "The gradient of each cell of y says how the loss changes with that cell. "
-                    "Type other numbers."
-                )
-            )
-            backward_section.backward_section(cells)
-        else:
-            st.caption(
-                _(
-                    "What sets these apart is which cells share a mean. Over the wrong axes the "
-                    "channels keep their different units; layer, instance and group norm do without "
-                    "the other samples."
-                )
-            )
-            norm_axes_section.schemes_section(cells[0], cells[-1])
+        CELLS[view][0]()
 
 
 @st.fragment
@@ -96,4 +87,7 @@ def on_the_run() -> None:
     what_cancels()
 
 
+if view in CELLS:
+    with st.sidebar:
+        forward_section.settings_controls(CELLS[view][1], answers=ANSWERS)
 {"cancels": on_the_run, "check": prove_it}.get(view, on_the_cells)()

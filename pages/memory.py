@@ -17,6 +17,7 @@ from bnviz.subjects.memory import (
 from bnviz.subjects.memory.experiment_runner import ask_whether_connected, lab
 from bnviz.training.process import find_run_view
 
+EXPERIMENT = "memory_experiment"  # the key of the fragment that answers to the sidebar
 OWN_MODEL = """from bnviz.census import census, watch
 
 with watch(model) as seen:              # notes in which layer each node is made
@@ -53,14 +54,21 @@ if (experiment := lab().experiment) is not None:
     experiment.watch(session_id())
 
 
-@st.fragment(key="memory_experiment")
+@st.fragment(key=EXPERIMENT)
 def the_experiment() -> None:
-    """Controls, prediction, measurement, and what releases it."""
-    memory_experiment_section.controls()
+    """Switches, measurement, what releases it, and the prediction in numbers."""
+    memory_experiment_section.switches()
     with plainly():
         config = memory_experiment_section.chosen()
-        memory_experiment_section.prediction_metrics(config)
         memory_experiment_section.show(config)
+        memory_experiment_section.prediction_metrics(config)
+
+
+def with_sizes() -> None:
+    """The experiment, its sizes in the sidebar."""
+    with st.sidebar:
+        memory_experiment_section.sizes(answers=EXPERIMENT)
+    the_experiment()
 
 
 def what_holds_it() -> None:
@@ -101,7 +109,7 @@ def your_own_loop() -> None:
 
 
 {
-    "experiment": the_experiment,
+    "experiment": with_sizes,
     "chain": what_holds_it,
     "process": process_memory,
     "saved": saved_for_backward,

@@ -56,8 +56,8 @@ def demo() -> None:
     """The note's five lines of code with handles on them."""
     with plainly():
         shown = demo_section.controls()
-        demo_section.metrics(shown)
         board(demo_section.cards(shown), key="demo_board", revision="demo")
+        demo_section.metrics(shown)
         demo_section.translator(shown)
 
 

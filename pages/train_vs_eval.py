@@ -17,6 +17,7 @@ from bnviz.subjects.modes import (
     mode_selection_section,
     mode_table_section,
     predictions_section,
+    side_effects_section,
 )
 from bnviz.subjects.modes import recalibration_section as recalibration
 
@@ -28,7 +29,15 @@ VIEWS = {
     "checkpoints": checkpoints_section.show,
     "recalibrate": recalibration.show,
     "table": mode_table_section.show,
+    "effects": side_effects_section.show,
     "corruptions": corruptions_section.show,
+}
+SETUP = ("variant", "checkpoint")
+# View to the controls of the sidebar and the sliders that act on it; on the others all of them do.
+ACTING = {
+    "recalibrate": (SETUP, ()),
+    "table": (SETUP, ()),
+    "effects": ((*SETUP, "batch"), ("momentum",)),
 }
 
 warm_up()
@@ -48,40 +57,37 @@ names = {
     "checkpoints": _("Over the run"),
     "recalibrate": _("Recalibrate"),
     "table": _("Mode table"),
+    "effects": _("Side effects"),
     "corruptions": _("Changed images"),
 }
 view = choice_control(
     _("View"), names, "view",
     help=_(
-        "The sliders and switches act on eval mode; Recalibrate and Mode table start from the "
-        "layers' own statistics."
+        "Each view shows the controls that act on it. Recalibrate, Mode table and Side effects "
+        "start from the layers' own statistics."
     ),
 )  # fmt: skip
 watch_run(run, checkpoints=True)
-mode_selection_section.controls(run, answers=FIGURES)
+in_sidebar, sliders = ACTING.get(view, (mode_selection_section.EVERY, ("momentum", "eps")))
+with st.sidebar:
+    mode_selection_section.controls(run, in_sidebar, answers=FIGURES)
 own = (
     _("The run itself had a cumulative average and eps {eps:g}.")
     if run.config.momentum is None
     else _("The run itself had momentum {m:g} and eps {eps:g}.")
 ).format(m=run.config.momentum, eps=run.config.eps)
+HELP = {
+    "momentum": _(
+        "Rebuilds the running statistics from the recorded batches; acts on eval mode. {own}"
+    ),
+    "eps": _("Acts on eval mode. It is exact there; training itself used the run's own eps. {own}"),
+}
 
 
 @st.fragment(key=FIGURES)
 def both_modes() -> None:
     """The chosen view at the chosen checkpoint; a live run brings new ones."""
-    sliders_here(
-        _(
-            "Rebuilds the running statistics from the recorded batches; acts on eval mode. "
-            "{own}"
-        )
-        .format(own=own),
-        _(
-            "Acts on eval mode. It is exact there; training itself used the run's own eps. "
-            "{own}"
-        )
-        .format(own=own),
-    )  # fmt: skip
-    mode_selection_section.eval_controls(run)
+    sliders_here({name: HELP[name].format(own=own) for name in sliders})
     with plainly():
         sides = mode_selection_section.chosen(run)
         if words := mode_selection_section.aside(run, sides):

@@ -1,6 +1,6 @@
 """The momentum and eps sliders, and what answers to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import streamlit as st
@@ -25,14 +25,13 @@ def redraw(fragment: str | list[str]) -> None:
         st.rerun(fragment)
 
 
-def sliders_here(momentum_help: str, eps_help: str) -> None:
-    """The momentum and eps sliders inside the fragment that answers to them.
+def sliders_here(help_texts: Mapping[str, str]) -> None:
+    """The momentum and eps sliders that have a help text, inside the fragment that answers to them.
 
     The quickest way: one run answers, where sliders that stand apart need a second one.
     """
-    places = st.columns(2, gap="medium")
-    for place, name, help_text in zip(
-        places, ("momentum", "eps"), (momentum_help, eps_help), strict=True
+    for place, (name, help_text) in zip(
+        st.columns(2, gap="medium"), help_texts.items(), strict=False
     ):
         with place:
             _named_slider(name, help_text)

@@ -321,7 +321,7 @@ def test_an_odd_run_is_shown_plainly_on_every_page(app, sample, name):
             assert_shown_plainly(app, view)
 
 
-MODES_VIEWS = ("layers", "context", "checkpoints", "recalibrate", "table", "corruptions")
+MODES_VIEWS = ("layers", "context", "checkpoints", "recalibrate", "table", "effects", "corruptions")
 
 
 def assert_shown_plainly(app, where):

@@ -2,51 +2,8 @@
 
 import pytest
 
-from scripts.page_heights import (
-    FIRST_CHART_WITHIN,
-    HELPERS,
-    HIGHEST,
-    MOST_CHARTS,
-    SIZES,
-    looks,
-    page_files,
-)
+from scripts.page_heights import HELPERS, SIZES, looks, page_files
 from scripts.serving import serving
-
-SLACK = 20
-"""Pixels that another font may take."""
-# What exceeds a limit today, by page and view; it must not grow, and an entry goes when it fits.
-TOO_HIGH = {
-    1440: {
-        "/activations?view=over_time": 2237,
-        "/activations?view=channels": 2067,
-        "/train-vs-eval?view=predictions": 2049,
-        "/train-vs-eval?view=context": 2465,
-        "/anatomy?view=forward": 2110,
-        "/anatomy?view=backward": 2884,
-        "/anatomy?view=axes": 2199,
-        "/note?view=questions": 2605,
-        "/note?view=ablation": 2645,
-    },
-    420: {
-        "/train-vs-eval?view=context": 4223,
-        "/anatomy?view=forward": 4140,
-        "/anatomy?view=backward": 5102,
-        "/anatomy?view=axes": 4080,
-    },
-}
-TOO_MANY_CHARTS = {"/anatomy?view=forward": 7, "/anatomy?view=axes": 7}
-FIRST_CHART_LATE = {
-    "/running-stats?view=demo": 637,
-    "/train-vs-eval?view=predictions": 819,
-    "/train-vs-eval?view=layers": 792,
-    "/train-vs-eval?view=context": 949,
-    "/train-vs-eval?view=checkpoints": 720,
-    "/train-vs-eval?view=table": 1260,
-    "/train-vs-eval?view=corruptions": 926,
-    "/memory?view=experiment": 756,
-    "/note?view=ablation": 1215,
-}
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +13,15 @@ def fresh(tmp_path_factory):
         yield app.url
 
 
-def most_of(exceptions, name, limit):
-    """The limit of a view in pixels: what it is today where that exceeds the limit of all."""
-    return exceptions[name] + SLACK if name in exceptions else limit
-
-
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: str(size["width"]))
 @pytest.mark.parametrize("file", page_files())
 def test_no_view_is_too_high_and_its_first_chart_is_in_sight(fresh, new_context, file, size):
     page = new_context().new_page()
     page.set_viewport_size(size)
     page.add_init_script(HELPERS)
-    width = size["width"]
-    over = []
-    for look in looks(page, fresh, file):
-        height = most_of(TOO_HIGH[width], look.name, HIGHEST[width])
-        charts = TOO_MANY_CHARTS.get(look.name, MOST_CHARTS)
-        if look.height > height:
-            over.append(f"{look.name}: {look.height} px high, at most {height}")
-        if look.charts > charts:
-            over.append(f"{look.name}: {look.charts} charts, at most {charts}")
-        if width in FIRST_CHART_WITHIN and look.top is not None:
-            most = most_of(FIRST_CHART_LATE, look.name, FIRST_CHART_WITHIN[width])
-            if look.top > most:
-                over.append(f"{look.name}: first chart at {look.top} px, at most {most}")
+    over = [
+        f"{look.name}: {complaint}"
+        for look in looks(page, fresh, file)
+        for complaint in look.complaints()
+    ]
     assert not over

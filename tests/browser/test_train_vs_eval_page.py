@@ -151,12 +151,15 @@ def test_eval_mode_is_recalibrated_and_the_recalibration_undone(page):
 
 
 def test_three_questions_find_the_row_of_the_reader_s_own_code(page):
-    visit(page, PATH, view="table")
-    drawn(page, "side_effects")
+    page.goto(f"{PATH}?view=table")
     expect(page.get_by_text("It normalizes by the batch")).to_be_visible()
     radio(page, "rules_mode", "model.eval()").click()
     expect(page.get_by_text("It normalizes by the running statistics")).to_be_visible()
-    chart(page, "side_effects").scroll_into_view_if_needed()  # out of sight it is not drawn
+
+
+def test_passes_in_train_mode_are_measured_for_other_images(page):
+    visit(page, PATH, view="effects")
+    drawn(page, "side_effects")
     before = series(page, "side_effects")
     radio(page, "rules_images", "training images of one class").click()
     wait_for_series_other_than(page, "side_effects", before)

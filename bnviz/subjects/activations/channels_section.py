@@ -85,7 +85,7 @@ def _multiples_card(
             _("Click a channel to choose it."),
         ),
         alt=_("Histograms of every channel of the layer, a panel a channel"),
-        height=340 if LAYERS[layer] < 8 else 560,
+        height=340 if LAYERS[layer] < 8 else 500,
         asked=f"{variant} {layer} {probe.step} {followed}",
         pickable=True,
         wide=True,
@@ -130,7 +130,7 @@ def _affine_card(run: RunView, layer: str, step: int | None, followed: int | Non
         figure=weight_and_bias(affine, run.labels, followed),
         sentence=sentences(*words),
         alt=_("BN's weight and bias of every channel of the layer, a mark a channel"),
-        height=360,
+        height=330,
         asked=f"{layer} {step} {followed}",
         pickable=True,
         wide=True,
@@ -176,7 +176,7 @@ def channel_table(
     frame["saturated"] *= 100
     st.dataframe(
         frame.dropna(axis=1, how="all"), key="channel_table", hide_index=True,
-        height=420 if len(frame) > 10 else "content",
+        height=380 if len(frame) > 10 else "content",
         on_select=chosen, selection_mode="single-row", column_config=_columns(run, after is not None),
     )  # fmt: skip
 

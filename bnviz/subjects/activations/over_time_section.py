@@ -25,23 +25,22 @@ if TYPE_CHECKING:
 
 
 def over_time_controls() -> tuple[list[str], dict[str, Any]]:
-    """The stages to show over the steps, and how: fields of `Selection`."""
+    """For the sidebar: the stages to show over the steps, and how, as fields of `Selection`."""
     names = {"heatmap": _("side by side"), "bands": _("overlaid"), "ridges": _("ridges")}
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        stages = st.pills(
-            _("Stages over the steps"), list(STAGES), selection_mode="multi",
-            default=["input", "scaled"], key="stages", bind="query-params",
-            format_func=lambda stage: _(STAGE_LABELS[stage]),
-            help=_("Each on bins and an axis that all variants share."),
-        )  # fmt: skip
-        shown_as = choice_control(
-            _("Shown as"), names, "shown_as",
-            help=_("Heatmaps with quantile bands, bands laid over each other, or some steps as ridges."),
-        )  # fmt: skip
-        one_axis = st.toggle(
-            _("Before and after on one axis"), True, key="one_axis", bind="query-params",
-            help=_("Off: each stage fills its own axis."),
-        )  # fmt: skip
+    stages = st.pills(
+        _("Stages over the steps"), list(STAGES), selection_mode="multi",
+        default=["input", "scaled"], key="stages", bind="query-params",
+        format_func=lambda stage: _(STAGE_LABELS[stage]),
+        help=_("Each on bins and an axis that all variants share."),
+    )  # fmt: skip
+    shown_as = choice_control(
+        _("Shown as"), names, "shown_as",
+        help=_("Heatmaps with quantile bands, bands laid over each other, or some steps as ridges."),
+    )  # fmt: skip
+    one_axis = st.toggle(
+        _("Before and after on one axis"), True, key="one_axis", bind="query-params",
+        help=_("Off: each stage fills its own axis."),
+    )  # fmt: skip
     return [s for s in STAGES if s in stages], {"shown_as": shown_as, "one_axis": one_axis}
 
 
@@ -89,7 +88,13 @@ def shape_table(run: RunView, chosen: Selection) -> None:
             )
     if not rows:
         return
-    st.markdown(_("**The chosen step in numbers: {layer}**").format(layer=chosen.layer))
+    st.markdown(
+        _("**The chosen step in numbers: {layer}**").format(layer=chosen.layer),
+        help=_(
+            "From {quantiles} quantiles of the values at fixed places of a training batch: "
+            "{values:,} of them, or all where a layer has fewer."
+        ).format(quantiles=QUANTILES, values=SAMPLED_VALUES),
+    )
     frame = pd.DataFrame(rows)
     frame["saturated"] = ["" if np.isnan(share) else f"{share:.1%}" for share in frame["saturated"]]
     number: dict[str, Any] = {"format": "%.3f"}
@@ -97,6 +102,7 @@ def shape_table(run: RunView, chosen: Selection) -> None:
         frame,
         hide_index=True,
         height="content",
+        row_height=26,
         column_config={
             "variant": st.column_config.TextColumn(_("variant")),
             "stage": st.column_config.TextColumn(_("stage")),
@@ -117,12 +123,6 @@ def shape_table(run: RunView, chosen: Selection) -> None:
                 ),
             ),
         },
-    )
-    st.caption(
-        _(
-            "From {quantiles} quantiles of the values at fixed places of a training batch: "
-            "{values:,} of them, or all where a layer has fewer."
-        ).format(quantiles=QUANTILES, values=SAMPLED_VALUES)
     )
 
 

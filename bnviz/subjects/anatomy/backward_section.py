@@ -1,13 +1,21 @@
 """The backward pass on the cells: a gradient comes in, takes three ways, and torch gives the same."""
 
 import numpy as np
+import streamlit as st
 
 from bnviz.i18n import _
 from bnviz.nn import fused
 from bnviz.subjects.anatomy import batchnorm_steps
 from bnviz.subjects.anatomy.batchnorm_steps import Autograd, Backward, Forward
 from bnviz.subjects.anatomy.cells_figures import channel_numbers, height_of, number, signed
-from bnviz.subjects.anatomy.forward_section import VECTOR_PX, Cells, Step, show
+from bnviz.subjects.anatomy.forward_section import (
+    VECTOR_PX,
+    Step,
+    cells_control,
+    parameters_chosen,
+    shape_chosen,
+    show_step,
+)
 from bnviz.subjects.anatomy.table_editor_section import editable
 
 
@@ -25,16 +33,33 @@ def gradient_control(done: Forward) -> np.ndarray:
     return editable("anat_dy", _("Incoming gradient ∂L/∂y"), shape, examples)
 
 
-def backward_section(cells: Cells) -> None:
-    """The gradient's table and every step back.
+def show() -> None:
+    """Both tables and the gradients of the parameters; the paths to x beside them.
 
-    Raises ConfigError where there is no forward pass, and for a gradient that is no number.
+    Raises ConfigError where there is no forward pass, and for a table with a cell that is no number.
     """
-    done = batchnorm_steps.forward(*cells)
-    grad = gradient_control(done)
+    st.caption(
+        _(
+            "The gradient of each cell of y says how the loss changes with that cell. "
+            "Type other numbers."
+        )
+    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        incoming, cells = st.tabs([_("Incoming gradient"), _("Cells x")])
+        shape = shape_chosen()
+        with cells:
+            x = cells_control(shape)
+        done = batchnorm_steps.forward(x, *parameters_chosen(shape[1]))
+        with incoming:
+            grad = gradient_control(done)
     back = batchnorm_steps.backward(done, grad)
     torch_says = batchnorm_steps.autograd_gradients(done.x, done.gamma, done.beta, done.eps, grad)
-    show(backward_steps(done, grad, back, torch_says), str(done.x.shape))
+    steps = backward_steps(done, grad, back, torch_says)
+    for place, part in ((left, steps[:2]), (right, steps[2:])):
+        with place:
+            for step in part:
+                show_step(step, str(shape))
 
 
 def backward_steps(
@@ -60,7 +85,8 @@ def _parameters_step(done: Forward, back: Backward, torch_says: Autograd) -> Ste
         key="back_parameters",
         title=_("Gradients of β and γ: sums over a channel"),
         formula=r"\frac{\partial L}{\partial \beta} = \sum_i g_i, \quad "
-        r"\frac{\partial L}{\partial \gamma} = \sum_i g_i \hat{x}_i, \quad "
+        r"\frac{\partial L}{\partial \gamma} = \sum_i g_i \hat{x}_i"
+        "\n"
         r"g_i = \frac{\partial L}{\partial y_i}",
         module=fused,
         starts=("dbeta = _channel_sum(", "dgamma = _channel_sum(g * x_hat"),
@@ -100,8 +126,7 @@ def _paths_step(done: Forward, back: Backward) -> Step:
             r"\frac{\partial L}{\partial \hat{x}_i} \frac{1}{\sqrt{\sigma^2+\epsilon}}"
             "\n"
             r"+\; \frac{\partial L}{\partial \sigma^2} \frac{2(x_i-\mu)}{m}"
-            "\n"
-            r"+\; \frac{\partial L}{\partial \mu} \frac{1}{m}"
+            r"+ \frac{\partial L}{\partial \mu} \frac{1}{m}"
         ),
         module=batchnorm_steps,
         starts=(

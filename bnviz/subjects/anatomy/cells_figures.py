@@ -28,6 +28,7 @@ LINE_PX = 24  # of a cell's height
 FEWEST_LINES = 4  # so that the title of the axis has room
 AROUND_PX = 62  # axes and their titles, once a panel
 HEADING_PX = 22
+NAMES_PX = 50
 STRENGTHS = (0.32, 0.14, 0.44, 0.22)
 TEXT_PX = 11
 POWERS = {"type": "log", "exponentformat": "power"}
@@ -85,8 +86,19 @@ def bands(shape: Sequence[int]) -> list[slice]:
 
 def height_of(shape: Sequence[int], panels: int = 1) -> int:
     """Pixels that a figure of such cells needs."""
+    return _inner_height(shape, panels) + AROUND_PX + HEADING_PX * (panels > 1)
+
+
+def _inner_height(shape: Sequence[int], panels: int) -> int:
+    """Pixels from the first cell of the first panel to the last of the last."""
     rows = max(shape[0] * (*shape, 1, 1)[2], FEWEST_LINES)
-    return panels * len(bands(shape)) * (rows * LINE_PX + AROUND_PX) + HEADING_PX * (panels > 1)
+    count = panels * len(bands(shape))
+    return count * rows * LINE_PX + (count - 1) * _between(shape)
+
+
+def _between(shape: Sequence[int]) -> int:
+    """Pixels between panels: names of the columns where they differ, else the next heading."""
+    return NAMES_PX if len(bands(shape)) > 1 else HEADING_PX + 4
 
 
 def shared_means(values: np.ndarray, shared: np.ndarray, name: str) -> Figure:
@@ -258,10 +270,10 @@ def _layout(shape: Sequence[int], titles: Sequence[str]) -> dict[str, Any]:
     layout: dict[str, Any] = {"annotations": []}
     if titles[0]:
         layout["margin"] = {**HEADED_MARGIN, "t": HEADING_PX}
-    gap = 0.8 * AROUND_PX / height_of(shape, len(titles)) if count > 1 else 0.0
+    gap = _between(shape) / _inner_height(shape, len(titles))
     for k, domain in enumerate(reversed(domains(count, gap))):
         last = k == count - 1
-        shown = {} if last else {"title": {"text": ""}}
+        shown = {} if last else {"title": {"text": ""}, "showticklabels": parts > 1}
         layout[f"xaxis{suffix(k)}"] = {**x, **shown, "anchor": f"y{suffix(k)}"}
         layout[f"yaxis{suffix(k)}"] = {**y, "domain": domain, "anchor": f"x{suffix(k)}"}
         title = titles[k // parts]

@@ -1,5 +1,6 @@
 """One batch, cell by cell: what the reader sets, and each step of the forward pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -9,10 +10,10 @@ import streamlit as st
 
 from bnviz.app.card_grid import board
 from bnviz.app.code_snippets import lines_of
-from bnviz.app.sliders import eps_slider
+from bnviz.app.sliders import eps_slider, redraw
 from bnviz.charts.card import Card
 from bnviz.charts.marks import Figure
-from bnviz.i18n import _
+from bnviz.i18n import _, sentences
 from bnviz.nn import batchnorm, fused
 from bnviz.subjects.anatomy import batchnorm_steps
 from bnviz.subjects.anatomy.batchnorm_steps import Forward
@@ -21,6 +22,11 @@ from bnviz.subjects.anatomy.table_editor_section import editable
 
 MOST = 4
 VECTOR_PX = 112
+SETTINGS = "cells_settings"
+SIZES = {"fc": ("anat_n", "anat_c"), "conv": ("anat_n", "anat_c", "anat_h", "anat_w")}
+FIRST_SIZE = {"anat_n": 4, "anat_c": 4, "anat_h": 2, "anat_w": 2}
+PARAMETERS = {"γ": ("anat_gamma", 1.0), "β": ("anat_beta", 0.0)}
+"""Letter to the keys of its sliders, one a channel, and where they begin."""
 
 
 @dataclass(frozen=True)
@@ -40,52 +46,99 @@ class Step:
     height: int
 
 
-def show(steps: list[Step], revision: str) -> None:
-    """The steps in two columns: of each its formula and code, and its numbers below."""
+def _show_steps(steps: list[Step], revision: str) -> None:
+    """The steps in two columns, line by line."""
     for row in range(0, len(steps), 2):
         for place, step in zip(st.columns(2, gap="medium"), steps[row : row + 2], strict=False):
-            with place.container(gap=None):
-                _show_step(step, revision)
+            with place:
+                show_step(step, revision)
 
 
-def _show_step(step: Step, revision: str) -> None:
+def show_step(step: Step, revision: str) -> None:
+    """The formula of a step with its code at hand, and its numbers below."""
     snippet = lines_of(step.module, *step.starts)
-    for line in step.formula.splitlines():
-        st.latex(line)
-    st.code(snippet.text, language=None, wrap_lines=True)
-    st.caption(snippet.place)
     card = Card(
         key=step.key, title=step.title, figure=step.figure, sentence=step.sentence,
         alt=step.alt, height=step.height, asked=str(hash(str(step.figure))),
     )  # fmt: skip
-    board([card], key=step.key, revision=revision)
+    with st.container(gap="xsmall"):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            with st.container(gap=None, width="stretch"):
+                for line in step.formula.splitlines():
+                    st.latex(line)
+            with st.popover(
+                _("Code"), type="tertiary", icon=":material/code:", key=f"code_{step.key}",
+                help=_("The lines of this project that compute it."),
+            ):  # fmt: skip
+                st.code(snippet.text, language=None)
+                st.caption(snippet.place)
+        board([card], key=step.key, revision=revision)
 
 
-def shape_controls() -> tuple[int, ...]:
-    """Fully connected or convolutional, and how large: (N, C) or (N, C, H, W)."""
+@st.fragment(key=SETTINGS)
+def settings_controls(letters: str, *, answers: str) -> None:
+    """In the sidebar: the shape of the cells, eps, and those of γ and β that are among `letters`.
+
+    `answers` is the key of the fragment that shows what they do.
+    """
+    channels = _shape_controls(partial(redraw, [SETTINGS, answers]))
+    changed = partial(redraw, answers)
+    eps_slider(
+        _("Added to each variance before the root. A large one shows what it does."), changed
+    )
+    words = {
+        "γ": _("Scale after normalizing; it is learned, one for each."),
+        "β": _("Shift after normalizing; it is learned, one for each."),
+    }
+    for c in range(channels):
+        for place, letter in zip(st.columns(2, gap="small"), letters, strict=False):
+            name, first = PARAMETERS[letter]
+            place.slider(
+                f"{letter} {c}", -3.0, 3.0, first, 0.1, key=f"{name}{c}", format="%.1f",
+                bind="query-params", on_change=changed, help=words[letter],
+            )  # fmt: skip
+
+
+def _shape_controls(changed: Callable[[], None]) -> int:
+    """Fully connected or convolutional, and how large; returns the number of channels."""
     kinds = {"fc": _("fully connected"), "conv": _("convolutional")}
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        kind = st.segmented_control(
-            _("Layer before BN"), list(kinds), default="fc", required=True, key="anat_kind",
-            bind="query-params", format_func=lambda name: kinds[name],
-            help=_("Its output is batch × features, or batch × channels × height × width."),
-        )  # fmt: skip
-        sizes = [
-            ("anat_n", _("Batch"), 4, _("Samples that are normalized together.")),
-            ("anat_c", _("Features") if kind == "fc" else _("Channels"), 4,
-             _("Each has a mean, a variance, a γ and a β of its own.")),
-        ]  # fmt: skip
-        if kind == "conv":
-            sizes += [
-                ("anat_h", _("Height"), 2, _("Of the feature map of each channel.")),
-                ("anat_w", _("Width"), 2, _("Of the feature map of each channel.")),
-            ]
-        return tuple(
+    kind = st.segmented_control(
+        _("Layer before BN"), list(kinds), default="fc", required=True, key="anat_kind",
+        bind="query-params", format_func=lambda name: kinds[name], on_change=changed,
+        help=_("Its output is batch × features, or batch × channels × height × width."),
+    )  # fmt: skip
+    words = {
+        "anat_n": (_("Batch"), _("Samples that are normalized together.")),
+        "anat_c": (
+            _("Features") if kind == "fc" else _("Channels"),
+            _("Each has a mean, a variance, a γ and a β of its own."),
+        ),
+        "anat_h": (_("Height"), _("Of the feature map of each channel.")),
+        "anat_w": (_("Width"), _("Of the feature map of each channel.")),
+    }
+    with st.container(horizontal=True, gap="small"):
+        for key in SIZES[kind]:
+            label, help_text = words[key]
             st.number_input(
-                label, 1, MOST, first, key=key, bind="query-params", width=112, help=help_text
-            )
-            for key, label, first, help_text in sizes
-        )
+                label, 1, MOST, FIRST_SIZE[key], key=key, bind="query-params", width=126,
+                on_change=changed, help=help_text,
+            )  # fmt: skip
+    return st.session_state["anat_c"]
+
+
+def shape_chosen() -> tuple[int, ...]:
+    """(N, C) or (N, C, H, W), as the sidebar says."""
+    state = st.session_state
+    return tuple(state.get(key, FIRST_SIZE[key]) for key in SIZES[state["anat_kind"]])
+
+
+def parameters_chosen(channels: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Gamma and beta (channels,), and eps, as the sidebar says."""
+    gamma, beta = (
+        np.array([st.session_state.get(f"{name}{c}", first) for c in range(channels)])
+        for name, first in PARAMETERS.values()
+    )
+    return gamma, beta, st.session_state["eps"]
 
 
 def example(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -117,27 +170,6 @@ def cells_control(shape: tuple[int, ...]) -> np.ndarray:
         "anat_x", _("Start from"), shape,
         {name: (label, partial(example, name, shape)) for name, label in labels.items()},
     )  # fmt: skip
-
-
-def parameter_controls(channels: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Gamma and beta of each channel, and eps."""
-    found: dict[str, list[float]] = {}
-    left, right = st.columns([2, 3], gap="medium")
-    with left:
-        eps_slider(_("Added to each variance before the root. A large one shows what it does."))
-    for letter, name, first, help_text in (
-        ("γ", "gamma", 1.0, _("Scale after normalizing; it is learned, one for each.")),
-        ("β", "beta", 0.0, _("Shift after normalizing; it is learned, one for each.")),
-    ):
-        with right.container(horizontal=True, gap="small"):
-            found[name] = [
-                st.slider(
-                    f"{letter} {c}", -3.0, 3.0, first, 0.1, key=f"anat_{name}{c}",
-                    bind="query-params", width=120, help=help_text, format="%.1f",
-                )
-                for c in range(channels)
-            ]  # fmt: skip
-    return np.array(found["gamma"]), np.array(found["beta"]), st.session_state["eps"]
 
 
 def channel_word(cells: np.ndarray) -> str:
@@ -195,9 +227,9 @@ def _statistics_steps(done: Forward) -> list[Step]:
     share = 100 * done.eps / (done.var[least] + done.eps)
     return [
         _vector(
-            done, "mean", _("Mean of each {channel}").format(channel=word),
+            done, ("mean",), _("Mean of each {channel}").format(channel=word),
             rf"\mu = \frac{{1}}{{m}}\sum_i x_i, \quad m = {m} = {done.count}",
-            batchnorm, ("mean = wide.mean(",), done.mean,
+            batchnorm, ("mean = wide.mean(",), (done.mean,),
             _("The means go from {low} to {high}; each is taken over {m} cells.").format(
                 low=number(done.mean.min()), high=number(done.mean.max()), m=done.count
             ),
@@ -214,21 +246,18 @@ def _statistics_steps(done: Forward) -> list[Step]:
             ),
         ),
         _vector(
-            done, "var", _("Variance of each {channel}").format(channel=word),
-            r"\sigma^2 = \frac{1}{m}\sum_i (x_i - \mu)^2",
-            batchnorm, ("var = (wide - mean)",), done.var,
-            _("Divided by m = {m}, so biased. eps is {share:.3g}% of σ² + eps in {channel} {c}, which varies least.").format(
-                channel=word,
-                m=done.count, share=share, c=least
-            ),
-        ),
-        _vector(
-            done, "rstd", _("One over the standard deviation"),
-            r"\frac{1}{\sqrt{\sigma^2 + \epsilon}}",
-            fused, ("rstd = (var + eps)",), done.rstd,
-            _("The largest is {most}, in {channel} {c}, which varies least; without eps it would be {bare}.").format(
-                channel=word, c=least, most=number(done.rstd[least]),
-                bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else "1/0",
+            done, ("var", "rstd"), _("Variance of each {channel}, and one over its root").format(channel=word),
+            "\\sigma^2 = \\frac{1}{m}\\sum_i (x_i - \\mu)^2\n\\frac{1}{\\sqrt{\\sigma^2 + \\epsilon}}",
+            fused, ("var = _channel_sum(", "rstd = (var + eps)"), (done.var, done.rstd),
+            sentences(
+                _("Divided by m = {m}, so biased.").format(m=done.count),
+                _(
+                    "In {channel} {c}, which varies least, eps is {share:.3g}% of σ² + eps, and "
+                    "1/√(σ² + ε) is {most}; without eps it would be {bare}."
+                ).format(
+                    channel=word, c=least, share=share, most=number(done.rstd[least]),
+                    bare=number(done.var[least] ** -0.5) if done.var[least] > 0 else "1/0",
+                ),
             ),
         ),
     ]  # fmt: skip
@@ -265,14 +294,14 @@ def _cell_steps(done: Forward) -> list[Step]:
 
 
 def _vector(
-    done: Forward, key: str, title: str, formula: str, module: ModuleType,
-    starts: tuple[str, ...], values: np.ndarray, sentence: str,
+    done: Forward, keys: tuple[str, ...], title: str, formula: str, module: ModuleType,
+    starts: tuple[str, ...], values: tuple[np.ndarray, ...], sentence: str,
 ) -> Step:  # fmt: skip
-    """A step whose result is one number a channel."""
+    """A step whose results are one number a channel."""
+    rows = {_NAMES[key]: each for key, each in zip(keys, values, strict=True)}
     return Step(
-        f"step_{key}", title, formula, module, starts,
-        channel_numbers({_NAMES[key]: values}, done.x.ndim), sentence,
-        _("One number a channel: {title}").format(title=title), VECTOR_PX,
+        f"step_{keys[0]}", title, formula, module, starts, channel_numbers(rows, done.x.ndim), sentence,
+        _("One number a channel: {title}").format(title=title), VECTOR_PX + 24 * (len(rows) - 1),
     )  # fmt: skip
 
 
@@ -298,26 +327,17 @@ _NAMES = {
 }
 
 
-Cells = tuple[np.ndarray, np.ndarray, np.ndarray, float]
-"""x, and gamma, beta and eps."""
+def show() -> None:
+    """The table of cells, which of them share a mean, and each step of the forward pass.
 
-
-def cells_section() -> Cells:
-    """The table of cells, which of them share a mean, and the sliders of gamma, beta and eps.
-
-    Raises ConfigError for a table with a cell that is no number.
+    Raises ConfigError for a table with a cell that is no number, and where there is no forward pass.
     """
-    shape = shape_controls()
+    shape = shape_chosen()
     left, right = st.columns([3, 2], gap="medium")
     with left:
         x = cells_control(shape)
     with right:
         board([sharing_card(x)], key="cells", revision=str(shape))
-    return x, *parameter_controls(shape[1])
-
-
-def forward_section(cells: Cells) -> None:
-    """Each step of the forward pass. Raises ConfigError where there is none."""
-    done = batchnorm_steps.forward(*cells)
+    done = batchnorm_steps.forward(x, *parameters_chosen(shape[1]))
     remarks(done)
-    show(forward_steps(done), str(done.x.shape))
+    _show_steps(forward_steps(done), str(shape))

@@ -9,6 +9,9 @@ from bnviz.charts.card import Card
 from bnviz.i18n import _, sentences
 from bnviz.subjects.anatomy.batchnorm_steps import SCHEMES, groups, normalize_over
 from bnviz.subjects.anatomy.cells_figures import height_of, number, shared_means
+from bnviz.subjects.anatomy.forward_section import cells_control, shape_chosen
+
+OTHERS = [name for name in SCHEMES if name != "batch"]
 
 
 def labels() -> dict[str, str]:
@@ -38,22 +41,22 @@ def titles(flat: bool) -> dict[str, str]:
 
 
 def controls(channels: int) -> tuple[list[str], int]:
-    """Which schemes are shown, and how many groups group norm makes."""
+    """Which schemes are compared with batch norm, and how many groups group norm makes."""
     names, parts = labels(), [g for g in range(1, channels + 1) if channels % g == 0]
     if st.session_state.get("anat_groups") not in parts:
         st.session_state.pop("anat_groups", None)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         shown = st.pills(
-            _("Normalize over"), list(SCHEMES), selection_mode="multi", default=list(SCHEMES),
+            _("Compared with"), OTHERS, selection_mode="multi", default=OTHERS,
             key="anat_schemes", wrap=True, bind="query-params", format_func=lambda name: names[name],
-            help=_("Batch norm is right here; the others take other cells together."),
+            help=_("Batch norm is right here; these take other cells together."),
         )  # fmt: skip
         count = st.segmented_control(
             _("Groups of channels"), parts, default=parts[min(1, len(parts) - 1)], required=True,
             key="anat_groups", bind="query-params",
             help=_("For group norm: 1 is layer norm, as many as channels is instance norm."),
         )  # fmt: skip
-    return [name for name in SCHEMES if name in shown], count
+    return [name for name in OTHERS if name in shown], count
 
 
 def scheme_card(x: np.ndarray, scheme: str, group_count: int, eps: float) -> Card:
@@ -117,8 +120,29 @@ def facts(x: np.ndarray, group_count: int, eps: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scheme", "means", "cells", "neighbours", "off"])
 
 
+def show() -> None:
+    """The cells with batch norm beside them, then what other axes make of them.
+
+    Raises ConfigError for a table with a cell that is no number.
+    """
+    st.caption(
+        _(
+            "What sets these apart is which cells share a mean. Over the wrong axes the "
+            "channels keep their different units; layer, instance and group norm do without "
+            "the other samples."
+        )
+    )
+    shape, eps = shape_chosen(), st.session_state["eps"]
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        x = cells_control(shape)
+    with right:
+        board([scheme_card(x, "batch", 1, eps)], key="batch_norm", revision=str(shape))
+    _compared(x, eps)
+
+
 @st.fragment
-def schemes_section(x: np.ndarray, eps: float) -> None:
+def _compared(x: np.ndarray, eps: float) -> None:
     """The chosen schemes as cards on the same cells, and all of them in a table."""
     shown, count = controls(x.shape[1])
     if not shown:
@@ -129,6 +153,7 @@ def schemes_section(x: np.ndarray, eps: float) -> None:
     st.dataframe(
         facts(x, count, eps),
         hide_index=True,
+        row_height=30,
         column_config={
             "scheme": st.column_config.TextColumn(_("normalized over")),
             "means": st.column_config.NumberColumn(_("means")),

@@ -1,11 +1,13 @@
 """The memory experiment on its page: what to expect, what happens, what cuts the chain."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from bnviz.app.card_grid import board, figure_board
 from bnviz.app.live import live_states
+from bnviz.app.sliders import redraw
 from bnviz.census.memory_limits import total_memory
 from bnviz.charts.formatting import size_words
 from bnviz.data import TEST_IMAGES
@@ -51,12 +53,18 @@ def chosen() -> "LeakConfig":
     )
 
 
-def controls() -> None:
-    """Switches of the loop, sizes, budget."""
+def switches() -> None:
+    """What keeps a test batch, and what lets it go."""
     from bnviz.subjects.memory.experiment_config import LeakConfig
 
     default = LeakConfig()
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="large", vertical_alignment="center"):
+        st.segmented_control(
+            _("Test batches run in"), ["train", "eval"], default=default.test_mode, required=True,
+            key="mem_mode", bind="query-params",
+            format_func=lambda mode: _("train mode") if mode == "train" else _("eval mode"),
+            help=_("The note's test() never calls eval(), so its test batches run in train mode."),
+        )  # fmt: skip
         st.toggle(
             _("Statistics keep their graph"), default.keep_graph, key="mem_keep",
             bind="query-params",
@@ -69,41 +77,41 @@ def controls() -> None:
             bind="query-params",
             help=_("Off: test batches run under torch.no_grad()."),
         )
-    st.segmented_control(
-        _("Test batches run in"), ["train", "eval"], default=default.test_mode, required=True,
-        key="mem_mode", bind="query-params",
-        format_func=lambda mode: _("train mode") if mode == "train" else _("eval mode"),
-        help=_("The note's test() never calls eval(), so its test batches run in train mode."),
-    )  # fmt: skip
-    left, right = st.columns(2, gap="medium")
-    left.select_slider(
+
+
+@st.fragment
+def sizes(*, answers: str) -> None:
+    """For the sidebar: batch size, steps, budget; `answers` is the key of what shows the experiment."""
+    from bnviz.subjects.memory.experiment_config import LeakConfig
+
+    default, changed = LeakConfig(), partial(redraw, answers)
+    st.select_slider(
         _("Batch size"), BATCH_SIZES, value=default.batch_size, key="mem_batch",
-        bind="query-params",
+        bind="query-params", on_change=changed,
         help=_("What a test batch keeps is proportional to it."),
     )  # fmt: skip
-    right.slider(
+    st.slider(
         _("Share of test batches (%)"), 0, 100, round(100 * default.test_share), 5,
-        key="mem_share", bind="query-params",
+        key="mem_share", bind="query-params", on_change=changed,
         help=_("The other steps train: forward, backward, update."),
     )  # fmt: skip
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.number_input(
-            _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
-            width=140,
-            help=_(
-                "Afterwards the chain is kept for a while, to look at and to try fixes on."
-            ),
-        )  # fmt: skip
-        st.number_input(
-            _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",
-            bind="query-params", width=140,
-            help=_("When tensors of this size are kept, the experiment stops and frees them."),
-        )  # fmt: skip
-        st.selectbox(
-            _("When is this memory full?"), MEMORIES, key="mem_memory", bind="query-params",
-            width=220, format_func=_memory_words,
-            help=_("Prediction only: nothing of that size is allocated."),
-        )  # fmt: skip
+    st.number_input(
+        _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
+        on_change=changed,
+        help=_(
+            "Afterwards the chain is kept for a while, to look at and to try fixes on."
+        ),
+    )  # fmt: skip
+    st.number_input(
+        _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",
+        bind="query-params", on_change=changed,
+        help=_("When tensors of this size are kept, the experiment stops and frees them."),
+    )  # fmt: skip
+    st.selectbox(
+        _("When is this memory full?"), MEMORIES, key="mem_memory", bind="query-params",
+        format_func=_memory_words, on_change=changed,
+        help=_("Prediction only: nothing of that size is allocated."),
+    )  # fmt: skip
 
 
 def _memory_words(name: str) -> str:
@@ -126,7 +134,7 @@ def prediction_metrics(config: "LeakConfig") -> None:
         (_("One pass over {images:,} test images").format(images=TEST_IMAGES), size_words(batch / config.batch_size * TEST_IMAGES), _("Predicted, if each batch stays.")),
         (_("Kept by a training step"), size_words(prediction.bytes["train"]), _("Predicted: backward frees what the nodes had saved; {n} empty nodes stay.").format(n=prediction.nodes["train"])),
         (_("Tensors alone fill it at step"), "–" if full is None else f"{full:,}",
-            _("Predicted for the memory chosen above, these switches and this share of test batches. The process takes more than its tensors, so it is full earlier: see below why.")),
+            _("Predicted for the memory chosen in the sidebar, these switches and this share of test batches. The process takes more than its tensors, so it is full earlier: see below why.")),
     )  # fmt: skip
     with st.container(horizontal=True, gap="small"):
         for label, value, help_text in entries:

@@ -31,7 +31,7 @@ from bnviz.subjects.modes.mode_selection_section import (
 from bnviz.training.run_view import RunView
 
 COUNT = 200
-HEIGHT = 400
+HEIGHT = 340
 THUMBNAILS = 15
 FLIPPING = 3
 """Batches that change the prediction and are shown."""
@@ -58,13 +58,11 @@ class Asked:
 
 def show(run: RunView, sides: Sides) -> None:
     """Controls, figures, the batches that change the prediction. Raises ConfigError for bad choices."""
-    asked = _controls(sides)
-    found, evaluated = _random_batches(sides.train_only(), asked), _eval_logits(sides, asked.image)
     images, labels = test_images(sides.dataset, 10_000)
+    asked = _controls(sides, images)
+    found, evaluated = _random_batches(sides.train_only(), asked), _eval_logits(sides, asked.image)
     name = _(data.CLASSES[labels[asked.image]])
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.image(png(images[asked.image]), width=64)
-        st.markdown(_context_words(asked, name, found, evaluated))
+    st.markdown(_context_words(asked, name, found, evaluated))
     cards = [
         _logits_card(found, evaluated, name, sides, asked),
         _predictions_card(found, evaluated, name, sides, asked),
@@ -74,31 +72,35 @@ def show(run: RunView, sides: Sides) -> None:
     _flips(found, evaluated, images, labels, asked)
 
 
-def _controls(sides: Sides) -> Asked:
-    """Image, neighbours, batch size and draw; at first an image on which the modes disagree."""
+def _controls(sides: Sides, images: np.ndarray) -> Asked:
+    """Image, rest of the batch, batch size and draw; at first an image on which the modes disagree."""
     first = int(frame_of(sides)["differ"].to_numpy().argmax())
     last = len(data.load(sides.dataset).test_labels) - 1
-    kind = st.segmented_control(
-        _("Rest of the batch"), list(KINDS), default="random", required=True, key="context_kind",
-        bind="query-params", format_func=lambda k: _(KINDS[k]),
-        help=_("Which images fill each of the {n} batches that contain this image.").format(n=COUNT),
-    )  # fmt: skip
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            _("Rest of the batch"), list(KINDS), default="random", required=True,
+            key="context_kind", bind="query-params", format_func=lambda k: _(KINDS[k]),
+            help=_("Which images fill each of the {n} batches that contain this image.").format(
+                n=COUNT
+            ),
+        )  # fmt: skip
         image = st.number_input(
-            _("Test image"), 0, 9999, first, key="context_image", bind="query-params", width=140,
+            _("Test image"), 0, 9999, first, key="context_image", bind="query-params", width=110,
             help=_("Its number in the test set."),
         )  # fmt: skip
+        image = min(int(image), last)
+        st.image(png(images[image]), width=40)
         size = st.select_slider(
             _("Batch size"), SIZES, value=16, key="context_batch",
-            bind="query-params", width=220, help=_(
+            bind="query-params", width=140, help=_(
                 "The image and the rest of its batch together."
             ),
         )  # fmt: skip
         draw = st.number_input(
-            _("Draw"), 0, 999, 0, key="context_draw", bind="query-params", width=110,
+            _("Draw"), 0, 999, 0, key="context_draw", bind="query-params", width=80,
             help=_("Another number draws other batches."),
         )  # fmt: skip
-    return Asked(min(int(image), last), str(kind), int(size), int(draw))
+    return Asked(image, str(kind), int(size), int(draw))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -254,14 +256,15 @@ def _flips(
     margin = logits.max(1) - logits[:, answer]
     st.caption(_flip_words(found, flipped, labels, asked))
     for number, row in flipped.iloc[np.argsort(-margin)[:FLIPPING]].iterrows():
-        st.markdown(
-            _("Batch {number}: predicted **{name}**").format(
-                number=number, name=_(data.CLASSES[row["prediction"]])
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+            st.markdown(
+                _("Batch {number}: predicted **{name}**").format(
+                    number=number, name=_(data.CLASSES[row["prediction"]])
+                ),
+                width=190,
             )
-        )
-        with st.container(horizontal=True, gap="xsmall"):
             for other in row["neighbours"][:THUMBNAILS]:
-                st.image(png(images[other] if other >= 0 else BLACK), width=44)
+                st.image(png(images[other] if other >= 0 else BLACK), width=36)
 
 
 def _flip_words(

@@ -45,20 +45,11 @@ def show(run: RunView, sides: Sides) -> None:
     """One kind over its strengths, all kinds at full strength."""
     from bnviz.subjects.modes.corruptions import STRENGTHS
 
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        kind = st.segmented_control(
-            _("Change"), list(KINDS), default="brightness", required=True, key="shift_kind",
-            bind="query-params", format_func=lambda k: _(KINDS[k]),
-            help=_("What is done to the test images. Training saw none of it."),
-        )  # fmt: skip
-        strength = st.slider(
-            _("Strength of the examples"), 0.0, 1.0, 0.5, 0.25, key="shift_strength",
-            bind="query-params", width=240,
-            help=_("The figures have all {n} strengths; this chooses the pictures below.").format(
-                n=len(STRENGTHS)
-            ),
-        )  # fmt: skip
-    _examples(sides, str(kind), strength)
+    kind = st.segmented_control(
+        _("Change"), list(KINDS), default="brightness", required=True, key="shift_kind",
+        bind="query-params", format_func=lambda k: _(KINDS[k]),
+        help=_("What is done to the test images. Training saw none of it."),
+    )  # fmt: skip
     curve = _over_strengths(sides, str(kind))
     at_most = pd.concat([_over_strengths(sides, each).tail(1) for each in KINDS])
     asked = f"{sides} {kind}"
@@ -66,6 +57,14 @@ def show(run: RunView, sides: Sides) -> None:
         [_strength_card(run, sides, curve, str(kind), asked), _kinds_card(sides, at_most, asked)],
         key="shift", revision=run.id,
     )  # fmt: skip
+    strength = st.slider(
+        _("Strength of the examples"), 0.0, 1.0, 0.5, 0.25, key="shift_strength",
+        bind="query-params", width=240,
+        help=_("The figures have all {n} strengths; this chooses the pictures below.").format(
+            n=len(STRENGTHS)
+        ),
+    )  # fmt: skip
+    _examples(sides, str(kind), strength)
 
 
 def _examples(sides: Sides, kind: str, strength: float) -> None:

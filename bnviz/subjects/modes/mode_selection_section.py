@@ -1,6 +1,6 @@
 """The two sides that Train vs eval compares: what the reader chose, and each side computed once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -67,52 +67,84 @@ class Sides:
 
 
 CONTROLS = "sides"
+EVERY = ("variant", "checkpoint", "batch", "order", "images", "source", "layers")
+"""The controls, by the names that `controls` takes."""
+HIDDEN = {
+    "twin_batch": BATCH_SIZES[0],
+    "neighbours": "shuffled",
+    "twin_images": IMAGES[0],
+    "eval_source": OWN,
+    "by_batch": (),
+    "momentum": 0.0,
+    "eps": 0.0,
+}
+"""What stands for a control in a view on which it does not act."""
 
 
 @st.fragment(key=CONTROLS)
-def controls(run: RunView, *, answers: str) -> None:
-    """Variant, checkpoint, batch size, neighbours and how many images.
+def controls(run: RunView, acting: Sequence[str], *, answers: str) -> None:
+    """Those of EVERY that are among `acting`, for the sidebar.
 
     `answers` is the key of the fragment that shows what they do.
     """
+    changed = partial(redraw, answers)
+    show = {
+        "variant": partial(_variant_control, run, partial(redraw, [CONTROLS, answers])),
+        "checkpoint": partial(_checkpoint_control, run, changed),
+        "batch": partial(_batch_control, run, changed),
+        "order": partial(_order_control, changed),
+        "images": partial(_images_control, changed),
+        "source": partial(_source_control, run, changed),
+        "layers": partial(_layer_switches, changed),
+    }
+    for name in acting:
+        show[name]()
+
+
+def _variant_control(run: RunView, changed: Callable[[], None]) -> None:
+    variants = list(run.config.variants)
+    if st.session_state.get("twin_variant") not in variants:
+        st.session_state.pop("twin_variant", None)
+    st.segmented_control(
+        _("Variant"), variants, default=run.default_variant, required=True, key="twin_variant",
+        bind="query-params", format_func=lambda v: _(VARIANTS[v].label), on_change=changed,
+        help=_("Whose weights and running statistics are used."),
+    )  # fmt: skip
+
+
+def _batch_control(run: RunView, changed: Callable[[], None]) -> None:
+    st.select_slider(
+        _("Batch size in train mode"), BATCH_SIZES, value=_own_batch_size(run),
+        key="twin_batch", bind="query-params", on_change=changed,
+        help=_(
+            "How many images are normalized together; initially the run's batch size. A "
+            "single image is not possible: a fully connected layer would have one value "
+            'per channel, whose variance is 0, and torch says "Expected more than 1 value '
+            'per channel when training".'
+
+        ),
+    )  # fmt: skip
+
+
+def _order_control(changed: Callable[[], None]) -> None:
     names = {
         "shuffled": _("random"),
         "as they come": _("file order"),
         "same class": _("same class"),
     }
-    changed = partial(redraw, answers)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        variants = list(run.config.variants)
-        if st.session_state.get("twin_variant") not in variants:
-            st.session_state.pop("twin_variant", None)
-        variant = st.segmented_control(
-            _("Variant"), variants, default=run.default_variant, required=True, key="twin_variant",
-            bind="query-params", format_func=lambda v: _(VARIANTS[v].label),
-            on_change=partial(redraw, [CONTROLS, answers]),
-            help=_("Whose weights and running statistics are used."),
-        )  # fmt: skip
-        _checkpoint_control(run, variant, changed)
-        st.select_slider(
-            _("Batch size in train mode"), BATCH_SIZES, value=_own_batch_size(run),
-            key="twin_batch", bind="query-params", width=220, on_change=changed,
-            help=_(
-                "How many images are normalized together; initially the run's batch size. A "
-                "single image is not possible: a fully connected layer would have one value "
-                'per channel, whose variance is 0, and torch says "Expected more than 1 value '
-                'per channel when training".'
+    st.segmented_control(
+        _("Order of the images"), list(names), default="shuffled", required=True,
+        key="neighbours", bind="query-params", format_func=lambda n: names[n],
+        on_change=changed, help=_("Which test images share a batch in train mode."),
+    )  # fmt: skip
 
-            ),
-        )  # fmt: skip
-        st.segmented_control(
-            _("Order of the images"), list(names), default="shuffled", required=True,
-            key="neighbours", bind="query-params", format_func=lambda n: names[n],
-            on_change=changed, help=_("Which test images share a batch in train mode."),
-        )  # fmt: skip
-        st.segmented_control(
-            _("Test images"), IMAGES, default=IMAGES[0], required=True, key="twin_images",
-            bind="query-params", format_func=lambda n: f"{n:,}", on_change=changed,
-            help=_("The first ones of the test set; all of them answer more slowly."),
-        )  # fmt: skip
+
+def _images_control(changed: Callable[[], None]) -> None:
+    st.segmented_control(
+        _("Test images"), IMAGES, default=IMAGES[0], required=True, key="twin_images",
+        bind="query-params", format_func=lambda n: f"{n:,}", on_change=changed,
+        help=_("The first ones of the test set; all of them answer more slowly."),
+    )  # fmt: skip
 
 
 def _own_batch_size(run: RunView) -> int:
@@ -125,8 +157,9 @@ def _own_batch_size(run: RunView) -> int:
     return own
 
 
-def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None]) -> None:
+def _checkpoint_control(run: RunView, changed: Callable[[], None]) -> None:
     """The steps with weights, and the checkpoints kept of recalibrated ones."""
+    variant = st.session_state["twin_variant"]
     kept_ones = {each.name: each for each in kept_of(run, variant)}
     options: list[Any] = [0, *run.source.checkpoints(variant), *kept_ones]
     if st.session_state.get("checkpoint") not in options:
@@ -153,7 +186,7 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
             icon=":material/info:",
         )
     st.selectbox(
-        _("Checkpoint"), options, key="checkpoint", bind="query-params", width=170,
+        _("Checkpoint"), options, key="checkpoint", bind="query-params",
         format_func=words, on_change=changed,
         help=_(
             "The training step whose weights are used, or a stored recalibrated checkpoint."
@@ -161,8 +194,8 @@ def _checkpoint_control(run: RunView, variant: str, changed: Callable[[], None])
     )  # fmt: skip
 
 
-def eval_controls(run: RunView) -> None:
-    """Whose statistics the eval side uses, and a switch for each layer; inside what answers."""
+def _source_control(run: RunView, changed: Callable[[], None]) -> None:
+    """Whose statistics the eval side uses."""
     if st.session_state.pop("recalibrated_source", False):
         st.session_state["eval_source"] = RECALIBRATED
     if recalibration_of(run) is None and st.session_state.get("eval_source") == RECALIBRATED:
@@ -177,24 +210,32 @@ def eval_controls(run: RunView) -> None:
             icon=":material/info:",
         )
     sources = [s for s in SOURCES if s != RECALIBRATED or recalibration_of(run) is not None]
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.segmented_control(
-            _("Running statistics in eval mode"), sources, default=REPLAYED, required=True,
-            key="eval_source", bind="query-params", format_func=lambda s: _(SOURCES[s]),
-            help=_(
-                "Replayed statistics follow the momentum slider. The note's layer has others "
-                "of its own, because its test passes moved them too."
-            ),
-        )  # fmt: skip
-        st.pills(
-            _("Layers that use the batch in eval mode"), list(LAYERS),
-            selection_mode="multi", key="by_batch", bind="query-params",
-            help=_(
-                "A switch for each BN layer: with it on, that layer normalizes by the batch as "
-                "in train mode, and the others by running statistics. The layer that causes "
-                "the gap is the one whose switch closes it."
-            ),
-        )  # fmt: skip
+    st.segmented_control(
+        _("Running statistics in eval mode"), sources, default=REPLAYED, required=True,
+        key="eval_source", bind="query-params", format_func=lambda s: _(SOURCES[s]),
+        on_change=changed,
+        help=_(
+            "Replayed statistics follow the momentum slider. The note's layer has others "
+            "of its own, because its test passes moved them too."
+        ),
+    )  # fmt: skip
+
+
+def _layer_switches(changed: Callable[[], None]) -> None:
+    st.pills(
+        _("Layers that use the batch in eval mode"), list(LAYERS),
+        selection_mode="multi", key="by_batch", bind="query-params", on_change=changed,
+        help=_(
+            "A switch for each BN layer: with it on, that layer normalizes by the batch as "
+            "in train mode, and the others by running statistics. The layer that causes "
+            "the gap is the one whose switch closes it."
+        ),
+    )  # fmt: skip
+
+
+def _value(key: str) -> Any:
+    """What a control says, or what stands for it where it is not shown."""
+    return st.session_state.get(key, HIDDEN[key])
 
 
 def chosen(run: RunView) -> Sides:
@@ -209,7 +250,7 @@ def chosen(run: RunView) -> Sides:
             )
         )
     checkpoint = state["checkpoint"] or steps[-1]
-    source, token = state["eval_source"], ""
+    source, token = _value("eval_source"), ""
     recalibration = recalibration_of(run)
     if isinstance(checkpoint, str):
         source, token = RECALIBRATED, checkpoint
@@ -220,10 +261,10 @@ def chosen(run: RunView) -> Sides:
         else:
             source = OWN
     return Sides(
-        run.id, run.config.dataset, variant, checkpoint, state["twin_images"], state["twin_batch"],
-        state["neighbours"], source if VARIANTS[variant].normalizes else OWN, token,
-        state["momentum"], state["eps"],
-        tuple(state["by_batch"]) if VARIANTS[variant].normalizes else (),
+        run.id, run.config.dataset, variant, checkpoint, _value("twin_images"), _value("twin_batch"),
+        _value("neighbours"), source if VARIANTS[variant].normalizes else OWN, token,
+        _value("momentum"), _value("eps"),
+        tuple(_value("by_batch")) if VARIANTS[variant].normalizes else (),
     )  # fmt: skip
 
 
@@ -248,7 +289,7 @@ def _token(recalibration: "Recalibration") -> str:
 def aside(run: RunView, sides: Sides) -> str:
     """That recalibrated statistics are chosen but belong to another checkpoint; empty where they do not."""
     recalibration = recalibration_of(run)
-    asked_for = st.session_state["eval_source"] == RECALIBRATED
+    asked_for = _value("eval_source") == RECALIBRATED
     if recalibration is None or not asked_for or sides.source == RECALIBRATED:
         return ""
     return _(

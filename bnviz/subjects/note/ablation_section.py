@@ -139,19 +139,28 @@ def origin(bench: "Bench") -> str:
 
 
 def show(bench: "Bench") -> None:
-    """Where it comes from, the matrix, the figure, and a sentence for each quirk."""
-    from bnviz.evaluation.chance import CONFIDENCE
-    from bnviz.subjects.note.ablation_effects import LEAST_TIME_SHARE, effects, verdict
+    """The figure and where it comes from, a sentence for each quirk, and the matrix."""
+    from bnviz.subjects.note.ablation_effects import effects
 
-    st.caption(origin(bench))
-    matrix(bench)
     changes = effects(bench.frame)
     measure = st.selectbox(
         _("Measure"), list(MEASURES), key="bench_measure", bind="query-params", width=320,
         format_func=lambda m: _(MEASURES[m]), help=_("What the figure shows for each quirk."),
     )  # fmt: skip
     board([effect_card(bench, changes, measure)], key="bench_board", revision=origin(bench))
-    st.markdown(_("**What each quirk costs here**"))
+    st.caption(origin(bench))
+    costs, numbers = st.tabs([_("What each quirk costs here"), _("All measures in numbers")])
+    with costs:
+        verdicts(bench, changes)
+    with numbers:
+        matrix(bench)
+
+
+def verdicts(bench: "Bench", changes: pd.DataFrame) -> None:
+    """A sentence for each quirk, and what counts as a difference."""
+    from bnviz.evaluation.chance import CONFIDENCE
+    from bnviz.subjects.note.ablation_effects import LEAST_TIME_SHARE, verdict
+
     settings = list(dict.fromkeys(changes["setting"]))
     st.markdown(
         "\n".join(
@@ -283,7 +292,7 @@ def effect_card(bench: "Bench", changes: pd.DataFrame, measure: str) -> Card:
         figure=effect_by_quirk(changes, measure, labels),
         sentence=effect_sentence(bench, changes, measure, labels),
         alt=_("Change by each quirk against none, with the spread over the seeds"),
-        height=520,
+        height=450,
         asked=measure,
         wide=True,
     )

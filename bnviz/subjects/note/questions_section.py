@@ -42,7 +42,9 @@ TEST_SET = TEST_IMAGES
 POINTS = 500
 RECENT = 50
 """Batches whose mean stands beside the averages."""
-HEIGHT = 330
+HEIGHT = 300
+BESIDE = (2, 3)
+"""Widths of a question and of the figure beside it."""
 
 
 def memory_riddle() -> None:
@@ -50,21 +52,23 @@ def memory_riddle() -> None:
 
     @st.fragment(key="riddle_memory")
     def memory() -> None:
-        st.markdown(
-            _(
-                "**1. Why did memory run out with my BN and not with torch's?** Two things are needed: "
-                "running statistics that keep their graph, *and* a test pass in train mode with "
-                "gradients on. Then no `backward()` ever frees what the batch saved."
+        words, figure = st.columns(BESIDE, gap="medium")
+        with words:
+            st.markdown(
+                _(
+                    "**1. Why did memory run out with my BN and not with torch's?** Two things are needed: "
+                    "running statistics that keep their graph, *and* a test pass in train mode with "
+                    "gradients on. Then no `backward()` ever frees what the batch saved."
+                )
             )
-        )
-        size = st.select_slider(
-            _("Images in a test batch"), MEMORY_SIZES, value=16, key="riddle_batch",
-            bind="query-params", width=320,
-            help=_("Real test images go through the note's network in all ways of testing at once."),
-        )  # fmt: skip
-        with plainly():
+            size = st.select_slider(
+                _("Images in a test batch"), MEMORY_SIZES, value=16, key="riddle_batch",
+                bind="query-params",
+                help=_("Real test images go through the note's network in all ways of testing at once."),
+            )  # fmt: skip
+            _link("memory", _("Watch it, predict it, fix it: Memory"))
+        with figure, plainly():
             board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
-        _link("memory", _("Watch it, predict it, fix it: Memory"))
 
     memory()
 
@@ -96,9 +100,8 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
             total=size_words(most * TEST_SET / size),
         ),
         alt=_("Bytes that a test batch keeps alive, by the way to run the test"),
-        height=HEIGHT + 60,
+        height=HEIGHT + 20,
         asked=str(size),
-        wide=True,
     )  # fmt: skip
 
 
@@ -135,26 +138,24 @@ def _newest(run: RunView, variant: str) -> int:
 
 
 def _averages(run: RunView, variant: str, step: int) -> None:
-    st.markdown(
-        _(
-            "**2. Why not simply average the batch means?** Running statistics never enter training, "
-            "so any average can be tried afterwards in the same weights. The plain mean remembers "
-            "weights that are long gone."
+    words, curve = st.columns(2, gap="medium")
+    with words:
+        st.markdown(
+            _(
+                "**2. Why not simply average the batch means?** Running statistics never enter training, "
+                "so any average can be tried afterwards in the same weights. The plain mean remembers "
+                "weights that are long gone."
+            )
         )
-    )
-    momentum_slider(_("Rebuilds the running mean of one channel, in the second figure."))
-    layer, channel = _channel_controls()
-    momentum = float(st.session_state["momentum"])
-    frame = accuracies(run.id, variant, step)
-    board(
-        [
-            averages_card(run, variant, step, frame),
-            channel_card(run, variant, layer, channel, momentum, step),
-        ],
-        key="riddle_averages",
-        revision=run.id,
-    )
-    _link("running_stats", _("All momenta, all channels, any run: Running statistics"))
+        _link("running_stats", _("All momenta, all channels, any run: Running statistics"))
+        frame = accuracies(run.id, variant, step)
+        board([averages_card(run, variant, step, frame)], key="riddle_averages", revision=run.id)
+    with curve:
+        momentum_slider(_("Rebuilds the running mean of one channel, in the figure below."))
+        layer, channel = _channel_controls()
+        momentum = float(st.session_state["momentum"])
+        card = channel_card(run, variant, layer, channel, momentum, step)
+        board([card], key="riddle_curve", revision=run.id)
 
 
 def _channel_controls() -> tuple[str, int]:
@@ -276,29 +277,33 @@ def channel_card(
             average=float(averaged[-1, 0]), count=min(RECENT, len(batch)), recent=recent,
         ),
         alt=_("Batch means of a channel, its running mean, and the mean of all batches"),
-        height=HEIGHT,
+        height=HEIGHT - 20,
         asked=f"{layer} {channel} {momentum}",
     )  # fmt: skip
 
 
 def _modes(run: RunView, variant: str, step: int) -> None:
-    st.markdown(
-        _(
-            "**3. Why is the printed accuracy too low?** The note's `test()` never calls `eval()`, so "
-            "each image is normalized by its neighbours in the test batch, {count} of them in the "
-            "printed log."
-        ).format(count=PRINTED_BATCH - 1)
-    )
     frame = by_size(run.id, variant, step)
-    size = st.select_slider(
-        _("Test batch"), list(frame["batch_size"]), value=PRINTED_BATCH, key="riddle_test_batch", bind="query-params", width=320,
-        help=_("How many test images are normalized together in train mode."),
-    )  # fmt: skip
-    board(
-        [modes_card(run, variant, step, frame, size)],
-        key="riddle_modes", revision=run.id,
-    )  # fmt: skip
-    _link("train_vs_eval", _("Image by image, layer by layer: Train vs eval"))
+    words, figure = st.columns(BESIDE, gap="medium")
+    with words:
+        st.markdown(
+            _(
+                "**3. Why is the printed accuracy too low?** The note's `test()` never calls `eval()`, so "
+                "each image is normalized by its neighbours in the test batch, {count} of them in "
+                "the printed log."
+            ).format(count=PRINTED_BATCH - 1)
+        )
+        size = st.select_slider(
+            _("Test batch"), list(frame["batch_size"]), value=PRINTED_BATCH,
+            key="riddle_test_batch", bind="query-params",
+            help=_("How many test images are normalized together in train mode."),
+        )  # fmt: skip
+        _link("train_vs_eval", _("Image by image, layer by layer: Train vs eval"))
+    with figure:
+        board(
+            [modes_card(run, variant, step, frame, size)],
+            key="riddle_modes", revision=run.id,
+        )  # fmt: skip
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -339,9 +344,8 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
             size=size, eval=row["eval"], gap=abs(gap),
         ),
         alt=_("Accuracy in train mode by the size of the test batch, and in eval mode"),
-        height=HEIGHT,
+        height=HEIGHT - 40,
         asked=str(size),
-        wide=True,
     )  # fmt: skip
 
 

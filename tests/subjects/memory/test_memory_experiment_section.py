@@ -108,7 +108,6 @@ def test_a_run_is_measured_beside_its_prediction(app):
     assert any("ended after 12 steps. It was ended by hand" in c.value for c in app.caption)
     assert "keeps 4.15 MiB" in card(app, "experiment")["sentence"], "what was measured stays"
     app.number_input(key="mem_steps").set_value(13).run()
-    app.run()
     assert "Not measured with" in card(app, "experiment")["sentence"], "it was another experiment"
 
 

@@ -37,7 +37,8 @@ VIEWS = {
     "context": ["context_logits", "context_predictions", "by_batch"],
     "checkpoints": ["modes_over_run", "pairs_over_run"],
     "recalibrate": None,
-    "table": ["side_effects"],
+    "table": [],
+    "effects": ["side_effects"],
     "corruptions": ["shift_strength", "shift_kinds"],
 }
 
@@ -129,9 +130,8 @@ def test_recalibrating_the_recorded_run_is_shown_everywhere_and_can_be_undone(ap
     assert "Recalibrated on 60 batches of 16." in card["sentence"]
     app.button(key="recalibration_keep").click().run()
     assert any("belongs to the package" in e.value for e in app.error)
-    app.run()
-    assert app.segmented_control(key="eval_source").value == "recalibrated"
     choose(app, "predictions")
+    assert app.segmented_control(key="eval_source").value == "recalibrated"
     recalibration = app.metric[1].value
     assert recalibration != before
     choose(app, "recalibrate")

@@ -4,7 +4,7 @@
 
 On the recorded run's nn.BatchNorm, real test images, one core:
 
-- twin: 10,000 images through both modes in batches of 16
+- both modes: 10,000 images through both modes in batches of 16
 - all layers: the same with the difference after each layer, which has both passes in it
 - batch contexts: one image in 200 random batches of 16, together and one pass a batch
 - eps: from the key press on the slider until the new predictions of 1,000 images are counted in the

@@ -43,7 +43,7 @@ code_section.keep_switches()
 
 def questions() -> None:
     """What a test batch keeps; and on the run, which average and which mode."""
-    questions_section.memory_riddle()
+    questions_section.memory_question()
     st.caption(run.origin())
     if questions_section.able(run):
         watch_run(run, checkpoints=True)

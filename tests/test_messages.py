@@ -133,3 +133,41 @@ def test_texts_and_docstrings_are_in_present_day_english(path):
     ]
     pattern = re.compile(rf"\b({ARCHAIC})\b", re.IGNORECASE)
     assert [(number, found[0]) for number, text in said if (found := pattern.search(text))] == []
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+CODE = [
+    path
+    for folder in ("bnviz", "pages", "scripts", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+PRIVATE = {"company", "companies", "mend", "mended", "race", "twin", "riddle", "heed", "dear"}
+PRIVATE |= {"foretell", *(f"{word}s" for word in PRIVATE)}
+WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
+
+
+def words_of(identifier: str) -> set[str]:
+    """The words of a name in snake_case or CamelCase."""
+    return {word.lower() for word in WORD.findall(identifier)}
+
+
+def identifiers(tree: ast.AST) -> list[tuple[int, str]]:
+    """Every name that the code defines or uses, with its line."""
+    found = []
+    for node in ast.walk(tree):
+        names = [getattr(node, key, None) for key in ("name", "id", "attr", "arg", "asname")]
+        found += [(getattr(node, "lineno", 0), n) for n in names if isinstance(n, str)]
+    return found
+
+
+def test_the_words_of_a_name_are_found():
+    assert words_of("_mended_HTTPTwin") >= {"mended", "twin"}
+    assert identifiers(ast.parse("class RaceTable:\n    def heed(self, dear): ..."))
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_are_in_the_words_of_the_field(path):
+    stem = [(0, path.stem)]
+    found = identifiers(ast.parse(path.read_text())) + stem
+    assert [entry for entry in found if words_of(entry[1]) & PRIVATE] == []

@@ -32,7 +32,13 @@ def keep_selection() -> None:
 
 
 def choice_control(
-    label: str, names: Mapping[str, str], key: str, *, default: str | None = None, help: str
+    label: str,
+    names: Mapping[str, str],
+    key: str,
+    *,
+    default: str | None = None,
+    help: str,
+    on_change: Callable[[], None] | None = None,
 ) -> str:
     """One of `names` (id to words), in the address by its id, which no language changes."""
     value = st.session_state.get(key)
@@ -51,6 +57,7 @@ def choice_control(
             key=key,
             format_func=lambda name: names[name],
             help=help,
+            on_change=on_change,
         )
     )
     put_in_address(key, [chosen])

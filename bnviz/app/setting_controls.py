@@ -9,14 +9,17 @@ import streamlit as st
 from bnviz.config import RunConfig
 from bnviz.settings import Setting, Settings
 
+SHORT = 20
+"""Letters of two words that fit beside each other in the sidebar."""
+
 
 def setting_control(
     name: str, model: type[Settings] = RunConfig, *, key: str | None = None, **options: Any
 ) -> Any:
     """The widget of the field `name` of `model`, in the address under `key` (`name`); its value.
 
-    A switch is a toggle, a word a select box, a number a number input. `options` are those of the
-    widget and go before what the schema says.
+    A switch is a toggle, a number a number input, one of two short words a segmented control, one of
+    more a select box. `options` are those of the widget and go before what the schema says.
     """
     setting = Setting.of(model, name)
     widget, given = _widget(setting)
@@ -27,6 +30,10 @@ def setting_control(
 def _widget(setting: Setting) -> tuple[Callable[..., Any], dict[str, Any]]:
     if setting.kind is bool:
         return st.toggle, {"value": setting.default}
+    if len("".join(setting.choices)) <= SHORT and len(setting.choices) == 2:
+        return st.segmented_control, {
+            "options": setting.choices, "default": setting.default, "required": True,
+        }  # fmt: skip
     if setting.choices:
         return st.selectbox, {
             "options": setting.choices,

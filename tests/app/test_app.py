@@ -35,7 +35,7 @@ def app():
         ("running_stats", ["estimates"]),
         ("train_vs_eval", ["truth", "by_class"]),
         ("anatomy", ["rescaled", "bias_gradient"]),
-        ("note", ["riddle_memory"]),
+        ("note", ["question_memory"]),
     ],
 )
 def test_every_page_shows_the_recorded_run_before_any_other(app, name, keys):
@@ -138,7 +138,7 @@ def test_sliders_act_on_the_eval_side_only(app):
     assert before[0] == after[0]
     assert before[1] != after[1]
     app.run()
-    app.select_slider(key="twin_batch").set_value(2).run()
+    app.select_slider(key="mode_batch").set_value(2).run()
     assert app.metric[0].value != after[0]
     assert app.metric[1].value == after[1]
 

@@ -22,7 +22,7 @@ def app():
 
 
 def test_the_widgets_together_are_the_default_settings(app):
-    names = [w.key for w in (*app.number_input, *app.selectbox, *app.toggle)]
+    names = [w.key for w in (*app.number_input, *app.segmented_control, *app.toggle)]
     values = {name: app.session_state[name] for name in names}
     assert len(values) == 6
     assert RunConfig.parse(**values) == RunConfig()

@@ -13,7 +13,7 @@ PAGES = {
     "/train-vs-eval": ("truth",),
     "/memory": ("experiment",),
     "/anatomy": ("cells", "step_y"),
-    "/note": ("riddle_memory", "riddle_modes"),
+    "/note": ("question_memory", "question_modes"),
 }
 # What is left to Streamlit: rule, the element that it concerns, why. All else is ours to fix.
 ALLOWED = (

@@ -20,7 +20,7 @@ def test_a_bench_goes_on_while_its_reader_is_away(page):
     progress = page.get_by_test_id("state-line")
     expect(progress).to_contain_text(re.compile(r"\d+ of 16"), timeout=60_000)
     go_to(page, "Anatomy", "cells")
-    go_to(page, "The note", "riddle_memory")
+    go_to(page, "The note", "question_memory")
     look_at(page, "Ablation", "bench_effect")
     expect(progress).to_contain_text(
         re.compile(r"[1-9]\d* of 16, about \d+ \w+ left"), timeout=60_000
@@ -79,9 +79,9 @@ def test_switches_make_a_setting_and_undo_takes_it_back(page):
 
 def test_the_first_question_answers_to_its_batch(page):
     visit(page, "/note")
-    [before] = series(page, "riddle_memory")
-    press(page, "riddle_batch", "ArrowRight")
-    expect(sentence(page, "riddle_memory")).to_contain_text("a test batch of 32", timeout=20_000)
-    [after] = series(page, "riddle_memory")
+    [before] = series(page, "question_memory")
+    press(page, "question_batch", "ArrowRight")
+    expect(sentence(page, "question_memory")).to_contain_text("a test batch of 32", timeout=20_000)
+    [after] = series(page, "question_memory")
     assert sum(value > 0 for value in after["x"]) == 1
     assert 1.9 < max(after["x"]) / max(before["x"]) < 2.1

@@ -39,7 +39,7 @@ def test_metrics_figures_and_table_are_there_before_any_run(page):
 
 
 def test_momentum_moves_the_eval_side_only(page):
-    visit(page, "/train-vs-eval", twin_variant="Note's BN")
+    visit(page, "/train-vs-eval", variant="Note's BN")
     train, evaluated = metric(page, 0).inner_text(), metric(page, 1).inner_text()
     press(page, "momentum", "Home")
     expect(metric(page, 1)).not_to_have_text(evaluated)
@@ -53,9 +53,9 @@ def test_momentum_moves_the_eval_side_only(page):
 def test_batch_size_and_neighbours_move_the_train_side_only(page):
     visit(page, "/train-vs-eval")
     train, evaluated = metric(page, 0).inner_text(), metric(page, 1).inner_text()
-    press(page, "twin_batch", "Home")
+    press(page, "mode_batch", "Home")
     expect(metric(page, 0)).not_to_have_text(train)
-    expect(slider(page, "twin_batch")).to_have_attribute("aria-valuetext", "2")
+    expect(slider(page, "mode_batch")).to_have_attribute("aria-valuetext", "2")
     small = metric(page, 0).inner_text()
     page.get_by_role("radio", name="same class").click()
     expect(metric(page, 0)).not_to_have_text(small)
@@ -119,7 +119,7 @@ def test_other_neighbours_make_another_answer_of_the_same_image(page):
 
 
 def test_the_note_s_test_passes_are_events_on_the_time_line(page):
-    visit(page, PATH, view="checkpoints", twin_variant="Note's BN")
+    visit(page, PATH, view="checkpoints", variant="Note's BN")
     drawn(page, "modes_over_run", "pairs_over_run")
     tests = [s for s in series(page, "modes_over_run") if s["name"] == "test pass in train mode"]
     assert tests[0]["x"] == [100, 200, 300, 400]

@@ -15,9 +15,12 @@ from bnviz.subjects.memory.experiment_figures import cut_name
 from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment_figures import freed_by_cut
 
-"""Keys of the parts of the page that answer to the experiment and its controls."""
 REFUSED = "mem_refused"
-CONTROLS = ("mem_keep", "mem_grad", "mem_mode", "mem_batch", "mem_share", "mem_steps", "mem_budget")
+KEYS = {
+    "keep_graph": "mem_keep", "test_mode": "mem_mode", "grad": "mem_grad", "batch_size": "mem_batch",
+    "test_share": "mem_share", "steps": "mem_steps", "budget_mib": "mem_budget",
+}  # fmt: skip
+"""Settings of the experiment that have a control: its key in the session and the address."""
 CUT_HELP = {
     "detach": N_(
         "Detaches the running statistics, now and at each batch to come, and drops the last outputs."
@@ -79,7 +82,7 @@ def refusing() -> Iterator[None]:
 
 def settings() -> tuple[Any, ...]:
     """What the controls of the experiment are set to."""
-    return tuple(st.session_state.get(key) for key in CONTROLS)
+    return tuple(st.session_state.get(key) for key in KEYS.values())
 
 
 def refused() -> str | None:

@@ -1,12 +1,13 @@
 """The memory experiment on its page: what to expect, what happens, what cuts the chain."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from bnviz.app.card_grid import board, figure_board
 from bnviz.app.live import live_states
+from bnviz.app.setting_controls import setting_control
 from bnviz.app.sliders import redraw
 from bnviz.census.memory_limits import total_memory
 from bnviz.charts.formatting import size_words
@@ -14,6 +15,8 @@ from bnviz.data import TEST_IMAGES
 from bnviz.i18n import _
 from bnviz.records.store import RECORDED_ID
 from bnviz.selection import Selection
+from bnviz.settings import Setting
+from bnviz.subjects.memory.experiment_config import LeakConfig
 from bnviz.subjects.memory.experiment_figures import (
     config_words,
     experiment_card,
@@ -21,6 +24,7 @@ from bnviz.subjects.memory.experiment_figures import (
 )
 from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.interventions_section import (
+    KEYS,
     cut_buttons,
     cuts_card,
     refused,
@@ -29,7 +33,6 @@ from bnviz.subjects.memory.interventions_section import (
 from bnviz.training.process import find_run_view
 
 if TYPE_CHECKING:
-    from bnviz.subjects.memory.experiment_config import LeakConfig
     from bnviz.subjects.memory.memory_experiment import Experiment
 
 GB = 10**9
@@ -37,81 +40,48 @@ BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 MEMORIES = ("machine", "2", "4", "8", "16", "24")
 
 
-def chosen() -> "LeakConfig":
+def chosen() -> LeakConfig:
     """The controls as a LeakConfig. Raises ConfigError as `LeakConfig.parse`."""
-    from bnviz.subjects.memory.experiment_config import LeakConfig
-
-    state, default = st.session_state, LeakConfig()
-    return LeakConfig.parse(
-        keep_graph=state.get("mem_keep", default.keep_graph),
-        test_mode=state.get("mem_mode", default.test_mode),
-        grad=state.get("mem_grad", default.grad),
-        batch_size=state.get("mem_batch", default.batch_size),
-        test_share=state.get("mem_share", 100 * default.test_share) / 100,
-        steps=state.get("mem_steps", default.steps),
-        budget_mib=state.get("mem_budget", default.budget_mib),
-    )
+    state = st.session_state
+    fields = {name: state[key] for name, key in KEYS.items() if key in state}
+    if "test_share" in fields:
+        fields["test_share"] /= 100
+    return LeakConfig.parse(**fields)
 
 
 def switches() -> None:
     """What keeps a test batch, and what lets it go."""
-    from bnviz.subjects.memory.experiment_config import LeakConfig
-
-    default = LeakConfig()
+    modes = {"train": _("train mode"), "eval": _("eval mode")}
     with st.container(horizontal=True, gap="large", vertical_alignment="center"):
-        st.segmented_control(
-            _("Test batches run in"), ["train", "eval"], default=default.test_mode, required=True,
-            key="mem_mode", bind="query-params",
-            format_func=lambda mode: _("train mode") if mode == "train" else _("eval mode"),
-            help=_("The note's test() never calls eval(), so its test batches run in train mode."),
-        )  # fmt: skip
-        st.toggle(
-            _("Statistics keep their graph"), default.keep_graph, key="mem_keep",
-            bind="query-params",
-            help=_("As the note wrote it: running_mean = … without detach()."),
-        )  # fmt: skip
-        st.toggle(
-            _("Gradients on in the test"),
-            default.grad,
-            key="mem_grad",
-            bind="query-params",
-            help=_("Off: test batches run under torch.no_grad()."),
-        )
+        _control("test_mode", format_func=modes.get)
+        _control("keep_graph")
+        _control("grad")
 
 
 @st.fragment
 def sizes(*, answers: str) -> None:
     """For the sidebar: batch size, steps, budget; `answers` is the key of what shows the experiment."""
-    from bnviz.subjects.memory.experiment_config import LeakConfig
-
-    default, changed = LeakConfig(), partial(redraw, answers)
+    changed = partial(redraw, answers)
+    batch, share = Setting.of(LeakConfig, "batch_size"), Setting.of(LeakConfig, "test_share")
     st.select_slider(
-        _("Batch size"), BATCH_SIZES, value=default.batch_size, key="mem_batch",
-        bind="query-params", on_change=changed,
-        help=_("What a test batch keeps is proportional to it."),
+        batch.label, BATCH_SIZES, value=batch.default, key=KEYS["batch_size"],
+        bind="query-params", on_change=changed, help=batch.help,
     )  # fmt: skip
     st.slider(
-        _("Share of test batches (%)"), 0, 100, round(100 * default.test_share), 5,
-        key="mem_share", bind="query-params", on_change=changed,
-        help=_("The other steps train: forward, backward, update."),
+        _("{label} (%)").format(label=share.label), 0, 100, round(100 * share.default), 5,
+        key=KEYS["test_share"], bind="query-params", on_change=changed, help=share.help,
     )  # fmt: skip
-    st.number_input(
-        _("Steps"), 1, 1_000_000, default.steps, 100, key="mem_steps", bind="query-params",
-        on_change=changed,
-        help=_(
-            "Afterwards the chain is kept for a while, to look at and to try fixes on."
-        ),
-    )  # fmt: skip
-    st.number_input(
-        _("Budget (MiB)"), 1, 1_000_000, default.budget_mib, 128, key="mem_budget",
-        bind="query-params", on_change=changed,
-        help=_("When tensors of this size are kept, the experiment stops and frees them."),
-    )  # fmt: skip
+    _control("steps", step=100, on_change=changed)
+    _control("budget_mib", step=128, on_change=changed)
     st.selectbox(
         _("When is this memory full?"), MEMORIES, key="mem_memory", bind="query-params",
         format_func=_memory_words, on_change=changed,
         help=_("Prediction only: nothing of that size is allocated."),
     )  # fmt: skip
+
+
+def _control(name: str, **options: Any) -> None:
+    setting_control(name, LeakConfig, key=KEYS[name], **options)
 
 
 def _memory_words(name: str) -> str:
@@ -120,7 +90,7 @@ def _memory_words(name: str) -> str:
     return _("{gb} GB").format(gb=name)
 
 
-def prediction_metrics(config: "LeakConfig") -> None:
+def prediction_metrics(config: LeakConfig) -> None:
     """What shapes alone say, before anything runs."""
     from bnviz.subjects.memory.expectation import expected
 
@@ -196,7 +166,7 @@ def _end() -> None:
         experiment.stop()
 
 
-def show(config: "LeakConfig") -> None:
+def show(config: LeakConfig) -> None:
     """The whole experiment: commands, figure, cuts."""
     recorded = find_run_view(RECORDED_ID)
     commands()
@@ -213,7 +183,7 @@ def show(config: "LeakConfig") -> None:
         board([cuts_card(experiment.events)], key="cuts_board", revision=str(id(experiment)))
 
 
-def on_show(config: "LeakConfig") -> "Experiment | None":
+def on_show(config: LeakConfig) -> "Experiment | None":
     """The experiment that is going on, or the last one if the controls are still set to it."""
     experiment = lab().experiment
     if experiment is not None and experiment.ended and experiment.config != config:

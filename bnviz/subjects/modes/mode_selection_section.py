@@ -10,6 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from bnviz import data
+from bnviz.app.address import put_in_address
+from bnviz.app.controls import choice_control
 from bnviz.app.sliders import redraw
 from bnviz.config import EARLY_EVALUATIONS
 from bnviz.errors import RunError
@@ -70,9 +72,9 @@ CONTROLS = "sides"
 EVERY = ("variant", "checkpoint", "batch", "order", "images", "source", "layers")
 """The controls, by the names that `controls` takes."""
 HIDDEN = {
-    "twin_batch": BATCH_SIZES[0],
+    "mode_batch": BATCH_SIZES[0],
     "neighbours": "shuffled",
-    "twin_images": IMAGES[0],
+    "mode_images": IMAGES[0],
     "eval_source": OWN,
     "by_batch": (),
     "momentum": 0.0,
@@ -102,12 +104,9 @@ def controls(run: RunView, acting: Sequence[str], *, answers: str) -> None:
 
 
 def _variant_control(run: RunView, changed: Callable[[], None]) -> None:
-    variants = list(run.config.variants)
-    if st.session_state.get("twin_variant") not in variants:
-        st.session_state.pop("twin_variant", None)
-    st.segmented_control(
-        _("Variant"), variants, default=run.default_variant, required=True, key="twin_variant",
-        bind="query-params", format_func=lambda v: _(VARIANTS[v].label), on_change=changed,
+    choice_control(
+        _("Variant"), {v: run.labels[v] for v in run.config.variants}, "variant",
+        default=run.default_variant, on_change=changed,
         help=_("Whose weights and running statistics are used."),
     )  # fmt: skip
 
@@ -115,7 +114,7 @@ def _variant_control(run: RunView, changed: Callable[[], None]) -> None:
 def _batch_control(run: RunView, changed: Callable[[], None]) -> None:
     st.select_slider(
         _("Batch size in train mode"), BATCH_SIZES, value=_own_batch_size(run),
-        key="twin_batch", bind="query-params", on_change=changed,
+        key="mode_batch", bind="query-params", on_change=changed,
         help=_(
             "How many images are normalized together; initially the run's batch size. A "
             "single image is not possible: a fully connected layer would have one value "
@@ -132,16 +131,15 @@ def _order_control(changed: Callable[[], None]) -> None:
         "as they come": _("file order"),
         "same class": _("same class"),
     }
-    st.segmented_control(
-        _("Order of the images"), list(names), default="shuffled", required=True,
-        key="neighbours", bind="query-params", format_func=lambda n: names[n],
-        on_change=changed, help=_("Which test images share a batch in train mode."),
+    choice_control(
+        _("Order of the images"), names, "neighbours", on_change=changed,
+        help=_("Which test images share a batch in train mode."),
     )  # fmt: skip
 
 
 def _images_control(changed: Callable[[], None]) -> None:
     st.segmented_control(
-        _("Test images"), IMAGES, default=IMAGES[0], required=True, key="twin_images",
+        _("Test images"), IMAGES, default=IMAGES[0], required=True, key="mode_images",
         bind="query-params", format_func=lambda n: f"{n:,}", on_change=changed,
         help=_("The first ones of the test set; all of them answer more slowly."),
     )  # fmt: skip
@@ -151,15 +149,15 @@ def _own_batch_size(run: RunView) -> int:
     """The size nearest to the run's; another run brings its own, unless the reader chose one."""
     own = min(BATCH_SIZES, key=lambda size: abs(size - run.config.batch_size))
     state = st.session_state
-    if own != state.get("own_batch_size") == state.get("twin_batch"):
-        state.pop("twin_batch", None)
+    if own != state.get("own_batch_size") == state.get("mode_batch"):
+        state.pop("mode_batch", None)
     state["own_batch_size"] = own
     return own
 
 
 def _checkpoint_control(run: RunView, changed: Callable[[], None]) -> None:
     """The steps with weights, and the checkpoints kept of recalibrated ones."""
-    variant = st.session_state["twin_variant"]
+    variant = st.session_state["variant"]
     kept_ones = {each.name: each for each in kept_of(run, variant)}
     options: list[Any] = [0, *run.source.checkpoints(variant), *kept_ones]
     if st.session_state.get("checkpoint") not in options:
@@ -200,20 +198,21 @@ def _source_control(run: RunView, changed: Callable[[], None]) -> None:
         st.session_state["eval_source"] = RECALIBRATED
     if recalibration_of(run) is None and st.session_state.get("eval_source") == RECALIBRATED:
         st.session_state.pop("eval_source")
-    if _linked("eval_source") == _(SOURCES[RECALIBRATED]) and run.id not in _all_recalibrations():
-        st.toast(
-            _(
-                "The link asks for recalibrated statistics, which are lost with the page "
-                "unless they are kept as a checkpoint (view Recalibrate). Recalibrate again; "
-                "until then eval mode uses replayed ones."
-            ),
-            icon=":material/info:",
-        )
-    sources = [s for s in SOURCES if s != RECALIBRATED or recalibration_of(run) is not None]
-    st.segmented_control(
-        _("Running statistics in eval mode"), sources, default=REPLAYED, required=True,
-        key="eval_source", bind="query-params", format_func=lambda s: _(SOURCES[s]),
-        on_change=changed,
+    if recalibration_of(run) is None and st.query_params.get("eval_source") == RECALIBRATED:
+        put_in_address("eval_source", [])
+        if run.id not in _all_recalibrations():
+            st.toast(
+                _(
+                    "The link asks for recalibrated statistics, which are lost with the page "
+                    "unless they are kept as a checkpoint (view Recalibrate). Recalibrate again; "
+                    "until then eval mode uses replayed ones."
+                ),
+                icon=":material/info:",
+            )
+    known = [s for s in SOURCES if s != RECALIBRATED or recalibration_of(run) is not None]
+    choice_control(
+        _("Running statistics in eval mode"), {s: _(SOURCES[s]) for s in known}, "eval_source",
+        default=REPLAYED, on_change=changed,
         help=_(
             "Replayed statistics follow the momentum slider. The note's layer has others "
             "of its own, because its test passes moved them too."
@@ -241,7 +240,7 @@ def _value(key: str) -> Any:
 def chosen(run: RunView) -> Sides:
     """What the controls say. Raises RunError before the first checkpoint."""
     state = st.session_state
-    variant = state["twin_variant"]
+    variant = state["variant"]
     steps = run.source.checkpoints(variant)
     if not steps:
         raise RunError(
@@ -261,7 +260,7 @@ def chosen(run: RunView) -> Sides:
         else:
             source = OWN
     return Sides(
-        run.id, run.config.dataset, variant, checkpoint, _value("twin_images"), _value("twin_batch"),
+        run.id, run.config.dataset, variant, checkpoint, _value("mode_images"), _value("mode_batch"),
         _value("neighbours"), source if VARIANTS[variant].normalizes else OWN, token,
         _value("momentum"), _value("eps"),
         tuple(_value("by_batch")) if VARIANTS[variant].normalizes else (),
@@ -321,7 +320,7 @@ def kept_of(run: RunView, variant: str) -> "list[StoredRecalibration]":
     return kept(folder, variant)
 
 
-def _mended_statistics(sides: Sides) -> Any:
+def _recalibrated_statistics(sides: Sides) -> Any:
     """The statistics that the token of `sides` stands for. Raises RunError when they are gone."""
     from bnviz.subjects.modes.recalibration import kept_statistics
 
@@ -353,7 +352,7 @@ def eval_options(sides: Sides) -> dict[str, Any]:
     if sides.source == REPLAYED:
         statistics = _replayed(sides.run, sides.variant, sides.momentum, sides.step)
     elif sides.source == RECALIBRATED:
-        statistics = _mended_statistics(sides)
+        statistics = _recalibrated_statistics(sides)
     return {
         "statistics": statistics,
         "eps": sides.eps,

@@ -23,7 +23,7 @@ def show(run: RunView, sides: Sides) -> None:
     """Metrics, both figures and the images."""
     frame = frame_of(sides)
     _metrics(frame, sides)
-    board(_cards(run, frame, sides), key="twin", revision=run.id)
+    board(_cards(run, frame, sides), key="modes", revision=run.id)
     _image_table(frame, sides)
 
 
@@ -156,7 +156,7 @@ def _image_table(frame: pd.DataFrame, sides: Sides) -> None:
     }
     st.subheader(_("The same images, both predictions"))
     chosen = st.segmented_control(
-        _("Show images where"), list(filters), default="differ", required=True, key="twin_filter",
+        _("Show images where"), list(filters), default="differ", required=True, key="prediction_filter",
         bind="query-params", format_func=lambda name: filters[name][0],
         help=_("At most {rows} rows are shown.").format(rows=ROWS),
     )  # fmt: skip

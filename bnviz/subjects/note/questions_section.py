@@ -47,10 +47,10 @@ BESIDE = (2, 3)
 """Widths of a question and of the figure beside it."""
 
 
-def memory_riddle() -> None:
+def memory_question() -> None:
     """Why memory ran out: eight ways to run a test batch, one of which keeps it."""
 
-    @st.fragment(key="riddle_memory")
+    @st.fragment(key="question_memory")
     def memory() -> None:
         words, figure = st.columns(BESIDE, gap="medium")
         with words:
@@ -62,13 +62,13 @@ def memory_riddle() -> None:
                 )
             )
             size = st.select_slider(
-                _("Images in a test batch"), MEMORY_SIZES, value=16, key="riddle_batch",
+                _("Images in a test batch"), MEMORY_SIZES, value=16, key="question_batch",
                 bind="query-params",
                 help=_("Real test images go through the note's network in all ways of testing at once."),
             )  # fmt: skip
             _link("memory", _("Watch it, predict it, fix it: Memory"))
         with figure, plainly():
-            board([memory_card(size, kept(size))], key="riddle_memory_board", revision="memory")
+            board([memory_card(size, kept(size))], key="question_memory_board", revision="memory")
 
     memory()
 
@@ -88,7 +88,7 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
     ways = listed(way(row, ", ") for row in leaking.to_dict("records"))
     most = int(frame["kept_bytes"].max())
     return Card(
-        key="riddle_memory",
+        key="question_memory",
         title=_("{n} of {of} ways to test keeps the batch").format(n=len(leaking), of=len(frame)),
         figure=kept_by_way(frame),
         sentence=_(
@@ -108,7 +108,7 @@ def memory_card(size: int, frame: pd.DataFrame) -> Card:
 def on_the_run(run: RunView) -> None:
     """The other two questions, on the chosen run."""
 
-    @st.fragment(key="riddles_on_run")
+    @st.fragment(key="questions_on_run")
     def both() -> None:
         variant = run.default_variant
         with plainly():
@@ -149,27 +149,27 @@ def _averages(run: RunView, variant: str, step: int) -> None:
         )
         _link("running_stats", _("All momenta, all channels, any run: Running statistics"))
         frame = accuracies(run.id, variant, step)
-        board([averages_card(run, variant, step, frame)], key="riddle_averages", revision=run.id)
+        board([averages_card(run, variant, step, frame)], key="question_averages", revision=run.id)
     with curve:
         momentum_slider(_("Rebuilds the running mean of one channel, in the figure below."))
         layer, channel = _channel_controls()
         momentum = float(st.session_state["momentum"])
         card = channel_card(run, variant, layer, channel, momentum, step)
-        board([card], key="riddle_curve", revision=run.id)
+        board([card], key="question_curve", revision=run.id)
 
 
 def _channel_controls() -> tuple[str, int]:
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         layer = st.selectbox(
-            _("BN layer"), list(LAYERS), key="riddle_layer", bind="query-params", width=200,
+            _("BN layer"), list(LAYERS), key="question_layer", bind="query-params", width=200,
             format_func=lambda name: _(LAYER_LABELS[name]),
             help=_("Whose channel the curve follows."),
         )  # fmt: skip
         last = LAYERS[layer] - 1
-        if st.session_state.get("riddle_channel", 0) > last:
-            st.session_state["riddle_channel"] = last
+        if st.session_state.get("question_channel", 0) > last:
+            st.session_state["question_channel"] = last
         channel = st.number_input(
-            _("Channel"), 0, last, key="riddle_channel", bind="query-params", width=140,
+            _("Channel"), 0, last, key="question_channel", bind="query-params", width=140,
             help=_("0 to {last}.").format(last=last),
         )  # fmt: skip
     return layer, int(channel)
@@ -209,7 +209,7 @@ def averages_card(run: RunView, variant: str, step: int, frame: pd.DataFrame) ->
     """Accuracy in eval mode with each estimator."""
     by_name = frame.set_index("estimator")["accuracy"]
     return Card(
-        key="riddle_averages",
+        key="question_averages",
         title=_("The same weights, {n} estimators").format(n=len(frame)),
         figure=accuracy_by_estimator(frame, estimator_words(frame), variant),
         sentence=sentences(_(
@@ -264,7 +264,7 @@ def channel_card(
     }
     recent = float(batch[-RECENT:].mean())
     return Card(
-        key="riddle_channel",
+        key="question_channel",
         title=_("What an average remembers: {layer}, channel {channel}").format(
             layer=layer, channel=channel
         ),
@@ -295,14 +295,14 @@ def _modes(run: RunView, variant: str, step: int) -> None:
         )
         size = st.select_slider(
             _("Test batch"), list(frame["batch_size"]), value=PRINTED_BATCH,
-            key="riddle_test_batch", bind="query-params",
+            key="question_test_batch", bind="query-params",
             help=_("How many test images are normalized together in train mode."),
         )  # fmt: skip
         _link("train_vs_eval", _("Image by image, layer by layer: Train vs eval"))
     with figure:
         board(
             [modes_card(run, variant, step, frame, size)],
-            key="riddle_modes", revision=run.id,
+            key="question_modes", revision=run.id,
         )  # fmt: skip
 
 
@@ -322,7 +322,7 @@ def modes_card(run: RunView, variant: str, step: int, frame: pd.DataFrame, size:
     row = frame[frame["batch_size"] == size].iloc[0]
     gap = 100 * (row["eval"] - row["train"])
     return Card(
-        key="riddle_modes",
+        key="question_modes",
         title=(
             _("The smaller the test batch, the worse train mode answers")
             if frame["train"].is_monotonic_increasing

@@ -80,7 +80,7 @@ def choose(app, view):
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("variant", ["note", "builtin", "none"])
 def test_every_view_has_its_figures_for_every_kind_of_variant(app, view, variant):
-    settle(app, app.segmented_control(key="twin_variant").set_value(variant))
+    settle(app, app.segmented_control(key="variant").set_value(variant))
     found = choose(app, view)
     if variant == "none" and view != "predictions":
         assert not found
@@ -103,7 +103,7 @@ def test_a_switch_for_each_layer_closes_the_gap_when_all_are_on(app):
 
 def test_the_eval_side_has_a_choice_of_statistics_and_the_note_s_own_are_others(app):
     """The note's test passes moved its running statistics, which a replay knows nothing of."""
-    settle(app, app.segmented_control(key="twin_variant").set_value("note"))
+    settle(app, app.segmented_control(key="variant").set_value("note"))
     replayed = app.metric[1].value
     settle(app, app.segmented_control(key="eval_source").set_value("own"))
     assert app.metric[1].value != replayed
@@ -196,7 +196,7 @@ def test_a_recalibrated_checkpoint_of_a_run_of_one_s_own_is_kept_chosen_and_dele
 def test_a_batch_of_one_cannot_be_chosen_and_a_checkpoint_that_is_gone_is_said(sample, app):
     stored = store_run(sample, "vanishing")
     app.run()
-    assert "1" not in app.select_slider(key="twin_batch").options
+    assert "1" not in app.select_slider(key="mode_batch").options
     settle(app, app.selectbox(key="run").set_value(stored.name))
     settle(app, app.selectbox(key="checkpoint").set_value(20))
     (stored / "checkpoints" / "20-builtin.safetensors").unlink()
@@ -212,10 +212,10 @@ def test_the_batch_size_is_the_run_s_own_until_the_reader_chooses_another(sample
     store_run(sample, "small", batch_size=4)
     app.run()
     settle(app, app.selectbox(key="run").set_value("small"))
-    assert app.select_slider(key="twin_batch").value == 4
-    settle(app, app.select_slider(key="twin_batch").set_value(64))
+    assert app.select_slider(key="mode_batch").value == 4
+    settle(app, app.select_slider(key="mode_batch").set_value(64))
     settle(app, app.selectbox(key="run").set_value("recorded"))
-    assert app.select_slider(key="twin_batch").value == 64
+    assert app.select_slider(key="mode_batch").value == 64
 
 
 def test_a_long_run_shows_no_more_checkpoints_than_a_shorter_one_and_the_newest_always():

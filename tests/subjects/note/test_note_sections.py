@@ -68,7 +68,11 @@ def wait_for(app, key):
 def test_the_page_is_never_empty_and_says_what_is_recorded(app):
     opened(app)
     for view, keys, command in (
-        ("questions", {"riddle_memory", "riddle_averages", "riddle_channel", "riddle_modes"}, ""),
+        (
+            "questions",
+            {"question_memory", "question_averages", "question_channel", "question_modes"},
+            "",
+        ),
         ("ablation", {"bench_effect"}, "bnviz quirks"),
         ("log", {"log_loss", "log_accuracy"}, "bnviz log --epochs 5"),
     ):
@@ -83,9 +87,9 @@ def test_the_page_is_never_empty_and_says_what_is_recorded(app):
 
 def test_the_first_question_s_sentence_has_the_figures_of_its_batch(app):
     opened(app)
-    app.select_slider(key="riddle_batch").set_value(64).run()
+    app.select_slider(key="question_batch").set_value(64).run()
     frame = questions.bytes_kept(64)
-    card = cards(app)["riddle_memory"]
+    card = cards(app)["question_memory"]
     assert f"{frame['kept_bytes'].max():,} bytes a test batch of 64" in card["sentence"]
     assert card["title"] == "1 of 8 ways to test keeps the batch"
 
@@ -93,19 +97,19 @@ def test_the_first_question_s_sentence_has_the_figures_of_its_batch(app):
 def test_the_second_and_third_question_answer_to_their_sliders(app):
     opened(app)
     app.select_slider(key="momentum").set_value(0.9).run()
-    assert "at m = 0.9 and" in cards(app)["riddle_channel"]["sentence"]
-    app.select_slider(key="riddle_test_batch").set_value(2).run()
+    assert "at m = 0.9 and" in cards(app)["question_channel"]["sentence"]
+    app.select_slider(key="question_test_batch").set_value(2).run()
     frame = questions.accuracy_by_batch_size(recorded_run(), "builtin", 400, (2,))
     assert (
         f"{frame['train'][0]:.1%} in train mode at test batch 2"
-        in (cards(app)["riddle_modes"]["sentence"])
+        in (cards(app)["question_modes"]["sentence"])
     )
-    app.selectbox(key="riddle_layer").set_value("fc1").run()
-    app.number_input(key="riddle_channel").set_value(100).run()
-    assert cards(app)["riddle_channel"]["title"].endswith("fc1, channel 100")
-    app.selectbox(key="riddle_layer").set_value("conv1").run()  # which has no channel 100
+    app.selectbox(key="question_layer").set_value("fc1").run()
+    app.number_input(key="question_channel").set_value(100).run()
+    assert cards(app)["question_channel"]["title"].endswith("fc1, channel 100")
+    app.selectbox(key="question_layer").set_value("conv1").run()  # which has no channel 100
     assert not app.exception
-    assert cards(app)["riddle_channel"]["title"].endswith("conv1, channel 5")
+    assert cards(app)["question_channel"]["title"].endswith("conv1, channel 5")
 
 
 @pytest.mark.parametrize("shape", ["as it is", "none", "the other way round"])
@@ -117,7 +121,7 @@ def test_of_other_batch_sizes_is_said_what_the_run_s_map_says(app, monkeypatch, 
         frame = frame.assign(batch_size=frame["batch_size"].map({4: 256, 16: 64, 64: 16, 256: 4}))
     monkeypatch.setattr(KeptMaps, "load", lambda *_where: (frame, ""))
     opened(app)
-    said = cards(app)["riddle_averages"]["sentence"]
+    said = cards(app)["question_averages"]["sentence"]
     assert "an average that forgets faster is closer." in said
     slower = "the slower the best average, by this run's map"
     assert (slower in said) is (shape == "as it is")
@@ -135,9 +139,9 @@ def test_the_third_question_s_slider_has_the_sizes_that_were_measured(app, monke
     frame = questions.accuracy_by_batch_size(recorded_run(), "builtin", 400, (4, 32))
     monkeypatch.setattr("bnviz.subjects.note.questions_section.by_size", lambda *_run: frame)
     opened(app)
-    assert app.select_slider(key="riddle_test_batch").options == ["4", "32"]
-    app.select_slider(key="riddle_test_batch").set_value(32).run()
-    assert "in train mode at test batch 32" in cards(app)["riddle_modes"]["sentence"]
+    assert app.select_slider(key="question_test_batch").options == ["4", "32"]
+    app.select_slider(key="question_test_batch").set_value(32).run()
+    assert "in train mode at test batch 32" in cards(app)["question_modes"]["sentence"]
 
 
 def test_the_switches_can_be_set_together_and_taken_back(app):
@@ -497,13 +501,13 @@ def test_a_run_without_weights_says_so_and_the_rest_of_the_page_stands(app, stor
     opened(app, run=stored("builtin"))
     assert not app.exception
     assert any("No weights are stored in this run yet" in i.value for i in app.info)
-    assert "riddle_memory" in cards(app)
+    assert "question_memory" in cards(app)
 
 
 def test_a_run_without_bn_has_no_second_and_third_question(app, stored):
     opened(app, run=stored("none"))
     assert not app.exception
-    assert "riddle_memory" in cards(app) and "riddle_averages" not in cards(app)
+    assert "question_memory" in cards(app) and "question_averages" not in cards(app)
     assert any(b.key == "again_builtin" for b in app.button)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from bnviz.i18n import N_, _
 
-# One meaning a colour, on every page. Okabe and Ito's colour-blind safe set, brighter in the dark.
+# One meaning a colour, on every page: the variants in Okabe and Ito's colour-blind safe set, then what
+# is measured without being one variant's. Brighter in the dark.
 PALETTE: dict[str, dict[str, str]] = {
     "light": {
         "builtin": "#0072B2",
@@ -18,11 +19,16 @@ PALETTE: dict[str, dict[str, str]] = {
         "none": "#6B7280",
         "batch": "#8A94A6",
         "truth": "#1F2937",
-        "replay": "#1F2937",
+        "replay": "#4D7C0F",
         "average": "#6D4AC4",
         "event": "#9A6700",
-        "right": "#00805D",
-        "wrong": "#C2410C",
+        "right": "#15803D",
+        "wrong": "#B91C1C",
+        "train_mode": "#0E7490",
+        "eval_mode": "#9F1239",
+        "measured": "#5B6B8C",
+        "negative": "#8C510A",
+        "positive": "#01665E",
         "paper": "#FFFFFF",
         "group0": "#1D6FD1",
         "group1": "#C2570C",
@@ -41,11 +47,16 @@ PALETTE: dict[str, dict[str, str]] = {
         "none": "#A0A7B4",
         "batch": "#7C8798",
         "truth": "#F3F4F6",
-        "replay": "#F3F4F6",
+        "replay": "#BEF264",
         "average": "#B39DFF",
         "event": "#E3B341",
-        "right": "#2FC79A",
-        "wrong": "#FF9A52",
+        "right": "#86D58F",
+        "wrong": "#FF7B72",
+        "train_mode": "#67D4E8",
+        "eval_mode": "#FF9FB2",
+        "measured": "#A9B8D6",
+        "negative": "#DFB36B",
+        "positive": "#5AB4AC",
         "paper": "#10151C",
         "group0": "#6CB0FF",
         "group1": "#FF9A52",

@@ -16,8 +16,8 @@ _BARE = {"showticklabels": False, "showgrid": False, "ticks": ""}
 _SIGNED = [
     [0.5 + sign * 0.5 * t * t, colour(shade, 0.04 + 0.96 * t)]
     for sign, shade, levels in (
-        (-1, "composite", (1, 0.75, 0.5, 0.25, 0.1)),
-        (1, "builtin", (0.1, 0.25, 0.5, 0.75, 1)),
+        (-1, "negative", (1, 0.75, 0.5, 0.25, 0.1)),
+        (1, "positive", (0.1, 0.25, 0.5, 0.75, 1)),
     )
     for t in levels
 ]

@@ -33,9 +33,9 @@ STRENGTHS = (0.32, 0.14, 0.44, 0.22)
 TEXT_PX = 11
 POWERS = {"type": "log", "exponentformat": "power"}
 _SIGNED = [
-    [0, colour("composite", 0.7)],
+    [0, colour("negative", 0.7)],
     [0.5, colour("batch", 0.04)],
-    [1, colour("builtin", 0.7)],
+    [1, colour("positive", 0.7)],
 ]
 
 
@@ -202,8 +202,8 @@ def weight_and_bias_gradients(
 ) -> Figure:
     """Sizes of the gradients of weights and bias, layer by layer, on a logarithmic scale."""
     parts = (
-        (_("of the weights"), weights, "builtin", "circle"),
-        (_("of the bias"), biases, "wrong", "diamond"),
+        (_("of the weights"), weights, "measured", "circle"),
+        (_("of the bias"), biases, "event", "diamond"),
     )
     data = []
     for name, values, shade, symbol in parts:

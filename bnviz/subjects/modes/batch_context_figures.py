@@ -12,7 +12,7 @@ from bnviz.i18n import _
 _BOX = {
     "type": "box",
     "orientation": "h",
-    "marker": {"color": colour("builtin"), "size": 3},
+    "marker": {"color": colour("train_mode"), "size": 3},
     "line": {"width": 1.5},
     "boxpoints": "outliers",
     "showlegend": False,
@@ -33,7 +33,7 @@ def logits_by_class(
         "x": evaluated.astype(np.float32),
         "y": list(class_names),
         "mode": "markers",
-        "marker": {**_DIAMOND, "color": colour("truth")},
+        "marker": {**_DIAMOND, "color": colour("eval_mode")},
         "name": _("eval mode"),
         "hovertemplate": "%{y}: %{x:.2f}",
     }
@@ -68,7 +68,7 @@ def accuracy_by_batch(accuracy: Mapping[int, float], evaluated: float, chosen: i
         "y": 100 * np.array(list(accuracy.values()), np.float32),
         "mode": "lines+markers",
         "marker": {"size": [11 if n == chosen else 6 for n in sizes]},
-        "line": stroke("builtin"),
+        "line": stroke("train_mode"),
         "name": _("train mode"),
         "hovertemplate": _("batches of %{x}: %{y:.1f}%"),
     }
@@ -77,7 +77,7 @@ def accuracy_by_batch(accuracy: Mapping[int, float], evaluated: float, chosen: i
         "x": [sizes[0], sizes[-1]],
         "y": [100 * evaluated] * 2,
         "mode": "lines",
-        "line": stroke("truth", "dash"),
+        "line": stroke("eval_mode", "dash"),
         "name": _("eval mode"),
         "hovertemplate": "%{y:.1f}%",
     }

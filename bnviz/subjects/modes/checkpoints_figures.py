@@ -40,8 +40,8 @@ def modes_over_checkpoints(
 def pairs_over_checkpoints(frame: pd.DataFrame, total: int) -> Figure:
     """Shares of images right in one mode only or in none; `frame` has the counts of each."""
     looks = {
-        "only_eval": (_("only eval mode right"), stroke("right", "solid")),
-        "only_train": (_("only train mode right"), stroke("wrong", "dash")),
+        "only_eval": (_("only eval mode right"), stroke("eval_mode", "solid")),
+        "only_train": (_("only train mode right"), stroke("train_mode", "dash")),
         "none": (_("neither right"), stroke("batch", "dot")),
     }
     data = [

@@ -13,8 +13,8 @@ from bnviz.i18n import _
 def modes_over_strength(frame: pd.DataFrame) -> Figure:
     """Accuracy of both modes; `frame` is of `bnviz.subjects.modes.corruptions.modes_under_shift`."""
     modes = (
-        ("train", _("train mode"), stroke("builtin", "solid")),
-        ("eval", _("eval mode"), stroke("truth", "dash")),
+        ("train", _("train mode"), stroke("train_mode", "solid")),
+        ("eval", _("eval mode"), stroke("eval_mode", "dash")),
     )
     shown = ("strength", "accuracy")
     data = [
@@ -27,8 +27,8 @@ def modes_over_strength(frame: pd.DataFrame) -> Figure:
 def modes_by_kind(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Two bars a kind of change; `frame` has columns train and eval (0 to 1)."""
     modes = (
-        ("train", _("train mode"), colour("builtin", 0.9)),
-        ("eval", _("eval mode"), colour("batch", 0.8)),
+        ("train", _("train mode"), colour("train_mode", 0.8)),
+        ("eval", _("eval mode"), colour("eval_mode", 0.8)),
     )
     data = [
         bars(

@@ -17,7 +17,7 @@ def drift_chain(chain: pd.Series, layer: str) -> Figure:
     bar = bars(
         list(chain.index),
         chain.to_numpy(np.float32),
-        [colour("builtin", 0.9 if n == layer else 0.4) for n in chain.index],
+        [colour("measured", 0.9 if n == layer else 0.4) for n in chain.index],
         customdata=np.arange(len(chain), dtype=np.int32),
         text=[f"{value:.2f}" for value in chain],
         textposition="outside",
@@ -25,7 +25,7 @@ def drift_chain(chain: pd.Series, layer: str) -> Figure:
         hovertemplate="%{x}: %{y:.3f} σ",
         name=_("difference of both modes"),
     )
-    bar["marker"]["line"] = stroke("builtin", width=1.5)
+    bar["marker"]["line"] = stroke("measured", width=1.5)
     scales = {"xaxis": axis("weight_layer"), "yaxis": from_zero("apart")}
     return drawing([bar], {**scales, "bargap": 0.4})
 
@@ -36,7 +36,7 @@ def channels_apart(rows: pd.DataFrame) -> Figure:
     bar = bars(
         [str(channel) for channel in rows["channel"]],
         rows["drift"].to_numpy(np.float32),
-        colour("builtin", 0.7),
+        colour("measured", 0.7),
         customdata=statistics.round(4).to_numpy().tolist(),
         hovertemplate=lines(
             _("channel %{x}: %{y:.3f} σ"),
@@ -60,7 +60,7 @@ def statistics_apart(rows: pd.DataFrame) -> Figure:
         "x": shift.to_numpy(np.float32),
         "y": (varies["running_var"] / varies["batch_var"]).to_numpy(np.float32),
         "mode": "markers",
-        "marker": {"color": colour("builtin", 0.6), "size": size},
+        "marker": {"color": colour("measured", 0.6), "size": size},
         "text": [str(channel) for channel in varies["channel"]],
         "hovertemplate": lines(_("channel %{text}"), _(_APART)),
         "name": _("a channel; larger: further apart"),

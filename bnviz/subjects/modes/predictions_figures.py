@@ -62,9 +62,9 @@ def _groups(frame: pd.DataFrame) -> tuple[tuple[str, pd.Series, str, str, int], 
     neither = differ & ~evaluation & ~train
     return (
         (_("same prediction"), ~differ, "batch", "circle", 5),
-        (_("only eval mode right"), differ & evaluation, "right", "triangle-up", 9),
-        (_("only train mode right"), differ & train, "wrong", "square", 8),
-        (_("both wrong, different predictions"), neither, "note", "x", 8),
+        (_("only eval mode right"), differ & evaluation, "eval_mode", "triangle-up", 9),
+        (_("only train mode right"), differ & train, "train_mode", "square", 8),
+        (_("both wrong, different predictions"), neither, "wrong", "x", 8),
     )
 
 
@@ -73,10 +73,9 @@ def accuracy_by_class(frame: pd.DataFrame, class_names: tuple[str, ...]) -> Figu
     by_class = 100 * frame.groupby("label")[["train_right", "eval_right"]].mean()
     names = [class_names[label] for label in by_class.index]
     data = []
-    for mode, name, opacity in (("train", _("train mode"), 0.35), ("eval", _("eval mode"), 0.9)):
+    for mode, name in (("train", _("train mode")), ("eval", _("eval mode"))):
         percent = by_class[f"{mode}_right"].to_numpy(np.float32)
         looks = {"name": name, "showlegend": True, "hovertemplate": "%{y}: %{x:.1f}%"}
-        data.append(bars_down(percent, names, colour("builtin", opacity), **looks))
-        data[-1]["marker"]["line"] = stroke("builtin", width=1.5)
+        data.append(bars_down(percent, names, colour(f"{mode}_mode", 0.8), **looks))
     scales = {"xaxis": axis("accuracy", range=[0, 100]), "yaxis": names_down()}
     return drawing(data, {"barmode": "group", "bargap": 0.3, **scales})

@@ -11,7 +11,7 @@ from bnviz.i18n import _
 
 def accuracy_after(before: float, after: Mapping[str, float]) -> Figure:
     """Accuracy (0 to 1) before, and by what was done after."""
-    shades = [colour("batch", 0.8), *[colour("builtin", 0.8)] * len(after)]
+    shades = [colour("batch", 0.8), *[colour("eval_mode", 0.8)] * len(after)]
     return accuracies({_("before"): before, **after}, shades)
 
 

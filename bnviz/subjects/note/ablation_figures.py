@@ -24,7 +24,7 @@ SCALES: dict[str, tuple[str, float]] = {
     "ms": ("effect_time", 1.0),
 }
 GROUPS = (
-    (True, N_("counts"), "note", "circle"),
+    (True, N_("counts"), "measured", "circle"),
     (False, N_("may be chance"), "batch", "circle-open"),
 )
 

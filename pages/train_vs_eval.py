@@ -87,7 +87,8 @@ HELP = {
 @st.fragment(key=FIGURES)
 def both_modes() -> None:
     """The chosen view at the chosen checkpoint; a live run brings new ones."""
-    sliders_here({name: HELP[name].format(own=own) for name in sliders})
+    if sliders:
+        sliders_here({name: HELP[name].format(own=own) for name in sliders})
     with plainly():
         sides = mode_selection_section.chosen(run)
         if words := mode_selection_section.aside(run, sides):

@@ -79,7 +79,7 @@ def _controls(sides: Sides, images: np.ndarray) -> Asked:
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         kind = st.segmented_control(
             _("Rest of the batch"), list(KINDS), default="random", required=True,
-            key="context_kind", bind="query-params", format_func=lambda k: _(KINDS[k]),
+            key="context_kind", wrap=True, bind="query-params", format_func=lambda k: _(KINDS[k]),
             help=_("Which images fill each of the {n} batches that contain this image.").format(
                 n=COUNT
             ),

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from bnviz.app import runs
-from bnviz.app.controls import choice_control
+from bnviz.app.controls import choice_control, selection_controls
 from bnviz.app.preload import warm_up
 from bnviz.app.rerun_button import train_again_with_bn
 from bnviz.app.task_panel import watch_run
@@ -47,6 +47,7 @@ def questions() -> None:
     st.caption(run.origin())
     if questions_section.able(run):
         watch_run(run, checkpoints=True)
+        selection_controls(run, ("layer", "channels"))
         questions_section.on_the_run(run)
     else:
         train_again_with_bn(

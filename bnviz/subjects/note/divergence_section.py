@@ -60,7 +60,7 @@ def side_of(choice: str) -> str:
 def words_of(choice: str) -> str:
     """A choice of the two selectors in words."""
     if choice == SWITCHES:
-        return _("Note's BN with the switches above")
+        return _("Note's BN with the switches of the view Code")
     return side_words(choice)
 
 
@@ -112,20 +112,10 @@ def _keep(side: str) -> None:
 
 
 def _controls() -> tuple[float, bool]:
+    """Both sides, how long and how exactly they are compared, and what counts as a difference."""
     from bnviz.subjects.note.divergence import BATCH, SEED
 
-    sides = _sides()
-    for name, label in (("side_a", _("Run A")), ("side_b", _("Run B"))):
-        st.selectbox(
-            label, sides, index=sides.index(str(DEFAULTS[name])), key=name, bind="query-params",
-            format_func=words_of, width=420,
-            help=_("A kind of layer, or the note's with some of its quirks."),
-        )  # fmt: skip
-    st.button(
-        _("Use the switches above as run B"), key="keep_switches",
-        icon=":material/push_pin:", on_click=_keep_switches,
-        help=_("Then change the switches and compare two settings of your own."),
-    )  # fmt: skip
+    _side_controls()
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         tolerance = st.select_slider(
             _("Tolerance"), TOLERANCES, value=1e-3, key="lock_tolerance", bind="query-params",
@@ -146,7 +136,8 @@ def _controls() -> tuple[float, bool]:
             bind="query-params", help=_("In float64 rounding is a billion times finer."),
         )  # fmt: skip
     matters = st.toggle(
-        _("Ignore differences that BN cancels (biases before BN)"), key="lock_matters", bind="query-params",
+        _("Ignore differences that BN cancels (biases before BN)"), True, key="lock_matters",
+        bind="query-params",
         help=_(
             "A bias before BN only shifts what BN subtracts. Its gradient is rounding alone, "
             "and Adam makes full steps of it: correct networks diverge there first, without "
@@ -154,6 +145,22 @@ def _controls() -> tuple[float, bool]:
         ),
     )  # fmt: skip
     return float(tolerance), matters
+
+
+def _side_controls() -> None:
+    sides = _sides()
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        for name, label in (("side_a", _("Run A")), ("side_b", _("Run B"))):
+            st.selectbox(
+                label, sides, index=sides.index(str(DEFAULTS[name])), key=name, bind="query-params",
+                format_func=words_of, width=300,
+                help=_("A kind of layer, or the note's with some of its quirks."),
+            )  # fmt: skip
+        st.button(
+            _("Use the switches of the view Code as run B"), key="keep_switches",
+            icon=":material/push_pin:", on_click=_keep_switches,
+            help=_("Then change the switches and compare two settings of your own."),
+        )  # fmt: skip
 
 
 def task_of(first: str, second: str, steps: str, dtype: str) -> Task:

@@ -8,11 +8,11 @@ import streamlit as st
 
 from bnviz.app import router
 from bnviz.app.card_grid import board, plainly
+from bnviz.app.controls import selection
 from bnviz.app.sliders import momentum_slider
 from bnviz.app.task_panel import newest_checkpoint
 from bnviz.charts.card import Card
 from bnviz.charts.formatting import size_words
-from bnviz.charts.theme import LAYER_LABELS
 from bnviz.config import EARLY_EVALUATIONS
 from bnviz.data import TEST_IMAGES
 from bnviz.errors import RunError
@@ -20,7 +20,7 @@ from bnviz.i18n import _, listed, sentences
 from bnviz.records.momentum_maps import DEFAULT_IMAGES, growing_best
 from bnviz.records.recorded_statistics import replay_layer
 from bnviz.records.run_names import RECORDED_ID
-from bnviz.records.schema import LAYERS, layer_slice, steps_table
+from bnviz.records.schema import layer_slice, steps_table
 from bnviz.subjects.note.questions_figures import (
     accuracy_by_estimator,
     accuracy_by_test_batch,
@@ -152,27 +152,11 @@ def _averages(run: RunView, variant: str, step: int) -> None:
         board([averages_card(run, variant, step, frame)], key="question_averages", revision=run.id)
     with curve:
         momentum_slider(_("Rebuilds the running mean of one channel, in the figure below."))
-        layer, channel = _channel_controls()
-        momentum = float(st.session_state["momentum"])
-        card = channel_card(run, variant, layer, channel, momentum, step)
+        chosen = selection(run)
+        card = channel_card(
+            run, variant, chosen.layer, chosen.channels_of(chosen.layer)[0], chosen.momentum, step
+        )
         board([card], key="question_curve", revision=run.id)
-
-
-def _channel_controls() -> tuple[str, int]:
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        layer = st.selectbox(
-            _("BN layer"), list(LAYERS), key="question_layer", bind="query-params", width=200,
-            format_func=lambda name: _(LAYER_LABELS[name]),
-            help=_("Whose channel the curve follows."),
-        )  # fmt: skip
-        last = LAYERS[layer] - 1
-        if st.session_state.get("question_channel", 0) > last:
-            st.session_state["question_channel"] = last
-        channel = st.number_input(
-            _("Channel"), 0, last, key="question_channel", bind="query-params", width=140,
-            help=_("0 to {last}.").format(last=last),
-        )  # fmt: skip
-    return layer, int(channel)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -104,10 +104,10 @@ def test_the_second_and_third_question_answer_to_their_sliders(app):
         f"{frame['train'][0]:.1%} in train mode at test batch 2"
         in (cards(app)["question_modes"]["sentence"])
     )
-    app.selectbox(key="question_layer").set_value("fc1").run()
-    app.number_input(key="question_channel").set_value(100).run()
+    app.segmented_control(key="layer").set_value("fc1").run()
+    app.multiselect(key="channels").set_value([100]).run()
     assert cards(app)["question_channel"]["title"].endswith("fc1, channel 100")
-    app.selectbox(key="question_layer").set_value("conv1").run()  # which has no channel 100
+    app.segmented_control(key="layer").set_value("conv1").run()  # which has no channel 100
     assert not app.exception
     assert cards(app)["question_channel"]["title"].endswith("conv1, channel 5")
 
@@ -297,6 +297,8 @@ def test_the_first_divergence_of_two_runs_is_said_drawn_and_answers_to_the_toler
     assert any("Not measured yet: both runs take 20 steps" in m.value for m in app.markdown)
     app.button(key="measure_parting").click().run()
     wait_for(app, divergence_section.parting_key("composite", "builtin", 20, "float32"))
+    assert not any("at step 1: parameter" in m.value for m in app.markdown), "BN cancels those"
+    app.toggle(key="lock_matters").set_value(False).run()
     assert any("at step 1: parameter" in m.value for m in app.markdown)
     assert any("its gradient is rounding alone" in m.value for m in app.markdown)
     app.select_slider(key="lock_tolerance").set_value(0.1).run()

@@ -20,7 +20,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 screenshots: browser
-	$(BIN)/python -m scripts.screenshots
+	$(BIN)/python -m scripts.screenshots $(ARGS)
 
 # The system's Chromium where there is one, else one that playwright fetches.
 .PHONY: browser

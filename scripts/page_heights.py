@@ -115,7 +115,7 @@ def looks(page: Page, url: str, file: str) -> Iterator[Look]:
     names, _default = views(file)
     where = url + address(file)
     page.goto(f"{where}?view={list(names)[-1]}" if names else where)
-    _settle(page)
+    settle(page)
     if not names:
         yield _look(page, file, "")
     for name, words in names.items():
@@ -123,11 +123,12 @@ def looks(page: Page, url: str, file: str) -> Iterator[Look]:
         choice = page.locator(".st-key-view").get_by_role("radio", name=words, exact=True)
         choice.click()
         page.wait_for_url(lambda link, name=name: f"view={name}" in link, timeout=TIMEOUT_MS)
-        _settle(page)
+        settle(page)
         yield _look(page, file, name)
 
 
-def _settle(page: Page) -> None:
+def settle(page: Page) -> None:
+    """Wait until the script has ended and every chart is drawn; `HELPERS` is an init script of `page`."""
     page.wait_for_selector("[data-testid=stMainBlockContainer] h1", timeout=TIMEOUT_MS)
     page.wait_for_function("() => heights.settled()", polling=100, timeout=TIMEOUT_MS)
 

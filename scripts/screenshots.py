@@ -1,27 +1,21 @@
-"""Photograph every page before, during and after a real run, light and dark, wide and narrow.
+"""Photograph every page and view before, during and after a real run, light and dark, wide and narrow.
 
-Writes ``screenshots/<page>-<when>-<theme>-<width>.png`` (``make screenshots``).
+Writes ``screenshots/<page>-<view>-<when>-<theme>-<width>.png`` (``make screenshots``);
+``--pages home,train`` and ``--out FOLDER`` do part of it elsewhere.
 """
 
+import argparse
 import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
+from bnviz.app.router import PAGES
+from scripts.page_heights import HELPERS, settle
+from scripts.reference import address, views
 from scripts.serving import ROOT, serving
 
-OUT = ROOT / "screenshots"
-PAGES = {
-    "home": "/",
-    "train": "/train",
-    "activations": "/activations",
-    "running-stats": "/running-stats",
-    "train-vs-eval": "/train-vs-eval",
-    "memory": "/memory",
-    "anatomy": "/anatomy",
-    "note": "/note",
-}
 WIDTHS = (1440, 420)
 SETTINGS = "dataset=fashion-mnist-sample&steps=1500&eval_every=100"
 TIMEOUT_MS = 60_000
@@ -29,40 +23,39 @@ TIMEOUT_MS = 60_000
 HEIGHT = """() => Math.ceil(Math.max(900, ...Array.from(
   document.querySelectorAll("[data-testid=stMainBlockContainer], [data-testid=stSidebarContent]"),
   (node) => node.getBoundingClientRect().left < 0 ? 0 : node.scrollHeight)))"""
-FITS = """(plot) => {
-  const box = plot.querySelector(".main-svg")?.getBoundingClientRect();
-  return box && Math.abs(box.width - plot.offsetWidth) < 2;
-}"""
 
 
-def photograph(page: Page, name: str, when: str) -> None:
-    """The current page, in all themes and widths."""
-    page.mouse.move(0, 0)
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            settle(page)
-            page.set_viewport_size({"width": width, "height": page.evaluate(HEIGHT)})
-            settle(page)
-            page.screenshot(path=OUT / f"{name}-{when}-{theme}-{width}.png")
-    page.set_viewport_size({"width": WIDTHS[0], "height": 1900})
+class Photographer:
+    """Takes pictures of `page` into the folder `out`."""
 
+    def __init__(self, page: Page, out: Path, pages: list[str]):
+        self.page, self.out, self.pages = page, out, pages
 
-def settle(page: Page) -> None:
-    """Wait until every chart in sight is drawn and has the width of its card."""
-    expect(page.locator("[data-chart] .main-svg").first).to_be_visible(timeout=TIMEOUT_MS)
-    for plot in page.locator("[data-chart]").all():
-        plot.scroll_into_view_if_needed()
-        page.wait_for_function(FITS, arg=plot.element_handle())
-    page.locator("h1").first.scroll_into_view_if_needed()
+    def photograph(self, name: str, when: str) -> None:
+        """The current page, in all themes and widths."""
+        self.page.mouse.move(0, 0)
+        for theme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=theme)
+            for width in WIDTHS:
+                self.page.set_viewport_size({"width": width, "height": 900})
+                settle(self.page)
+                self.page.set_viewport_size({"width": width, "height": self.page.evaluate(HEIGHT)})
+                settle(self.page)
+                self.page.screenshot(path=self.out / f"{name}-{when}-{theme}-{width}.png")
+        self.page.set_viewport_size({"width": WIDTHS[0], "height": 1900})
 
+    def every_view(self, when: str, **query: str) -> None:
+        """Every view of the chosen pages, with the run of `query`."""
+        for file in self.pages:
+            names, _default = views(file)
+            for view in names or [""]:
+                self.open(file, **({"view": view} if view else {}), **query)
+                self.photograph(f"{file}-{view}" if view else file, when)
 
-def all_pages(page: Page, when: str, query: str = "") -> None:
-    """Every page with the run of `query`."""
-    for name, path in PAGES.items():
-        page.goto(path + query)
-        photograph(page, name, when)
+    def open(self, file: str, **query: str) -> None:
+        """A page by its file, with the parameters of its address."""
+        self.page.goto(f"{address(file)}?{'&'.join(f'{k}={v}' for k, v in query.items())}")
+        settle(self.page)
 
 
 def state(page: Page, name: str) -> None:
@@ -75,24 +68,49 @@ def press(page: Page, key: str) -> None:
     page.locator(f".st-key-{key}").get_by_role("button").click()
 
 
-def cut_a_chain(page: Page) -> None:
+def cut_a_chain(camera: Photographer) -> None:
     """The memory experiment with its chain alive, and after two cuts."""
-    page.goto("/memory?mem_steps=200&mem_share=50")
-    settle(page)
+    page = camera.page
+    camera.open("memory", mem_steps="200", mem_share="50")
     press(page, "mem_run")
     page.get_by_text("All 200 steps are done").wait_for()
-    photograph(page, "memory", "alive")
+    camera.photograph("memory-experiment", "alive")
     for cut in ("del", "detach"):
         press(page, f"mem_cut_{cut}")
         page.locator("p", has_text=cut).filter(has_text="at step 200 freed").wait_for()
-    photograph(page, "memory", "cut")
+    camera.photograph("memory-experiment", "cut")
     press(page, "mem_end")
     page.get_by_text("It was ended by hand").wait_for()
 
 
-def main() -> None:
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir()
+def a_run(camera: Photographer) -> str:
+    """Train one, with pictures while it trains and while it is paused; its id once it has ended."""
+    page = camera.page
+    page.goto(f"/train?{SETTINGS}")
+    settle(page)
+    press(page, "start")
+    state(page, "running")
+    page.wait_for_url("**run=**")
+    run = page.url.split("run=")[1].split("&")[0]
+    camera.photograph("train", "running")
+    press(page, "pause")
+    state(page, "paused")
+    camera.every_view("during", run=run)
+    camera.open("train", run=run)
+    press(page, "pause")
+    state(page, "done")
+    return run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    every = [file for file, *_rest in PAGES]
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--pages", default=",".join(every))
+    options.add_argument("--out", type=Path, default=ROOT / "screenshots")
+    options.add_argument("--when", choices=("before", "all"), default="all")
+    given = options.parse_args(arguments)
+    shutil.rmtree(given.out, ignore_errors=True)
+    given.out.mkdir(parents=True)
     known = ("chromium", "chromium-browser", "google-chrome")
     chromium = next(filter(None, map(shutil.which, known)), None)
     with (
@@ -103,26 +121,13 @@ def main() -> None:
     ):
         page = browser.new_page(base_url=server.url, viewport={"width": WIDTHS[0], "height": 1900})
         page.set_default_timeout(TIMEOUT_MS)
-        all_pages(page, "before")
-        page.goto(f"/train?{SETTINGS}")
-        settle(page)
-        press(page, "start")
-        state(page, "running")
-        page.wait_for_url("**run=**")
-        query = f"?run={page.url.split('run=')[1].split('&')[0]}"
-        photograph(page, "train", "during")
-        press(page, "pause")
-        state(page, "paused")
-        for name in ("home", "activations", "running-stats", "train-vs-eval", "anatomy", "note"):
-            page.goto(PAGES[name] + query)
-            photograph(page, name, "during")
-        cut_a_chain(page)
-        page.goto(PAGES["train"] + query)
-        settle(page)
-        press(page, "pause")
-        state(page, "done")
-        all_pages(page, "after", query)
-    print(f"{len(list(OUT.glob('*.png')))} pictures in {OUT}")
+        page.add_init_script(HELPERS)
+        camera = Photographer(page, given.out, given.pages.split(","))
+        camera.every_view("before")
+        if given.when == "all":
+            camera.every_view("after", run=a_run(camera))
+            cut_a_chain(camera)
+    print(f"{len(list(given.out.glob('*.png')))} pictures in {given.out}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Every command line that README.md prints runs, and every target of the Makefile leads somewhere."""
 
+import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -13,6 +17,7 @@ from bnviz.cli import COMMANDS
 from scripts.serving import serving
 from tests.command_line import bnviz
 from tests.paths import ROOT
+from tests.waiting import until
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -102,3 +107,55 @@ def test_what_a_target_calls_is_there(target):
             assert done.returncode == 0, done.stderr
         for name in (word for word in words if word.endswith((".py", ".txt"))):
             assert (ROOT / name).is_file(), name
+
+
+# `test` and `lint` are what CI itself calls; these are run here.
+INSTALLED = [f"--old-file={sys.prefix}/{stamp}" for stamp in (".installed", ".installed-dev")]
+
+
+def make(*words, cwd=ROOT, **environment):
+    """`make` with what is installed here, in the background."""
+    return subprocess.Popen(
+        ["make", f"VENV={sys.prefix}", *INSTALLED, *words],
+        cwd=cwd, env={**os.environ, **environment}, start_new_session=True,
+    )  # fmt: skip
+
+
+def test_make_run_serves_the_app(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    process = make(
+        "run", STREAMLIT_SERVER_PORT=port, STREAMLIT_SERVER_ADDRESS="127.0.0.1",
+        STREAMLIT_SERVER_HEADLESS="true", BNVIZ_RUNS=str(tmp_path),
+    )  # fmt: skip
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), seconds=60)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+
+
+def answers(url):
+    """Whether the address answers with 200."""
+    try:
+        with urlopen(url) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def test_make_format_puts_right_the_form_of_a_file(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy2(ROOT / name, tmp_path)
+    (tmp_path / "ugly.py").write_text('"""A file."""\nimport os\nx = {  "a":1 }\n')
+    assert make("format", cwd=tmp_path).wait(60) == 0
+    assert (tmp_path / "ugly.py").read_text() == '"""A file."""\n\nx = {"a": 1}\n'
+
+
+def test_make_screenshots_photographs_a_page_in_both_themes_and_widths(tmp_path):
+    words = f"ARGS=--pages home --when before --out {tmp_path / 'pictures'}"
+    assert make("screenshots", words).wait(200) == 0
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        f"home-before-{theme}-{width}.png" for theme in ("light", "dark") for width in (1440, 420)
+    }

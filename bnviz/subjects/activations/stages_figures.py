@@ -46,7 +46,7 @@ def stages(run: RunView, chosen: Selection) -> Card:
         title=(
             _("BN gives every distribution the same mean and spread: {layer}")
             if any(VARIANTS[v].normalizes for v in run.config.variants)
-            else _("Without BN the distributions drift: {layer}")
+            else _("The distributions of {layer} without BN")
         ).format(layer=layer),
         figure=four_stages(densities, run.labels, with_channel),
         sentence=_stages_sentence(run, layer, probes),

@@ -32,6 +32,8 @@ from bnviz.training.run_view import RunView
 
 COUNT = 200
 HEIGHT = 340
+NOTICEABLE = 0.01
+"""Share of the images, of a thousand ten, by which accuracy must vary before a title says so."""
 THUMBNAILS = 15
 FLIPPING = 3
 """Batches that change the prediction and are shown."""
@@ -211,7 +213,11 @@ def _batch_card(run: RunView, sides: Sides, asked: str) -> Card:
     small, large = SIZES[0], SIZES[-1]
     return Card(
         key="by_batch",
-        title=_("Train mode depends on the batch size, eval mode does not"),
+        title=(
+            _("Train mode depends on the batch size, eval mode does not")
+            if max(accuracy.values()) - min(accuracy.values()) > NOTICEABLE
+            else _("Train mode by the batch size, beside eval mode")
+        ),
         figure=accuracy_by_batch(accuracy, evaluated, sides.batch_size),
         sentence=_(
             "{label} on {n:,} test images: {at_small:.1%} in batches of {small}, {at_large:.1%} in "

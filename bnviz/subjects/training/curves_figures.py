@@ -10,7 +10,7 @@ from bnviz.charts.marks import Figure, drawing, event_marks, scatter, stacked
 from bnviz.charts.registry import figure
 from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.config import EARLY_EVALUATIONS
-from bnviz.i18n import N_, _, listed, sentences
+from bnviz.i18n import N_, _, lines, listed, sentences
 from bnviz.records.reading import accuracy_curves, loss_curve
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
@@ -94,8 +94,9 @@ def _modes(variant: str, rows: pd.DataFrame, label: str) -> list[dict[str, Any]]
                 marker={"symbol": symbol, "size": 8, "color": colour(variant)},
                 name=f"{label}, {name}",
                 legendgroup=variant,
-                showlegend=False,
-                hovertemplate=hover("step", "accuracy"),
+                showlegend=mode == "note",
+                customdata=of_mode["images"].astype("int32").tolist(),
+                hovertemplate=lines(hover("step", "accuracy"), _("on %{customdata} test images")),
             )
         )
     return traces
@@ -106,36 +107,80 @@ def curves(run: RunView, _chosen: Selection) -> Card:
     """Loss and accuracy in both modes."""
     accuracy = accuracy_curves(run.config, run.history)
     losses = {v: loss_curve(run.history, v) for v in run.config.variants}
-    parts = []
-    for variant, label in run.labels.items():
-        rows = accuracy[accuracy["variant"] == variant]
-        evaluated, trained = (rows[rows["mode"] == mode].tail(1) for mode in ("eval", "train"))
-        if len(evaluated) and len(trained):
-            last = evaluated.iloc[0]
-            parts.append(
-                _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
-                    label=label, eval=last["accuracy"], train=trained["accuracy"].iloc[0]
-                )
-            )
-    sentence = (
-        _("On {n:,} test images at step {step:,}: {accuracies}.").format(
-            n=int(last["images"]), step=int(last["step"]), accuracies=listed(parts)
-        )
-        if parts
-        else _("The first evaluation comes after {first} steps.").format(first=EARLY_EVALUATIONS[0])
-    )
-    tests = [e for e in run.history.events if e["kind"] == "note_test"]
-    if tests:
-        printed = {name: tests[-1][name] for name in ("loss", "accuracy")}
-        sentence = sentences(
-            sentence,
-            _("The note prints train_loss {loss:.6f}, acc {accuracy:.6f}.").format(**printed),
-        )
     return Card(
         key="curves",
-        title=_("Loss falls, accuracy rises: eval mode ● against train mode ○"),
+        title=(
+            _("Loss falls, accuracy rises: eval mode ● against train mode ○")
+            if _learns(losses, accuracy)
+            else _("Loss and accuracy: eval mode ● against train mode ○")
+        ),
         figure=loss_and_accuracy(losses, accuracy, run.labels, run.history.events),
-        sentence=sentence,
+        sentence=sentences(
+            _latest_accuracies(run, accuracy), _moved_by_own_test(run, accuracy), _as_printed(run)
+        ),
         alt=_("Training loss and test accuracy over the steps, one colour a variant"),
         height=HEIGHT,
+    )
+
+
+def _learns(losses: Mapping[str, pd.DataFrame], accuracy: pd.DataFrame) -> bool:
+    """Whether the loss of each variant has fallen, and its accuracy in eval mode has risen."""
+    evaluated = accuracy[accuracy["mode"] == "eval"].groupby("variant", observed=True)["accuracy"]
+    falls = [len(f) > 1 and f["mean"].iloc[-1] < f["mean"].iloc[0] for f in losses.values()]
+    return all(falls) and bool((evaluated.last() > evaluated.first()).all())
+
+
+def _latest_accuracies(run: RunView, accuracy: pd.DataFrame) -> str:
+    """The last evaluation of each variant, in one sentence for those of the same step and images."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for variant, label in run.labels.items():
+        rows = accuracy[accuracy["variant"] == variant]
+        for _place, at in reversed(list(rows.groupby(["step", "images"]))):
+            by_mode = at.drop_duplicates("mode", keep="last").set_index("mode")["accuracy"]
+            if {"eval", "train"} <= set(by_mode.index):
+                said = _("{label}: {eval:.1%} in eval mode, {train:.1%} in train mode").format(
+                    label=label, eval=by_mode["eval"], train=by_mode["train"]
+                )
+                found.setdefault((at["step"].iloc[0], at["images"].iloc[0]), []).append(said)
+                break
+    if not found:
+        return _("The first evaluation comes after {first} steps.").format(
+            first=EARLY_EVALUATIONS[0]
+        )
+    return sentences(
+        *(
+            _("On {n:,} test images at step {step:,}: {accuracies}.").format(
+                n=images, step=step, accuracies=listed(said)
+            )
+            for (step, images), said in found.items()
+        )
+    )
+
+
+def _moved_by_own_test(run: RunView, accuracy: pd.DataFrame) -> str:
+    """Two evaluations at one step, between which the note's own test moved its statistics."""
+    rows = accuracy[(accuracy["variant"] == "note") & (accuracy["mode"] == "eval")]
+    if not len(rows):
+        return ""
+    last = rows[rows["step"] == rows["step"].iloc[-1]]
+    tested = {event["step"] for event in run.history.events if event["kind"] == "note_test"}
+    step = int(last["step"].iloc[0])
+    if len(last) < 2 or step not in tested:
+        return ""
+    return _(
+        "{label} has two points at step {step:,}: {before:.1%} on {n:,} images before its own test, "
+        "which overwrites the running statistics with those of test images, and {after:.1%} after."
+    ).format(
+        label=run.labels["note"], step=step, n=int(last["images"].iloc[0]),
+        before=last["accuracy"].iloc[0], after=last["accuracy"].iloc[-1],
+    )  # fmt: skip
+
+
+def _as_printed(run: RunView) -> str:
+    """What the note's last test printed."""
+    tests = [event for event in run.history.events if event["kind"] == "note_test"]
+    if not tests:
+        return ""
+    return _("The note prints train_loss {loss:.6f}, acc {accuracy:.6f}.").format(
+        loss=tests[-1]["loss"], accuracy=tests[-1]["accuracy"]
     )

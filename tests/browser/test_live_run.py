@@ -25,6 +25,10 @@ from onscreen import (
 )
 from playwright.sync_api import expect
 
+from bnviz.records.store import open_run
+
+CLICKS = 40
+
 
 def test_before_any_run_the_recorded_one_is_shown_and_called_so(page):
     visit(page)
@@ -174,3 +178,19 @@ def test_a_batch_of_one_is_refused_with_one_message(page, server):
     expect(messages(page).filter(has_text="batch_size")).to_have_count(1)
     assert run_id(page) == "recorded"
     assert list(server.runs.glob("*")) == before
+
+
+def test_a_click_on_a_named_value_causes_exactly_one_change(page, server):
+    """One click once set the value, set it back, and set it again, and some were lost."""
+    run = start_run(page)
+    for turn in range(CLICKS):
+        name = "the note 0.9" if turn % 2 == 0 else "TensorFlow 0.01"
+        page.get_by_role("button", name=name, exact=True).click()
+        page.wait_for_timeout(150 + 90 * (turn % 5))  # a reader's hand, at no fixed distance
+    expect(slider(page, "momentum")).to_have_attribute("aria-valuetext", "0.01")
+    stop(page)
+    expect_state(page, "stopped")
+    events = open_run(server.runs / run).history.events
+    changes = [e["new"] for e in events if e["kind"] == "set" and e["name"] == "momentum"]
+    assert changes == [0.9, 0.01] * (CLICKS // 2)
+    assert not [e for e in events if e["kind"] == "set" and e["name"] != "momentum"]

@@ -105,7 +105,9 @@ def eps_slider(rounds: int) -> dict[str, list[float]]:
         metrics: list[float] = []
         figure: list[float] = []
         for momentum in SLIDER_MOMENTA[:rounds]:
-            page.goto(f"{server.url}/train-vs-eval?momentum={momentum:g}&eps=1e-08")
+            page.goto(
+                f"{server.url}/train-vs-eval?eval_source=replayed&momentum={momentum:g}&eps=1e-08"
+            )
             page.wait_for_function("() => bench.drawn('truth')", polling="raf")
             page.wait_for_timeout(2000)
             page.evaluate(LISTEN, ["truth", ""])

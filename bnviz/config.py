@@ -14,6 +14,8 @@ from bnviz.settings import Settings
 
 EARLY_EVALUATIONS = (20, 100)
 """Steps after which there is a first point on a curve and a checkpoint soon after the start."""
+LIVE_SETTINGS = ("lr", "momentum", "eps")
+"""Settings that can be changed while a run trains."""
 MOST_IMAGES = 4096
 """Images of one batch, at most."""
 

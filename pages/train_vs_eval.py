@@ -71,23 +71,21 @@ watch_run(run, checkpoints=True)
 in_sidebar, sliders = ACTING.get(view, (mode_selection_section.EVERY, ("momentum", "eps")))
 with st.sidebar:
     mode_selection_section.controls(run, in_sidebar, answers=FIGURES)
-own = (
-    _("The run itself had a cumulative average and eps {eps:g}.")
-    if run.config.momentum is None
-    else _("The run itself had momentum {m:g} and eps {eps:g}.")
-).format(m=run.config.momentum, eps=run.config.eps)
+own = _("The run itself had momentum {m} and eps {eps}.").format(
+    m=run.setting_words("momentum"), eps=run.setting_words("eps")
+)
 HELP = {
     "momentum": _(
         "Rebuilds the running statistics from the recorded batches; acts on eval mode. {own}"
     ),
-    "eps": _("Acts on eval mode. It is exact there; training itself used the run's own eps. {own}"),
+    "eps": _("Acts on eval mode; training itself used the run's own eps. {own}"),
 }
 
 
 @st.fragment(key=FIGURES)
 def both_modes() -> None:
     """The chosen view at the chosen checkpoint; a live run brings new ones."""
-    if sliders:
+    if sliders and (view in ACTING or mode_selection_section.sliders_act()):
         sliders_here({name: HELP[name].format(own=own) for name in sliders})
     with plainly():
         sides = mode_selection_section.chosen(run)

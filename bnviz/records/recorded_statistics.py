@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bnviz.config import RunConfig
+from bnviz.config import LIVE_SETTINGS, RunConfig
 from bnviz.nn.layers import POSITIONS
 from bnviz.records.history import History
 from bnviz.records.moving_averages import replay
@@ -20,10 +20,18 @@ def unbiasing(config: RunConfig, layer: str) -> float:
     return count / (count - 1) if count > 1 else 1.0
 
 
+def settings_at(config: RunConfig, history: History, step: int) -> dict[str, float | None]:
+    """`lr`, `momentum` and `eps` that `step` was made with, changes in mid-run respected."""
+    found: dict[str, float | None] = {name: getattr(config, name) for name in LIVE_SETTINGS}
+    for event in history.events:
+        if event["kind"] == "set" and step > event["step"]:
+            found[event["name"]] = event["new"]
+    return found
+
+
 def eps_at(config: RunConfig, history: History, step: int) -> float:
-    """The eps that `step` was made with, changes in mid-run respected."""
-    changes = [e for e in history.events if e["kind"] == "set" and e["name"] == "eps"]
-    return float(next((e["new"] for e in reversed(changes) if step > e["step"]), config.eps))
+    """The eps that `step` was made with, see `settings_at`."""
+    return settings_at(config, history, step)["eps"]  # type: ignore[return-value]
 
 
 def starting_statistics(config: RunConfig, variant: str) -> tuple[float, float, bool]:

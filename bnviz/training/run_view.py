@@ -5,15 +5,19 @@ from functools import lru_cache
 from typing import Any
 
 from bnviz.config import RunConfig
-from bnviz.i18n import _
+from bnviz.i18n import _, listed
 from bnviz.nn.variants import VARIANTS
 from bnviz.records.history import History
 from bnviz.records.reading import latest_step
+from bnviz.records.recorded_statistics import settings_at
 from bnviz.records.run_names import RECORDED_ID, run_name
 from bnviz.records.running_view import RunningView
 from bnviz.records.store import StoredRun
 from bnviz.selection import Selection
 from bnviz.training.jobs import Job
+
+CHANGES_SHOWN = 3
+"""Changes of a setting in mid-run that one line names; of more it says how many there were."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,19 +110,37 @@ class RunView:
         """Steps that the run has or will have."""
         return self.job.total_steps if self.job is not None and self.live else self.steps
 
+    def settings_at(self, step: int) -> dict[str, float | None]:
+        """`lr`, `momentum` and `eps` that `step` was made with."""
+        return settings_at(self.config, self.history, step)
+
+    def setting_words(self, name: str) -> str:
+        """`lr`, `momentum` or `eps` of the whole run, with each change in mid-run."""
+        changes = [
+            _("{value} after step {step:,}").format(value=number_words(e["new"]), step=e["step"])
+            for e in self.history.events
+            if e["kind"] == "set" and e["name"] == name
+        ]
+        first = number_words(getattr(self.config, name))
+        if not changes:
+            return first
+        if len(changes) > CHANGES_SHOWN:
+            left_out = len(changes) - CHANGES_SHOWN
+            changes = [_("{n} changes").format(n=left_out), *changes[left_out:]]
+        return _("{first} ({changes})").format(first=first, changes=listed(changes))
+
     def settings(self) -> str:
         """The run's own settings in one line: another tab's sliders are not its settings."""
         config = self.config
-        now = self.job.settings if self.job is not None else {}
         line = _(
             "This run: batch {batch}, momentum {momentum}, eps {eps}, {optimizer} at lr {lr}, "
             "{activation}, seed {seed}, {dtype}."
         ).format(
             batch=config.batch_size,
-            momentum=_number(now.get("momentum", config.momentum)),
-            eps=_number(now.get("eps", config.eps)),
+            momentum=self.setting_words("momentum"),
+            eps=self.setting_words("eps"),
             optimizer=config.optimizer,
-            lr=_number(now.get("lr", config.lr)),
+            lr=self.setting_words("lr"),
             activation=config.activation,
             seed=config.seed,
             dtype=config.dtype,
@@ -151,7 +173,8 @@ class RunView:
         )
 
 
-def _number(value: float | None) -> str:
+def number_words(value: float | None) -> str:
+    """A setting in words; None is the cumulative average."""
     return _("cumulative") if value is None else f"{value:g}"
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bnviz.census.graph_census import detach_statistics
-from bnviz.config import RunConfig
+from bnviz.config import LIVE_SETTINGS, RunConfig
 from bnviz.data import Dataset
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
@@ -33,7 +33,6 @@ from bnviz.training.steps import (
     train_step,
 )
 
-LIVE_SETTINGS = ("lr", "momentum", "eps")
 Kind = TypeVar("Kind", bound=Observer)
 
 

@@ -39,7 +39,7 @@ def test_metrics_figures_and_table_are_there_before_any_run(page):
 
 
 def test_momentum_moves_the_eval_side_only(page):
-    visit(page, "/train-vs-eval", variant="Note's BN")
+    visit(page, "/train-vs-eval", variant="note", eval_source="replayed")
     train, evaluated = metric(page, 0).inner_text(), metric(page, 1).inner_text()
     press(page, "momentum", "Home")
     expect(metric(page, 1)).not_to_have_text(evaluated)
@@ -102,7 +102,7 @@ def test_a_click_on_a_bar_of_the_chain_shows_the_channels_of_that_layer(page):
     expect(page.locator("[data-card=channels_apart] h3")).to_have_text(
         "Which channels of fc1 differ most"
     )
-    expect(radio(page, "modes_layer", "fc1")).to_be_checked()
+    expect(radio(page, "layer", "fc1")).to_be_checked()
 
 
 def test_other_neighbours_make_another_answer_of_the_same_image(page):
@@ -119,7 +119,7 @@ def test_other_neighbours_make_another_answer_of_the_same_image(page):
 
 
 def test_the_note_s_test_passes_are_events_on_the_time_line(page):
-    visit(page, PATH, view="checkpoints", variant="Note's BN")
+    visit(page, PATH, view="checkpoints", variant="note", eval_source="replayed")
     drawn(page, "modes_over_run", "pairs_over_run")
     tests = [s for s in series(page, "modes_over_run") if s["name"] == "test pass in train mode"]
     assert tests[0]["x"] == [100, 200, 300, 400]

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from bnviz.app.card_grid import board
+from bnviz.app.controls import choice_control
 from bnviz.charts.card import Card
 from bnviz.i18n import _, sentences
 from bnviz.records.schema import LAYERS
@@ -48,13 +49,12 @@ def show(run: RunView, sides: Sides) -> None:
     layers = list(LAYERS)
 
     def picked(number: int) -> None:
-        st.session_state["modes_layer"] = layers[number]
+        st.session_state["layer"] = layers[number]
 
-    st.segmented_control(
-        _("BN layer"), layers, default=layers[0], required=True, key="modes_layer",
-        bind="query-params", help=_("Or click a bar of the figure."),
+    layer = choice_control(
+        _("BN layer"), {name: name for name in layers}, "layer", default="conv2",
+        help=_("Or click a bar of the figure."),
     )  # fmt: skip
-    layer = st.session_state["modes_layer"]
     rows = drift[drift["layer"] == layer]
     asked = f"{sides} {layer}"
     board(

@@ -29,8 +29,8 @@ BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 500)
 IMAGES = (1000, 10_000)
 REPLAYED, OWN, RECALIBRATED = "replayed", "own", "recalibrated"
 SOURCES = {
-    REPLAYED: N_("replayed at m"),
     OWN: N_("the layers' own"),
+    REPLAYED: N_("replayed at m and eps"),
     RECALIBRATED: N_("recalibrated"),
 }
 
@@ -205,17 +205,18 @@ def _source_control(run: RunView, changed: Callable[[], None]) -> None:
                 _(
                     "The link asks for recalibrated statistics, which are lost with the page "
                     "unless they are kept as a checkpoint (view Recalibrate). Recalibrate again; "
-                    "until then eval mode uses replayed ones."
+                    "until then eval mode uses the layers' own."
                 ),
                 icon=":material/info:",
             )
     known = [s for s in SOURCES if s != RECALIBRATED or recalibration_of(run) is not None]
     choice_control(
         _("Running statistics in eval mode"), {s: _(SOURCES[s]) for s in known}, "eval_source",
-        default=REPLAYED, on_change=changed,
+        default=OWN, on_change=changed,
         help=_(
-            "Replayed statistics follow the momentum slider. The note's layer has others "
-            "of its own, because its test passes moved them too."
+            "The layers' own are those that the run kept, with its eps. Replayed ones are rebuilt from "
+            "the recorded batches and follow the sliders of momentum and eps. The note's layer has "
+            "others of its own, because its test passes moved them too."
         ),
     )  # fmt: skip
 
@@ -230,6 +231,11 @@ def _layer_switches(changed: Callable[[], None]) -> None:
             "the gap is the one whose switch closes it."
         ),
     )  # fmt: skip
+
+
+def sliders_act() -> bool:
+    """Whether eval mode follows the sliders of momentum and eps."""
+    return _value("eval_source") == REPLAYED
 
 
 def _value(key: str) -> Any:
@@ -259,10 +265,11 @@ def chosen(run: RunView) -> Sides:
             token = _token(recalibration)
         else:
             source = OWN
+    source = source if VARIANTS[variant].normalizes else OWN
+    eps = _value("eps") if source == REPLAYED else run.settings_at(checkpoint)["eps"]
     return Sides(
         run.id, run.config.dataset, variant, checkpoint, _value("mode_images"), _value("mode_batch"),
-        _value("neighbours"), source if VARIANTS[variant].normalizes else OWN, token,
-        _value("momentum"), _value("eps"),
+        _value("neighbours"), source, token, _value("momentum"), eps or 0.0,
         tuple(_value("by_batch")) if VARIANTS[variant].normalizes else (),
     )  # fmt: skip
 

@@ -208,7 +208,7 @@ def _keep_or_undo(run: RunView, recalibration: "Recalibration") -> None:
         )
         if st.button(
             _("Undo"), key="recalibration_undo", icon=":material/undo:", on_click=undo,
-            help=_("Eval mode uses replayed statistics again."),
+            help=_("Eval mode uses the layers' own statistics again."),
         ):  # fmt: skip
             st.rerun()
 

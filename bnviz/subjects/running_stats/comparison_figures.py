@@ -76,7 +76,7 @@ def accuracy_by_momentum(run: RunView, chosen: Selection) -> Card:
         one_pass.format(n=batch): accuracy["one_pass"],
         _("plain mean of all batches"): accuracy[None],
     }
-    at, own = (chosen.momentum, mine), (run.config.momentum, accuracy["own"])
+    at, own = (chosen.momentum, mine), (run.settings_at(measured.step)["momentum"], accuracy["own"])
     return Card(
         key="estimators",
         title=_("The same weights, other running statistics: best of those tried, m = {m}").format(

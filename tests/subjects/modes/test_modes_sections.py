@@ -61,6 +61,11 @@ def settle(app, changed):
     app.run()
 
 
+SIDES = Sides(
+    "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "own", "", 0.1, 1e-5, (),
+)  # fmt: skip
+
+
 def press_recalibrate(app):
     """Press the button and wait for the thread behind it."""
     app.button(key="measure_recalibrate").click().run()
@@ -104,9 +109,29 @@ def test_a_switch_for_each_layer_closes_the_gap_when_all_are_on(app):
 def test_the_eval_side_has_a_choice_of_statistics_and_the_note_s_own_are_others(app):
     """The note's test passes moved its running statistics, which a replay knows nothing of."""
     settle(app, app.segmented_control(key="variant").set_value("note"))
-    replayed = app.metric[1].value
-    settle(app, app.segmented_control(key="eval_source").set_value("own"))
-    assert app.metric[1].value != replayed
+    own = app.metric[1].value
+    assert app.segmented_control(key="eval_source").value == "own", (
+        "the page begins with what was kept"
+    )
+    assert not [s for s in app.select_slider if s.key in ("momentum", "eps")], (
+        "which nothing follows"
+    )
+    settle(app, app.segmented_control(key="eval_source").set_value("replayed"))
+    assert app.metric[1].value != own
+    assert {"momentum", "eps"} <= {s.key for s in app.select_slider}
+
+
+def test_eval_mode_has_the_eps_that_the_run_had_at_the_checkpoint(sample, app):
+    """Momentum 0.1 and eps 1e-5 once stood for those of any run."""
+    store_run(sample, "large_eps", eps=0.5, momentum=0.3)
+    app.run()
+    settle(app, app.selectbox(key="run").set_value("large_eps"))
+    assert "own statistics, eps 0.5" in app.metric[1].help
+    large = replace(SIDES, run="large_eps", step=25, eps=0.5)
+    options = mode_selection_section.eval_options(large)
+    assert options["statistics"] is None and options["eps"] == 0.5
+    settle(app, app.segmented_control(key="eval_source").set_value("replayed"))
+    assert any("had momentum 0.3 and eps 0.5" in s.help for s in app.select_slider if s.help)
 
 
 def test_the_three_questions_find_the_row(app):
@@ -138,7 +163,7 @@ def test_recalibrating_the_recorded_run_is_shown_everywhere_and_can_be_undone(ap
     settle(app, app.button(key="recalibration_undo").click())
     app.run()
     choose(app, "predictions")
-    assert app.segmented_control(key="eval_source").value == "replayed"
+    assert app.segmented_control(key="eval_source").value == "own"
     assert app.metric[1].value == before
 
 
@@ -198,14 +223,15 @@ def test_a_batch_of_one_cannot_be_chosen_and_a_checkpoint_that_is_gone_is_said(s
     app.run()
     assert "1" not in app.select_slider(key="mode_batch").options
     settle(app, app.selectbox(key="run").set_value(stored.name))
+    settle(app, app.select_slider(key="mode_batch").set_value(64))
     settle(app, app.selectbox(key="checkpoint").set_value(20))
     (stored / "checkpoints" / "20-builtin.safetensors").unlink()
-    app.select_slider(key="momentum").set_value(0.3).run()
+    app.run()
     assert any("checkpoint 20 is not there" in toast.value for toast in app.toast)
     assert not app.exception
     app.run()
     assert app.selectbox(key="checkpoint").value == 0
-    assert app.select_slider(key="momentum").value == 0.3
+    assert app.select_slider(key="mode_batch").value == 64
 
 
 def test_the_batch_size_is_the_run_s_own_until_the_reader_chooses_another(sample, app):
@@ -237,10 +263,7 @@ def test_a_recalibration_is_called_a_gain_only_where_it_is_one():
 def test_a_kept_checkpoint_that_is_gone_is_not_replaced_by_another_recalibration(monkeypatch):
     recalibration = Recalibration("builtin", 400, "replayed", {"momentum": 0.1}, 0.7, 0.8, 1.0, {})
     monkeypatch.setattr(mode_selection_section, "recalibration_of", lambda run: recalibration)
-    sides = Sides(
-        "recorded", "fashion-mnist", "builtin", 400, 1000, 16, "shuffled", "recalibrated",
-        "400-builtin.blended-1", 0.1, 1e-5, (),
-    )  # fmt: skip
+    sides = replace(SIDES, source="recalibrated", token="400-builtin.blended-1")
     with pytest.raises(RunError, match=r"400-builtin.blended-1 is gone"):
         mode_selection_section.eval_options(sides)
     assert (

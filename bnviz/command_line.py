@@ -83,7 +83,8 @@ def progress_bar(what: str) -> Iterator[OnProgress]:
             bar.update(task, completed=share, part=f"{done}/{parts}")
 
         yield report_progress
-        bar.update(task, completed=1.0)
+        done = bar.tasks[task].fields["part"].split("/")[-1]
+        bar.update(task, completed=1.0, part=f"{done}/{done}" if done else "")
 
 
 def refuse(error: BnvizError) -> NoReturn:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bnviz.charts.formatting import duration
 from bnviz.charts.task_words import progress_of_task
 from bnviz.errors import ConfigError
 from bnviz.i18n import _
 from bnviz.training.jobs import Job, State
 from bnviz.training.process import find_run_view, measurements
 from bnviz.training.tasks import Key
+from bnviz.units import duration
 
 AGAIN_S = 0.5
 

@@ -8,12 +8,12 @@ import streamlit as st
 
 from bnviz.app.live import live_states
 from bnviz.app.states import state_of_run, state_of_task, task_id
-from bnviz.charts.formatting import duration
 from bnviz.config import EARLY_EVALUATIONS
 from bnviz.i18n import _, sentences
 from bnviz.training.process import measurements
 from bnviz.training.run_view import RunView
 from bnviz.training.tasks import Key, Progress
+from bnviz.units import duration
 
 OTHERS_SHOWN = 5
 

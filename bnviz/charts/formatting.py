@@ -32,10 +32,3 @@ def no_probe_yet(every: int) -> str:
 def no_steps_yet() -> str:
     """What stands for a figure of batch statistics before the first step of a run."""
     return _("Batch statistics come with the first steps of the run.")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return _("{seconds:.0f} s").format(seconds=seconds)
-    return _("{minutes:.0f} min").format(minutes=seconds / 60)

@@ -1,10 +1,10 @@
 """Tasks in words: how far one is, and what a figure says before it has been measured."""
 
-from bnviz.charts.formatting import duration
 from bnviz.charts.registry import NotReady
 from bnviz.i18n import _
 from bnviz.training.process import measurements
 from bnviz.training.tasks import Key, Measurement
+from bnviz.units import duration
 
 
 def progress_of_task(task: Measurement) -> str:

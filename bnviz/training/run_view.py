@@ -15,6 +15,7 @@ from bnviz.records.running_view import RunningView
 from bnviz.records.store import StoredRun
 from bnviz.selection import Selection
 from bnviz.training.jobs import Job
+from bnviz.units import duration
 
 CHANGES_SHOWN = 3
 """Changes of a setting in mid-run that one line names; of more it says how many there were."""
@@ -168,8 +169,8 @@ class RunView:
             return _("Measured on this run, live.")
         if self.summary is None:
             return _("Reopened run that was cut off; shown up to its last whole record.")
-        return _("Measured on this run: {steps} steps in {seconds:.0f} s.").format(
-            steps=self.steps, seconds=self.summary["seconds"]
+        return _("Measured on this run: {steps} steps in {time}.").format(
+            steps=self.steps, time=duration(self.summary["seconds"])
         )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnviz.app.states import AGAIN_S, state_line
 from bnviz.charts.card import Card
-from bnviz.charts.formatting import duration, size_words
+from bnviz.charts.formatting import size_words
 from bnviz.charts.registry import NotReady, figure
 from bnviz.i18n import N_, _, listed, sentences
 from bnviz.nn.variants import VARIANTS
@@ -16,7 +16,7 @@ from bnviz.selection import Selection
 from bnviz.subjects.memory.experiment_runner import lab
 from bnviz.subjects.memory.memory_experiment_figures import kept_over_steps
 from bnviz.training.run_view import RunView
-from bnviz.units import MIB
+from bnviz.units import MIB, duration
 
 if TYPE_CHECKING:
     from bnviz.subjects.memory.experiment_config import LeakConfig

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bnviz.evaluation.chance import CONFIDENCE, half_width
@@ -141,11 +142,17 @@ def _accuracy_factor(row: pd.Series) -> str:
     ).format(percent=-100 * row["difference"])
 
 
-def _signed(template_more: str, template_less: str, scale: float = 1.0) -> Any:
+def with_spread(value: float, spread: float, form: str) -> str:
+    """A difference with its standard deviation over the seeds, which a single seed does not have."""
+    said = f"{value:{form}}"
+    return said if np.isnan(spread) else f"{said} ± {spread:{form.lstrip('+')}}"
+
+
+def _signed(template_more: str, template_less: str, scale: float = 1.0, form: str = ".2f") -> Any:
     def say(row: pd.Series) -> str:
         template = template_more if row["difference"] > 0 else template_less
-        spread = 0.0 if pd.isna(row["spread"]) else row["spread"]  # of one seed there is none
-        return _(template).format(size=scale * abs(row["difference"]), spread=scale * spread)
+        size = with_spread(scale * abs(row["difference"]), scale * row["spread"], form)
+        return _(template).format(size=size)
 
     return say
 
@@ -155,40 +162,42 @@ _SENTENCES: dict[str, Any] = {
     "loss_factor": _loss_factor,
     "accuracy_factor": _accuracy_factor,
     "eval_accuracy": _signed(
-        N_("Gains {size:.2f} ± {spread:.2f} points of accuracy in eval mode."),
-        N_("Costs {size:.2f} ± {spread:.2f} points of accuracy in eval mode."),
+        N_("Gains {size} points of accuracy in eval mode."),
+        N_("Costs {size} points of accuracy in eval mode."),
         100.0,
     ),
     "reload_change": _signed(
-        N_("Gains {size:.2f} ± {spread:.2f} points when the network is saved and loaded."),
-        N_("Costs {size:.2f} ± {spread:.2f} points when the network is saved and loaded."),
+        N_("Gains {size} points when the network is saved and loaded."),
+        N_("Costs {size} points when the network is saved and loaded."),
         100.0,
     ),
     "train_accuracy": _signed(
-        N_("Gains {size:.2f} ± {spread:.2f} points of accuracy in train mode."),
-        N_("Costs {size:.2f} ± {spread:.2f} points of accuracy in train mode."),
+        N_("Gains {size} points of accuracy in train mode."),
+        N_("Costs {size} points of accuracy in train mode."),
         100.0,
     ),
     "printed_accuracy": _signed(
-        N_("The printed accuracy is {size:.2f} ± {spread:.2f} points higher."),
-        N_("The printed accuracy is {size:.2f} ± {spread:.2f} points lower."),
+        N_("The printed accuracy is {size} points higher."),
+        N_("The printed accuracy is {size} points lower."),
         100.0,
     ),
     "train_loss": _signed(
-        N_("The training loss ends {size:.3f} ± {spread:.3f} higher."),
-        N_("The training loss ends {size:.3f} ± {spread:.3f} lower."),
+        N_("The training loss ends {size} higher."),
+        N_("The training loss ends {size} lower."),
+        form=".3f",
     ),
     "mean_drift": _signed(
-        N_("Running means end {size:.2f} ± {spread:.2f} σ further from the population's."),
-        N_("Running means end {size:.2f} ± {spread:.2f} σ nearer to the population's."),
+        N_("Running means end {size} σ further from the population's."),
+        N_("Running means end {size} σ nearer to the population's."),
     ),
     "var_drift": _signed(
-        N_("Running variances end {size:.1f} ± {spread:.1f}% further from the population's."),
-        N_("Running variances end {size:.1f} ± {spread:.1f}% nearer to the population's."),
+        N_("Running variances end {size}% further from the population's."),
+        N_("Running variances end {size}% nearer to the population's."),
         100.0,
+        ".1f",
     ),
     "ms": _signed(
-        N_("A step takes {size:.2f} ± {spread:.2f} ms longer."),
-        N_("A step takes {size:.2f} ± {spread:.2f} ms less."),
+        N_("A step takes {size} ms longer."),
+        N_("A step takes {size} ms less."),
     ),
 }

@@ -302,26 +302,27 @@ def effect_sentence(
     bench: "Bench", changes: pd.DataFrame, measure: str, labels: dict[str, str]
 ) -> str:
     """How many settings clearly differ, the largest change, and what it is without a quirk."""
+    from bnviz.subjects.note.ablation_effects import with_spread
+
     rows = changes[changes["measure"] == measure]
     most = rows.iloc[int(rows["difference"].abs().to_numpy().argmax())]
     quantity, scale = SCALES[measure]
     unit = QUANTITIES[quantity].after()
     return (
         _(
-            "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} "
-            "± {spread:,.2g}{unit}, by {quirk}, which counts. Without a quirk it is "
+            "{count} of {of} settings clearly differ from no quirk. Largest change: {change}"
+            "{unit}, by {quirk}, which counts. Without a quirk it is "
             "{base:,.4g}{own_unit}."
         )
         if most["clear"]
         else _(
-            "{count} of {of} settings clearly differ from no quirk. Largest change: {change:+,.4g} "
-            "± {spread:,.2g}{unit}, by {quirk}, which may be chance. Without a quirk it is "
+            "{count} of {of} settings clearly differ from no quirk. Largest change: {change}"
+            "{unit}, by {quirk}, which may be chance. Without a quirk it is "
             "{base:,.4g}{own_unit}."
         )
     ).format(
         count=int(rows["clear"].sum()), of=len(rows), quirk=labels[most["setting"]],
-        change=scale * most["difference"],
-        spread=scale * (0 if pd.isna(most["spread"]) else most["spread"]), unit=unit,
+        change=with_spread(scale * most["difference"], scale * most["spread"], "+,.3g"), unit=unit,
         base=scale * bench.frame[bench.frame["setting"] == NONE][measure].mean(),
         own_unit="%" if quantity == "effect_points" else unit,
     )  # fmt: skip

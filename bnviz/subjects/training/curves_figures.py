@@ -16,6 +16,8 @@ from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
 
 LOSS, ACCURACY = 0, 1  # the panels
+LARGEST_ERROR = 0.5
+"""Standard error of an accuracy of one half, times the root of the number of images: no other is larger."""
 
 
 def loss_and_accuracy(
@@ -149,8 +151,8 @@ def _latest_accuracies(run: RunView, accuracy: pd.DataFrame) -> str:
         )
     return sentences(
         *(
-            _("On {n:,} test images at step {step:,}: {accuracies}.").format(
-                n=images, step=step, accuracies=listed(said)
+            _("On {n:,} test images (± {error:.1%}) at step {step:,}: {accuracies}.").format(
+                n=images, error=LARGEST_ERROR / images**0.5, step=step, accuracies=listed(said)
             )
             for (step, images), said in found.items()
         )

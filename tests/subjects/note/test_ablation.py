@@ -13,9 +13,9 @@ from bnviz.config import Quirks, RunConfig
 from bnviz.errors import ConfigError
 from bnviz.evaluation.population import population_statistics
 from bnviz.nn.state import snapshot, statistics
-from bnviz.subjects.note import ablation
+from bnviz.subjects.note import ablation, ablation_section
 from bnviz.subjects.note.ablation import Bench, run_bench
-from bnviz.subjects.note.ablation_effects import EXACT, NOISY, effects, verdict
+from bnviz.subjects.note.ablation_effects import EXACT, NOISY, effects, verdict, with_spread
 from bnviz.subjects.note.quirk_settings import (
     ALL,
     LABELS,
@@ -381,3 +381,17 @@ def test_the_table_in_the_docs_says_of_every_setting_what_the_recorded_bench_say
     assert sorted(said) == sorted(LABELS[setting] for setting in settings)
     for setting in settings:
         assert said[LABELS[setting]].startswith(verdict(found, setting, 3)), setting
+
+
+def test_a_single_seed_has_no_spread():
+    """It was once said to have one of 0."""
+    assert with_spread(1.5, float("nan"), "+.2f") == "+1.50"
+    assert with_spread(-1.5, 0.25, "+.2f") == "-1.50 ± 0.25"
+    whole = recorded_bench()
+    one = dataclasses.replace(whole, frame=whole.frame[whole.frame["seed"] == 0], seeds=(0,))
+    changes = effects(one.frame)
+    for setting in dict.fromkeys(changes["setting"]):
+        assert "±" not in verdict(changes, setting, 1)
+    for measure in ablation_section.MEASURES:
+        labels = {str(s): str(s) for s in dict.fromkeys(changes["setting"])}
+        assert "±" not in ablation_section.effect_sentence(one, changes, measure, labels)

@@ -43,16 +43,19 @@ def test_each_variant_is_named_with_step_and_images_of_its_own_last_evaluation()
     )
     said = curves(run, Selection()).sentence
     assert (
-        "On 200 test images at step 100: Note's BN: 40.0% in eval mode, 50.0% in train mode."
+        "On 200 test images (± 3.5%) at step 100: Note's BN: 40.0% in eval mode, 50.0% in train mode."
         in said
     )
-    assert "On 10,000 test images at step 1,500: nn.BatchNorm: 70.0% in eval mode, 80.0%" in said
+    assert (
+        "On 10,000 test images (± 0.5%) at step 1,500: nn.BatchNorm: 70.0% in eval mode, 80.0%"
+        in said
+    )
 
 
 def test_variants_of_one_step_share_a_sentence():
     run = run_of([("note", 9, 50, 0.5, 0.4), ("builtin", 9, 50, 0.6, 0.5)])
     said = curves(run, Selection()).sentence
-    assert said.count("test images at step") == 1
+    assert said.count("test images (±") == 1
 
 
 def test_two_values_at_one_step_are_told_apart():

@@ -5,12 +5,13 @@ import streamlit as st
 from bnviz.app import router, runs
 from bnviz.app.card_grid import figure_board
 from bnviz.app.preload import warm_up
+from bnviz.app.task_panel import watch_run
 from bnviz.i18n import _
 from bnviz.records.store import RECORDED_ID
 from bnviz.selection import Selection
 from bnviz.subjects.home import sections
 from bnviz.subjects.training import controls_section
-from bnviz.training.process import find_run_view
+from bnviz.training.process import find_run_view, jobs
 
 st.title(_("See what Batch Normalization does"))
 st.markdown(
@@ -22,6 +23,13 @@ st.markdown(
         "averages, and most trouble with BN begins where the two differ."
     )
 )
+if (job := jobs().going_on) is not None:
+    with st.container(border=True, key="going_on"):
+        watch_run(find_run_view(job.id))
+        st.page_link(
+            router.page("train"), label=_("A run is training now: watch it"), icon=":material/monitoring:",
+            query_params={runs.RUN_KEY: job.id},
+        )  # fmt: skip
 run = find_run_view(RECORDED_ID)
 with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
     layer = sections.layer_control()

@@ -20,6 +20,7 @@ from bnviz.training.process import find_run_view, jobs
 from bnviz.training.run_view import RunView
 
 RUN_KEY = "run"
+_WRITTEN = "run_in_address"
 
 
 def run_names() -> dict[str, str]:
@@ -36,6 +37,12 @@ def run_names() -> dict[str, str]:
     }
 
 
+def default_run() -> str:
+    """What a page shows that nobody has asked for a run: the one that trains, else the recorded one."""
+    job = jobs().going_on
+    return RECORDED_ID if job is None else job.id
+
+
 def show(run_id: str) -> None:
     """In a callback: let every page show the run of that id."""
     st.session_state[RUN_KEY] = run_id
@@ -44,7 +51,10 @@ def show(run_id: str) -> None:
 def choose_run() -> RunView:
     """The selector of runs in the sidebar; falls back to the recorded run with a message."""
     names = run_names()
-    value = st.session_state.get(RUN_KEY, st.query_params.get(RUN_KEY))
+    linked = st.query_params.get(RUN_KEY)
+    if linked is not None and linked != st.session_state.get(_WRITTEN):  # a link inside the app
+        st.session_state[RUN_KEY] = linked
+    value = st.session_state.get(RUN_KEY, default_run())
     st.session_state[RUN_KEY] = value if value in names else RECORDED_ID
     chosen = st.sidebar.selectbox(
         _("Run"),
@@ -52,11 +62,12 @@ def choose_run() -> RunView:
         key=RUN_KEY,
         format_func=lambda run_id: names[run_id],
         help=_(
-            "Every page shows this run: the recorded one, one that trains now, or a stored one. "
-            "It is part of the link."
+            "The recorded run, one that trains now, or a stored one; the pages that show a run show "
+            "this one. It is part of the link."
         ),
     )
-    put_in_address(RUN_KEY, [] if chosen == RECORDED_ID else [chosen])
+    put_in_address(RUN_KEY, [chosen])
+    st.session_state[_WRITTEN] = chosen
     try:
         run = find_run_view(chosen)
     except RunError as error:

@@ -85,6 +85,11 @@ class Job(Worker):
         return self.state in ENDED
 
     @property
+    def never_began(self) -> bool:
+        """Whether it was stopped while it waited, so that nothing was recorded."""
+        return self.state is State.STOPPED and not self.total_steps
+
+    @property
     def progress(self) -> float:
         """Share of the steps that is done, 0 to 1."""
         return min(self.steps_done / self.total_steps, 1.0) if self.total_steps else 0.0
@@ -288,8 +293,13 @@ class Jobs:
         return self._jobs.get(run_id)
 
     def all(self) -> list[Job]:
-        """All jobs of this process, newest first."""
-        return list(self._jobs.values())[::-1]
+        """All jobs of this process that have begun or will, newest first."""
+        return [job for job in reversed(self._jobs.values()) if not job.never_began]
+
+    @property
+    def going_on(self) -> Job | None:
+        """The job that is at work, else the one that is next, if any."""
+        return next((job for job in self._jobs.values() if not job.ended), None)
 
     def place(self, job: Job) -> int:
         """How many runs must end before this one begins; 0 when it has begun."""
@@ -310,7 +320,7 @@ class Jobs:
             del self._jobs[run_id]
 
     def stop(self, job: Job) -> None:
-        """Stop a job, also one that still waits."""
+        """Stop a job; one that still waits leaves nothing in the list, for it has recorded nothing."""
         job.stop()
         with self._lock:
             if job not in self._waiting:

@@ -132,6 +132,8 @@ def test_a_link_with_nonsense_names_each_bad_value_and_works(app):
 
 def test_sliders_act_on_the_eval_side_only(app):
     go(app, "train_vs_eval")
+    app.segmented_control(key="eval_source").set_value("replayed").run()
+    app.run()
     before = [m.value for m in app.metric]
     app.select_slider(key="momentum").set_value(0.001).run()
     after = [m.value for m in app.metric]

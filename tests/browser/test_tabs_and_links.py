@@ -51,6 +51,8 @@ def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
     before = settings(page)
     assert before["momentum"] == "0.3"
     go_to(page, "Train vs eval", "truth")
+    page.get_by_role("radio", name="replayed at m and eps").click()
+    expect(slider(page, "momentum")).to_be_visible()
     assert settings(page) == before
     go_to(page, "Train", "curves")
     assert settings(page) == before
@@ -166,3 +168,30 @@ def type_number(page, key, value):
     field = widget(page, key).get_by_role("spinbutton")
     field.fill(str(value))
     field.press("Enter")
+
+
+def test_a_run_that_goes_on_is_seen_on_home_and_shown_by_a_plain_train_page(page, new_context):
+    """It was once invisible to whoever came without its link."""
+    run = start_run(page, **QUICK)
+    other = new_context().new_page()
+    visit(other, "/")
+    expect(widget(other, "going_on").get_by_text(re.compile(r"^step [\d,]+ of"))).to_be_visible()
+    other.get_by_role("link", name="A run is training now: watch it").click()
+    drawn(other, *VIEWS)
+    assert run_id(other) == run
+    third = new_context().new_page()
+    visit(third)
+    assert run_id(third) == run
+    stop(page)
+
+
+def test_a_run_that_is_stopped_in_the_queue_leaves_the_recorded_one(page, new_context):
+    start_run(page, **QUICK)
+    other = new_context().new_page()
+    visit(other, steps=ENDLESS, dataset="fashion-mnist-sample", **QUICK)
+    button(other, "start").click()
+    expect_state(other, "queued")
+    button(other, "stop").click()
+    expect(other.get_by_text(re.compile("^Recorded run, shipped"))).to_be_visible()
+    assert run_id(other) == "recorded"
+    stop(page)

@@ -180,3 +180,17 @@ def test_stop_all_ends_every_thread(jobs, start):
     jobs.stop_all()
     assert (first.state, second.state) == (State.STOPPED, State.STOPPED)
     assert not first._thread.is_alive()
+
+
+def test_a_run_that_is_stopped_while_it_waits_leaves_nothing(jobs, start):
+    """It once stayed in the list, getting ready for ever."""
+    first, second = start(variants="builtin"), start(variants="builtin")
+    until(lambda: first.steps_done > 0)
+    assert (jobs.place(second), jobs.going_on) == (1, first)
+    jobs.stop(second)
+    assert second.never_began and jobs.all() == [first]
+    assert not (runs_folder() / second.id).exists()
+    jobs.stop(first)
+    until(lambda: first.ended)
+    assert jobs.going_on is None
+    assert jobs.get(first.id) is first

@@ -228,8 +228,11 @@ def _step(job: Job | None, count: int) -> None:
 
 
 def _stop(job: Job | None) -> None:
-    if job is not None:
-        jobs().stop(job)
+    if job is None:
+        return
+    jobs().stop(job)
+    if job.never_began:
+        show(RECORDED_ID)
 
 
 def messages(run: RunView) -> None:

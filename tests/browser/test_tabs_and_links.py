@@ -50,6 +50,8 @@ def test_run_sliders_and_layer_survive_a_change_of_page_and_a_reload(page):
     press(page, "eps", "ArrowRight")
     before = settings(page)
     assert before["momentum"] == "0.3"
+    for name in ("momentum", "eps"):  # the server has heard of both
+        page.wait_for_url(lambda url, name=name: f"{name}={before[name]}" in url)
     go_to(page, "Train vs eval", "truth")
     page.get_by_role("radio", name="replayed at m and eps").click()
     expect(slider(page, "momentum")).to_be_visible()

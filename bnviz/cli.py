@@ -70,7 +70,8 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:  # an option that there is not, a value left out
-        typer.echo(_("Error: {error}").format(error=error.format_message()), err=True)
+        if said := error.format_message():  # without a command the help was printed
+            typer.echo(_("Error: {error}").format(error=said), err=True)
         status = 2
     except typer.Abort:
         status = 1

@@ -28,9 +28,10 @@ def weights_of_run(
     `replayable_step` do.
     """
     from bnviz.records.store import find_run
-    from bnviz.training import checkpoints
 
     stored = find_run(name)
+    from bnviz.training import checkpoints
+
     if not (any_variant and variant in stored.config.variants):
         variant = checkpoints.replayable_variant(stored.config, variant)
     assert variant is not None

@@ -322,3 +322,29 @@ def test_bad_input_of_modes_and_recalibrate_is_one_clear_line(on_the_sample, arg
     (line,) = done.stderr.strip().splitlines()[-1:]
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["quirks --steps x", "log --epochs x", "modes recorded --batch-size x", "recalibrate nothing",
+     "replay nothing", "check nothing:X", "memory --steps x", "run --lr x"],
+)  # fmt: skip
+def test_a_wrong_argument_is_refused_before_torch_is_loaded(words):
+    """It once took four seconds to say so."""
+    code = (
+        "import sys; from bnviz.cli import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (2, "False"), done.stderr
+
+
+def test_without_a_command_the_help_is_printed_and_no_empty_error():
+    done = subprocess.run(
+        [sys.executable, "-m", "bnviz"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Usage" in done.stdout + done.stderr
+    assert "Error" not in done.stderr

@@ -20,11 +20,12 @@ def modes(
     as_json: AsJson = False,
 ) -> None:
     """Print train mode beside eval mode of the same weights on all test images."""
-    from bnviz.subjects.modes.mode_report import compare_at
-
     with refusing():
+        size = None if batch_size is None else whole("batch_size", batch_size)
         stored, dataset, document = weights_of_run(run, variant, checkpoint, any_variant=True)
-        size = stored.config.batch_size if batch_size is None else whole("batch_size", batch_size)
+        from bnviz.subjects.modes.mode_report import compare_at
+
+        size = size or stored.config.batch_size
         document |= compare_at(
             stored, document["variant"], document["step"], batch_size=size, dataset=dataset
         )
@@ -59,16 +60,17 @@ def recalibrate(
     as_json: AsJson = False,
 ) -> None:
     """Print eval mode before and after its statistics are measured again at frozen weights."""
-    from bnviz.subjects.modes.mode_report import recalibrate_at
-
     with refusing():
+        count, size = whole("batches", batches), whole("batch_size", batch_size)
         stored, dataset, document = weights_of_run(run, variant, checkpoint)
+        from bnviz.subjects.modes.mode_report import recalibrate_at
+
         document |= recalibrate_at(
             stored,
             document["variant"],
             document["step"],
-            batches=whole("batches", batches),
-            batch_size=whole("batch_size", batch_size),
+            batches=count,
+            batch_size=size,
             dataset=dataset,
         )
     print_result(document, as_json, _recalibrated)

@@ -39,12 +39,12 @@ def quirks(
     as_json: AsJson = False,
 ) -> None:
     """Train with each of the note's quirks alone, some together, all and none; print what it costs."""
-    from bnviz.subjects.note.ablation import SETTINGS, check_bench, run_bench
-    from bnviz.training.steps import leave_one_core_free
-
-    leave_one_core_free()
     with refusing():
         numbers, count = whole_numbers("seeds", seeds), whole("steps", steps)
+        from bnviz.subjects.note.ablation import SETTINGS, check_bench, run_bench
+        from bnviz.training.steps import leave_one_core_free
+
+        leave_one_core_free()
         wanted = SETTINGS if settings is None else dict.fromkeys([NONE, *settings.split()])
         check_bench(numbers, count, wanted)
         with progress_bar(_("runs")) as report_progress:

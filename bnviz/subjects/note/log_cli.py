@@ -26,12 +26,12 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Train as the note did and print its log beside what it should have said."""
-    from bnviz.subjects.note.printed_log import check_log, replay_log
-    from bnviz.training.steps import leave_one_core_free
-
-    leave_one_core_free()
     with refusing():
         count, number = whole("epochs", epochs), whole("seed", seed)
+        from bnviz.subjects.note.printed_log import check_log, replay_log
+        from bnviz.training.steps import leave_one_core_free
+
+        leave_one_core_free()
         check_log(count, number)
         with progress_bar(_("epochs")) as report_progress:
             replay = replay_log(count, report_progress, seed=number, loops=loops)

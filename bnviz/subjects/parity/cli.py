@@ -9,6 +9,7 @@ import typer
 
 from bnviz.command_line import AsJson, print_result, progress_bar, refusing
 from bnviz.i18n import _
+from bnviz.subjects.parity.find_class import find_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,14 +81,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Compare a layer of your own with torch's and name each difference; status 1 if it differs."""
+    with refusing():
+        own = find_class(layer)
+        other = None if reference is None else find_class(reference, "reference")
     from bnviz.subjects.parity.causes import examine
-    from bnviz.subjects.parity.layer_adapter import find_class
     from bnviz.training.steps import leave_one_core_free
 
     leave_one_core_free()
     with refusing(), progress_bar(_("cases")) as report_progress:
-        own = find_class(layer)
-        other = None if reference is None else find_class(reference, "reference")
         found = examine(own, other, progress=report_progress)
     print_result(_check_document(layer, found), as_json, lambda _document: _check_table(found))
     if not found.passed:

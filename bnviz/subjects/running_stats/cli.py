@@ -29,10 +29,10 @@ def replay(
 
 def _replay(name: str, momentum: str, variant: str | None, step: str | None) -> dict[str, Any]:
     """The document of ``bnviz replay --json``."""
+    stored, dataset, document = weights_of_run(name, variant, step)
     from bnviz.training import checkpoints
 
     estimators = checkpoints.parse_estimators(momentum)
-    stored, dataset, document = weights_of_run(name, variant, step)
     found = checkpoints.compare_estimators(
         stored, document["variant"], estimators, step=document["step"], dataset=dataset
     )

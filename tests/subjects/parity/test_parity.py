@@ -11,8 +11,9 @@ from bnviz.subjects.parity import causes as reasons
 from bnviz.subjects.parity import comparison, layer_adapter, parity, parity_report
 from bnviz.subjects.parity.causes import causes, examine
 from bnviz.subjects.parity.cost import saved_bytes, time_ratio
+from bnviz.subjects.parity.find_class import find_class
 from bnviz.subjects.parity.fingerprint import PROPERTIES, WORDS, fingerprint, in_words
-from bnviz.subjects.parity.layer_adapter import Subject, find_class
+from bnviz.subjects.parity.layer_adapter import Subject
 from bnviz.subjects.parity.parity_cases import cases
 from tests.subjects.parity.wrong_layers import (
     WRONG,

@@ -119,22 +119,44 @@ def _narrowed(array: np.ndarray) -> np.ndarray:
 
 
 def frame_of(figure: Figure) -> pd.DataFrame:
-    """The numbers of a figure, a row a point: columns panel, series, x, y and, for a heatmap, z."""
-    traces = figure["data"] if isinstance(figure, Mapping) else figure.to_plotly_json()["data"]
-    frames = []
-    for trace in traces:
-        where = {
-            "panel": str(trace.get("xaxis") or "x")[1:] or "1",
-            "series": trace.get("name") or "",
-        }
-        if trace.get("z") is not None:
-            z = np.asarray(trace["z"], float)
-            x = np.arange(z.shape[1]) if trace.get("x") is None else np.asarray(trace["x"])
-            y = np.arange(z.shape[0]) if trace.get("y") is None else np.asarray(trace["y"])
-            rows = {"x": np.tile(x, len(y)), "y": np.repeat(y, len(x)), "z": z.ravel()}
-        else:
-            y = np.asarray(trace.get("y") if trace.get("y") is not None else trace.get("x", []))
-            x = np.arange(len(y)) if trace.get("x") is None else np.asarray(trace["x"])
-            rows = {"x": x, "y": y}
-        frames.append(pd.DataFrame({**where, **rows}))
+    """The numbers of a figure, a row a point, as the CSV of a chart has them.
+
+    Columns panel (its title, or the name of its y axis), series (what ``meta`` says, else its name),
+    variant (the group of the legend), quantity and unit of y, x, y and, for a heatmap, z. Histories are
+    thinned to what is drawn.
+    """
+    whole = figure if isinstance(figure, Mapping) else figure.to_plotly_json()
+    traces, layout = whole["data"], whole.get("layout", {})
+    frames = [pd.DataFrame({**_place_of(trace, layout), **_points_of(trace)}) for trace in traces]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _place_of(trace: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, str]:
+    """Where a trace stands and what it is, in words."""
+    number = str(trace.get("yaxis") or "y")[1:] or "1"
+    title = layout.get(f"yaxis{'' if number == '1' else number}", {}).get("title") or {}
+    said = title if isinstance(title, str) else title.get("text") or ""
+    quantity, _bracket, unit = (
+        said.removesuffix(")").rpartition(" (") if said.endswith(")") else (said, "", "")
+    )
+    panels = (layout.get("meta") or {}).get("panels", [])
+    meta = trace.get("meta")
+    place = int(str(trace.get("xaxis") or "x")[1:] or 1) - 1
+    return {
+        "panel": panels[place] if place < len(panels) else quantity or number,
+        "series": (meta.get("series") if isinstance(meta, Mapping) else trace.get("name")) or "",
+        "variant": trace.get("legendgroup") or "",
+        "quantity": quantity,
+        "unit": unit,
+    }
+
+
+def _points_of(trace: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    if trace.get("z") is not None:
+        z = np.asarray(trace["z"], float)
+        x = np.arange(z.shape[1]) if trace.get("x") is None else np.asarray(trace["x"])
+        y = np.arange(z.shape[0]) if trace.get("y") is None else np.asarray(trace["y"])
+        return {"x": np.tile(x, len(y)), "y": np.repeat(y, len(x)), "z": z.ravel()}
+    y = np.asarray(trace.get("y") if trace.get("y") is not None else trace.get("x", []))
+    x = np.arange(len(y)) if trace.get("x") is None else np.asarray(trace["x"])
+    return {"x": x, "y": y}

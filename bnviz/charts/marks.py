@@ -159,7 +159,7 @@ def grid(
     """
     rows = -(-len(xs) // columns)
     across, down = domains(columns, gaps[0]), list(reversed(domains(rows, gaps[1])))
-    layout: dict[str, Any] = {"annotations": []}
+    layout: dict[str, Any] = {"annotations": [], "meta": {"panels": list(titles)}}
     for k, (x, y, title) in enumerate(zip(xs, ys, titles, strict=True)):
         column, row = across[k % columns], down[k // columns]
         layout[f"xaxis{suffix(k)}"] = {**x, "domain": column, "anchor": f"y{suffix(k)}"}

@@ -194,9 +194,9 @@ def test_a_chart_of_cells_is_a_table_of_its_cells_and_a_page(page):
     with page.expect_download() as csv:
         card.get_by_role("button", name=re.compile("as CSV")).click()
     lines = csv.value.path().read_text().splitlines()
-    assert lines[0] == "series,x,y,z"
+    assert lines[0] == "panel,series,variant,quantity,unit,x,y,z"
     assert len(lines) == 1 + 16
-    assert "x,feature 0,sample 0,0.13" in lines
+    assert any(line.endswith(",feature 0,sample 0,0.13") for line in lines)
     with page.expect_download() as html:
         card.get_by_role("button", name=re.compile("interactive page")).click()
     assert "Cells of one colour share one mean" in html.value.path().read_text()

@@ -243,16 +243,26 @@ def test_what_was_not_measured_says_so(recorded):
         assert waiting.value.state == "asked"
 
 
-def test_the_table_of_a_figure_is_its_traces(recorded):
-    """Read back, the numbers are those that are drawn, each with its panel and series."""
-    card = drawn(recorded, "running_stats/running", layer="fc1", channels=(3,))
-    frame = frame_of(card.figure)
-    for trace in checked(card).data:
-        panel = (trace.xaxis or "x")[1:] or "1"
-        mine = frame[(frame["panel"] == panel) & (frame["series"] == (trace.name or ""))]
-        assert set(np.asarray(trace.y, float)) <= set(mine["y"].astype(float)) | {np.nan}
+@pytest.mark.parametrize("channels", [(3,), (0, 3)])
+def test_the_table_of_a_figure_can_be_read_back(recorded, channels):
+    """Panels, variants and edges of bands once fell into one series."""
+    card = drawn(recorded, "running_stats/running", layer="fc1", channels=channels)
+    groups = frame_of(card.figure).groupby(["panel", "series", "variant"], sort=False)
+    traces = checked(card).data
+    assert len(groups) == len(traces)
+    for (_place, rows), trace in zip(groups, traces, strict=True):
+        np.testing.assert_array_equal(rows["x"].astype(float), np.asarray(trace.x, float))
+        np.testing.assert_array_equal(rows["y"].astype(float), np.asarray(trace.y, float))
     heat = drawn(recorded, "activations/over_time", shown_as="heatmap")
     assert frame_of(heat.figure)["z"].notna().any()
+
+
+def test_no_two_traces_of_a_figure_share_a_place_in_its_table(recorded):
+    for card in all_cards(recorded):
+        frame = frame_of(card.figure)
+        places = frame.groupby(["panel", "series", "variant", "quantity", "unit"]).ngroups
+        drawn_ones = [t for t in checked(card).data if len(t.y if t.x is None else t.x)]
+        assert places == len(drawn_ones), card.key
 
 
 def test_every_figure_is_named_by_its_subject_and_says_what_it_needs():

@@ -172,7 +172,7 @@ class Card {
     this.title = element("h3", "", { id: `title-${key}` });
     this.csv = element("button", "csv", { type: "button" });
     this.csv.disabled = true;
-    this.csv.onclick = () => save(`${key}.csv`, toCsv(this.figure.data));
+    this.csv.onclick = () => save(`${key}.csv`, toCsv(this.figure));
     this.page = element("button", "csv", { type: "button" });
     this.page.disabled = true;
     this.page.onclick = () => savePage(this);
@@ -656,8 +656,10 @@ function fromLevels(numbers, { low, level }) {
   return Float32Array.from(numbers, (n) => (n === 65535 ? NaN : low + n * level));
 }
 
-// One line a point: series, x, y and, for a heatmap, z; its gaps are left out.
-function toCsv(traces) {
+// One line a point, as `frame_of` in charts/encoding.py has them: panel (its title, or the name of its
+// y axis), series (what `meta` says, else its name), variant, quantity and unit of y, x, y and, for a
+// heatmap, z, whose gaps are left out.
+function toCsv({ data, layout }) {
   const cell = (value) => {
     const text = String(value ?? "");
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
@@ -666,15 +668,21 @@ function toCsv(traces) {
     const value = array ? array[index] : index;
     return array instanceof Float32Array ? Number(value.toPrecision(7)) : value;
   };
-  const lines = [["series", "x", "y", "z"]];
-  for (const { name = "", x, y, z } of traces) {
-    const series = name.replaceAll(/<[^>]*>/g, "");
+  const number = (axis) => Number((axis ?? "").slice(1) || 1);
+  const lines = [["panel", "series", "variant", "quantity", "unit", "x", "y", "z"]];
+  for (const { name, meta, legendgroup = "", xaxis, yaxis, x, y, z } of data) {
+    const of = number(yaxis);
+    const title = layout[`yaxis${of === 1 ? "" : of}`]?.title;
+    const [, quantity, unit = ""] = /^(.*?)(?: \(([^()]*)\))?$/.exec(title?.text ?? title ?? "");
+    const panel = layout.meta?.panels?.[number(xaxis) - 1] ?? (quantity || of);
+    const series = (meta?.series ?? name ?? "").replaceAll(/<[^>]*>/g, "");
+    const place = [panel, series, legendgroup, quantity, unit];
     if (z) {
       z.forEach((row, j) => row.forEach((value, i) => {
-        if (Number.isFinite(value)) lines.push([series, at(x, i), at(y, j), at(row, i)]);
+        if (Number.isFinite(value)) lines.push([...place, at(x, i), at(y, j), at(row, i)]);
       }));
     } else {
-      for (let i = 0; i < (y ?? x ?? []).length; i++) lines.push([series, at(x, i), at(y, i)]);
+      for (let i = 0; i < (y ?? x ?? []).length; i++) lines.push([...place, at(x, i), at(y ?? x, i)]);
     }
   }
   return lines.map((line) => line.map(cell).join(",")).join("\n");

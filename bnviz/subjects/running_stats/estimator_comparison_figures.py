@@ -108,7 +108,8 @@ def _estimates(
             named = _("channel {channel}").format(channel=channel)
             entry = one_entry(name, kind, shown=panel == 0 and channel == first)
             said = lines(named, hover("step", statistic))
-            yield scatter(panel, x, y, hovertemplate=said, **entry, **look)
+            table = {"series": _("{name}, {channel}").format(name=name, channel=named)}
+            yield scatter(panel, x, y, hovertemplate=said, meta=table, **entry, **look)
 
 
 def _channel_names(channels: Channels, variant: str) -> list[dict[str, Any]]:

@@ -63,6 +63,9 @@ def _traces(
             values.get(f"{source}_{statistic}_step", values["step"]),
             values[f"{source}_{statistic}"],
             hovertemplate=lines(named, hover("step", statistic)),
+            meta={
+                "series": _("{name}, each batch").format(name=named) if source == "batch" else named
+            },
             **one_entry(label, group, shown=first),
             **_style(source, variant),
         )

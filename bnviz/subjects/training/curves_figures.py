@@ -51,27 +51,22 @@ def _band(variant: str, frame: pd.DataFrame, label: str) -> list[dict[str, Any]]
         "hoverinfo": "skip",
         "showlegend": False,
     }
+    filled = {"fill": "tonexty", "fillcolor": colour(variant, 0.12)}
+    edges: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("high", {}, _("{label}, highest of a stretch")),
+        ("low", filled, _("{label}, lowest of a stretch")),
+    )
     return [
-        scatter(LOSS, frame["step"], frame["high"], **edge),
-        scatter(
-            LOSS,
-            frame["step"],
-            frame["low"],
-            fill="tonexty",
-            fillcolor=colour(variant, 0.12),
-            **edge,
+        *(
+            scatter(LOSS, frame["step"], frame[of], meta={"series": n.format(label=label)}, **fill, **edge)
+            for of, fill, n in edges
         ),
         scatter(
-            LOSS,
-            frame["step"],
-            frame["mean"],
-            mode="lines",
+            LOSS, frame["step"], frame["mean"], mode="lines", name=label, legendgroup=variant,
             line={"color": colour(variant), "dash": DASH[variant], "width": 2},
-            name=label,
-            legendgroup=variant,
             hovertemplate=hover("step", "loss"),
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _modes(variant: str, rows: pd.DataFrame, label: str) -> list[dict[str, Any]]:

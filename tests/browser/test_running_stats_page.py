@@ -209,4 +209,6 @@ def test_a_cancelled_map_keeps_what_is_done_and_outlives_a_reload(page, finished
     measure(page, "map")
     in_sight(page, "map")
     expect(sentence(page, "map")).to_contain_text("at batch 256")
-    assert series(page, "map")[0]["y"] == ["4", "16", "64", "256"]
+    page.wait_for_function(  # the sentence comes before the frame that draws
+        "plot => plot.data[0].y.join() === '4,16,64,256'", arg=chart(page, "map").element_handle()
+    )

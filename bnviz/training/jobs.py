@@ -294,12 +294,13 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """All jobs of this process that have begun or will, newest first."""
-        return [job for job in reversed(self._jobs.values()) if not job.never_began]
+        known = list(self._jobs.values())  # at once: another thread may start one meanwhile
+        return [job for job in known[::-1] if not job.never_began]
 
     @property
     def going_on(self) -> Job | None:
         """The job that is at work, else the one that is next, if any."""
-        return next((job for job in self._jobs.values() if not job.ended), None)
+        return next((job for job in list(self._jobs.values()) if not job.ended), None)
 
     def place(self, job: Job) -> int:
         """How many runs must end before this one begins; 0 when it has begun."""

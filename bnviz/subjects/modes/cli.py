@@ -25,7 +25,7 @@ def modes(
         stored, dataset, document = weights_of_run(run, variant, checkpoint, any_variant=True)
         from bnviz.subjects.modes.mode_report import compare_at
 
-        size = size or stored.config.batch_size
+        size = stored.config.batch_size if size is None else size
         document |= compare_at(
             stored, document["variant"], document["step"], batch_size=size, dataset=dataset
         )

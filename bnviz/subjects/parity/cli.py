@@ -1,8 +1,10 @@
 """``python -m bnviz parity`` and ``python -m bnviz check``: layers compared with torch's."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -81,7 +83,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Compare a layer of your own with torch's and name each difference; status 1 if it differs."""
-    with refusing():
+    with refusing(), redirect_stdout(sys.stderr):  # a reader's module may print
         own = find_class(layer)
         other = None if reference is None else find_class(reference, "reference")
     from bnviz.subjects.parity.causes import examine

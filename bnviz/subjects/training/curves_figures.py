@@ -12,6 +12,7 @@ from bnviz.charts.theme import DASH, axis, colour, hover
 from bnviz.config import EARLY_EVALUATIONS
 from bnviz.i18n import N_, _, lines, listed, sentences
 from bnviz.records.reading import accuracy_curves, loss_curve
+from bnviz.records.schema import MODES
 from bnviz.selection import Selection
 from bnviz.training.run_view import RunView
 
@@ -131,7 +132,8 @@ def _latest_accuracies(run: RunView, accuracy: pd.DataFrame) -> str:
     """The last evaluation of each variant, in one sentence for those of the same step and images."""
     found: dict[tuple[int, int], list[str]] = {}
     for variant, label in run.labels.items():
-        rows = accuracy[accuracy["variant"] == variant]
+        # The newest two evaluations are enough, however long the run is.
+        rows = accuracy[accuracy["variant"] == variant].tail(2 * len(MODES))
         for _place, at in reversed(list(rows.groupby(["step", "images"]))):
             by_mode = at.drop_duplicates("mode", keep="last").set_index("mode")["accuracy"]
             if {"eval", "train"} <= set(by_mode.index):
